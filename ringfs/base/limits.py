@@ -1,0 +1,55 @@
+"""The only file with bare bounds. Each is named, explained, and related to the others by an assert."""
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+#: Unit of hashing and of partial reads.
+BLOCK_BYTES = 64 * KIB
+#: An object never holds more.
+OBJECT_BYTES_MAX = 8 * MIB
+#: Block hashes and object ids: 160 bits of BLAKE3.
+HASH_BYTES = 20
+#: Extents are stored per file chunk of this size; no extent crosses a chunk boundary.
+CHUNK_BYTES = 64 * MIB
+#: Linux's loff_t limit, rounded down to whole chunks so that chunk numbers fit 32 bits with room.
+FILE_BYTES_MAX = 1 << 57
+#: POSIX NAME_MAX and Linux's PATH_MAX for symlink targets.
+NAME_BYTES_MAX = 255
+SYMLINK_BYTES_MAX = 4095
+#: Linux's XATTR_NAME_MAX, XATTR_SIZE_MAX, XATTR_LIST_MAX.
+XATTR_NAME_BYTES_MAX = 255
+XATTR_VALUE_BYTES_MAX = 64 * KIB
+XATTR_LIST_BYTES_MAX = 64 * KIB
+#: As ext4's successors: large, but a bound.
+LINKS_MAX = 1 << 31
+#: Inline bytes that one chunk may gather before the client destages them into objects.
+INLINE_CHUNK_BYTES_MAX = 64 * KIB
+#: More extents than this in a chunk make the client rewrite the chunk.
+EXTENTS_PER_CHUNK_MAX = 4096
+#: Bodies are control data; bulk bytes travel as payload.
+FRAME_BODY_BYTES_MAX = 4 * MIB
+FRAME_PAYLOAD_BYTES_MAX = OBJECT_BYTES_MAX
+#: Unanswered requests that a peer may have in flight on one connection.
+REQUESTS_IN_FLIGHT_MAX = 256
+#: Files in one Commit and objects in one Commit.
+COMMIT_FILES_MAX = 512
+#: Entries in one page of a directory, a node's object list or a snapshot.
+PAGE_ENTRIES_MAX = 4096
+#: Replies a session may leave unacknowledged.
+REPLY_WINDOW_MAX = 1024
+
+#: A lease lasts this long after the request that renewed it was sent; heartbeats go out every third of it.
+LEASE_NS = 10 * 10**9
+#: A session that was silent this long is ended by the leader.
+SESSION_TIMEOUT_NS = 30 * 10**9
+#: A dead object is deleted by its holders after this grace.
+DELETE_GRACE_NS = 60 * 10**9
+
+assert OBJECT_BYTES_MAX % BLOCK_BYTES == 0, "an object is whole blocks but for its last one"
+assert CHUNK_BYTES % OBJECT_BYTES_MAX == 0, "a sequential writer fills chunks with whole objects"
+assert LEASE_NS < SESSION_TIMEOUT_NS, "a session's leases must be dead before the session is"
+assert SESSION_TIMEOUT_NS < DELETE_GRACE_NS, "a put by a live session must outlast a verdict older than it"
+assert FRAME_BODY_BYTES_MAX > 8 * XATTR_VALUE_BYTES_MAX, "a frame holds any xattr or inline chunk"
+assert REPLY_WINDOW_MAX > REQUESTS_IN_FLIGHT_MAX, "every request in flight can have its reply kept"
+assert FILE_BYTES_MAX // CHUNK_BYTES <= 1 << 32, "a chunk number fits 32 bits"

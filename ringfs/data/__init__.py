@@ -1,0 +1,1 @@
+"""Data nodes: segments, index, store, server. Never imports ringfs.meta."""

@@ -1,0 +1,1 @@
+"""The metadata service: pure namespace, journal, store, sessions and leases, leader, server."""

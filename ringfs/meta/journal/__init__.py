@@ -1,0 +1,1 @@
+"""The ordered log of metadata transactions: one interface, one contract suite, one module per engine."""

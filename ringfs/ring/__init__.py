@@ -1,0 +1,1 @@
+"""Placement: hash ring, cluster map, classes of service. Pure."""

@@ -1,0 +1,207 @@
+"""The cluster map, data nodes at the metadata server, objects to delete, status, snapshots for the checker."""
+
+from typing import Annotated
+
+from ringfs.base.limits import PAGE_ENTRIES_MAX
+from ringfs.wire.schema import I64, U8, U16, U32, U64, Blob, Hash, Sized, Text, message
+
+#: States of a node. A node that is down keeps its place on the ring; puts go to the next ones meanwhile.
+NODE_UP = 1
+NODE_DOWN = 2
+
+
+@message(0x0301)
+class Node:
+    """A data node in the map. `uuid` is its disk's identity; `domain` the failure domain that copies must not share."""
+
+    node: U16
+    uuid: Text
+    name: Text
+    address: Text
+    domain: Text
+    weight: U32
+    state: U8
+
+
+@message(0x0302)
+class ClusterMap:
+    """Numbered by epoch; nodes in order of their number."""
+
+    epoch: U64
+    cluster: Text
+    nodes: Annotated[list[Node], Sized(0, 4096)]
+
+
+@message(0x0303)
+class GetMap:
+    """Answer: ClusterMap."""
+
+
+@message(0x0304)
+class MapChanged:
+    """Pushed to sessions when the epoch grows."""
+
+    map: ClusterMap
+
+
+@message(0x0305)
+class JoinNode:
+    """A data node presents itself, at its start and after each lost connection. Answer: NodeJoined."""
+
+    uuid: Text
+    name: Text
+    address: Text
+    domain: Text
+    weight: U32
+
+
+@message(0x0306)
+class NodeJoined:
+    """The node's number and the map."""
+
+    node: U16
+    map: ClusterMap
+
+
+@message(0x0307)
+class NodeHeartbeat:
+    """Every second. Sizes of its disk's file system and what ringfs uses of it. Answer: ClusterMap if epoch is behind, else Done.
+
+    `filesystem` identifies the file system under the disk: nodes that share one do not count its free space twice.
+    """
+
+    node: U16
+    epoch: U64
+    used_bytes: U64
+    free_bytes: U64
+    object_count: U64
+    filesystem: Text
+    #: Empty, or one line about what is wrong ("disk full", "disk failed: …").
+    trouble: Text
+
+
+@message(0x0308)
+class ListCondemned:
+    """The dead objects whose grace has passed, after a sequence number, oldest first. Answer: CondemnedPage."""
+
+    node: U16
+    after: U64
+    limit: U16
+
+
+@message(0x0309)
+class Condemned:
+    """An object that metadata declared dead at verdict_ns (wall clock of the leader)."""
+
+    sequence: U64
+    object: Hash
+    verdict_ns: I64
+
+
+@message(0x030A)
+class CondemnedPage:
+    """`through`: every sequence number up to it has been told; objects that live again are left out."""
+
+    entries: Annotated[list[Condemned], Sized(0, PAGE_ENTRIES_MAX)]
+    through: U64
+
+
+@message(0x030B)
+class Reaped:
+    """The node holds none of the condemned objects up to `through` any more. Answer: Done."""
+
+    node: U16
+    through: U64
+
+
+@message(0x030C)
+class GetStatus:
+    """Answer: Status."""
+
+
+@message(0x030D)
+class NodeStatus:
+    """A node as the metadata server sees it."""
+
+    node: U16
+    used_bytes: U64
+    free_bytes: U64
+    object_count: U64
+    silent_ms: U64
+    trouble: Text
+
+
+@message(0x030F)
+class StatusSession:
+    """A session as status shows it."""
+
+    session: U64
+    name: Text
+    open_count: U32
+    silent_ms: U64
+
+
+@message(0x0310)
+class Status:
+    """The cluster at a glance. Byte figures are what users can store (copies divided out)."""
+
+    cluster: Text
+    leader: Text
+    term: U64
+    position: U64
+    checkpoint: U64
+    default_class: Text
+    map: ClusterMap
+    nodes: Annotated[list[NodeStatus], Sized(0, 4096)]
+    sessions: Annotated[list[StatusSession], Sized(0, 4096)]
+    inode_count: U64
+    live_bytes: U64
+    dead_bytes: U64
+    total_bytes: U64
+    free_bytes: U64
+    trouble: Text
+
+
+@message(0x0311)
+class OpenSnapshot:
+    """Freeze the namespace at its present position, for the checker. Answer: SnapshotOpened. Closed by CloseSnapshot, disconnection or 10 minutes."""
+
+
+@message(0x0312)
+class SnapshotOpened:
+    """`position` is the journal position that the snapshot shows."""
+
+    snapshot: U64
+    position: U64
+
+
+@message(0x0313)
+class ReadSnapshot:
+    """The pairs after a key, in order. Answer: SnapshotPage."""
+
+    snapshot: U64
+    after: Blob
+    limit: U16
+
+
+@message(0x0314)
+class Pair:
+    """One key and its value."""
+
+    key: Blob
+    value: Blob
+
+
+@message(0x0315)
+class SnapshotPage:
+    """`more` is false on the last page. A page holds at most 1 MiB."""
+
+    pairs: Annotated[list[Pair], Sized(0, PAGE_ENTRIES_MAX)]
+    more: bool
+
+
+@message(0x0316)
+class CloseSnapshot:
+    """Answer: Done."""
+
+    snapshot: U64

@@ -1,0 +1,41 @@
+"""What several conversations share: attributes, refusals, empty answers."""
+
+from ringfs.wire.schema import I64, U8, U16, U32, U64, Text, message
+
+
+@message(0x0001)
+class Done:
+    """It happened; there is nothing more to say."""
+
+
+@message(0x0002)
+class Refusal:
+    """It did not happen. `code` is a number of base/errors.py."""
+
+    code: U16
+    detail: Text
+
+
+@message(0x0003)
+class Attributes:
+    """An inode as everybody outside the metadata service sees it. Times in ns since the epoch."""
+
+    inode: U64
+    mode: U32
+    uid: U32
+    gid: U32
+    links: U32
+    size_bytes: U64
+    #: Bytes that extents cover: what st_blocks shows.
+    stored_bytes: U64
+    rdev: U32
+    atime_ns: I64
+    mtime_ns: I64
+    ctime_ns: I64
+    btime_ns: I64
+    #: Grows with every change of the inode, its xattrs, its extents or (for a directory) its entries.
+    change: U64
+    #: 0 if the inode has no xattr at all, so that a client need not ask for one.
+    xattr_count: U16
+    #: Reserved for FS_IOC_GETFLAGS-style flags; 0 today.
+    flags: U8
