@@ -54,12 +54,15 @@ class Code(enum.Enum):
     CHANGED = Row(119, errno.EAGAIN, Retry.REDO, "the file changed meanwhile")
     #: A Commit points to an object that is unknown or condemned: put it again.
     NO_OBJECT = Row(120, errno.EAGAIN, Retry.REDO, "the object must be put again")
+    BUSY = Row(121, errno.EBUSY, Retry.NEVER, "it is in use")
 
     NO_SESSION = Row(201, errno.EIO, Retry.REDO, "the session has ended")
     NOT_LEADER = Row(202, errno.EIO, Retry.RESEND, "this server does not lead")
     OVERLOADED = Row(203, errno.EAGAIN, Retry.RESEND, "too many requests in flight")
     #: The request number is below the acknowledged window: its reply is gone.
     FORGOTTEN = Row(204, errno.EIO, Retry.NEVER, "the answer was acknowledged and forgotten")
+    TOO_MANY_OPEN = Row(205, errno.ENFILE, Retry.NEVER, "too many open files in the cluster")
+    TOO_MANY_SESSIONS = Row(206, errno.EAGAIN, Retry.NEVER, "too many sessions")
 
     NOT_HELD = Row(301, errno.EIO, Retry.NEVER, "the node does not hold the object")
     CORRUPT = Row(302, errno.EIO, Retry.NEVER, "the bytes do not match their id")

@@ -32,6 +32,20 @@ FRAME_BODY_BYTES_MAX = 4 * MIB
 FRAME_PAYLOAD_BYTES_MAX = OBJECT_BYTES_MAX
 #: Unanswered requests that a peer may have in flight on one connection.
 REQUESTS_IN_FLIGHT_MAX = 256
+#: Of those, kept for urgent requests (heartbeats, RecallDone), so that others that wait for a peer cannot block what they wait for.
+REQUESTS_URGENT = 16
+#: Bytes that wait to be sent on one connection: past them calls wait, and a server stops reading from that peer.
+UNSENT_BYTES_MAX = 2 * OBJECT_BYTES_MAX
+#: A payload up to this size is received with its frame; a larger one straight into a buffer of its own.
+PAYLOAD_SMALL_BYTES = 16 * KIB
+#: Larger payloads of unanswered requests that one server holds, over all its connections.
+RECEIVED_PAYLOAD_BYTES_MAX = 64 * MIB
+#: Connections of one server; more are closed at once.
+CONNECTIONS_MAX = 1024
+#: Connecting and the handshake; afterwards a connection may be idle for ever.
+HANDSHAKE_TIMEOUT_S = 5.0
+#: A payload that was begun and does not get on for so long ends its connection: it holds memory of the server.
+PAYLOAD_STALL_S = 30.0
 #: Files in one Commit and objects in one Commit.
 COMMIT_FILES_MAX = 512
 #: Entries in one page of a directory, a node's object list or a snapshot.
@@ -46,10 +60,22 @@ SESSION_TIMEOUT_NS = 30 * 10**9
 #: A dead object is deleted by its holders after this grace.
 DELETE_GRACE_NS = 60 * 10**9
 
+#: Any two wall clocks of a cluster (servers, data nodes, clients) are assumed to differ by less than this.
+CLOCK_SKEW_MAX_NS = 15 * 10**9
+#: A put this young, or a verdict this young, cannot have been overtaken by a deletion: docs/formats/namespace.md.
+PUT_FRESH_NS = DELETE_GRACE_NS - 2 * CLOCK_SKEW_MAX_NS
+#: What a chunk may hold at the very most, so that its extents always fit a frame; clients rewrite long before.
+CHUNK_INLINE_BYTES_HARD_MAX = 16 * INLINE_CHUNK_BYTES_MAX
+CHUNK_EXTENTS_HARD_MAX = 8 * EXTENTS_PER_CHUNK_MAX
+
 assert OBJECT_BYTES_MAX % BLOCK_BYTES == 0, "an object is whole blocks but for its last one"
 assert CHUNK_BYTES % OBJECT_BYTES_MAX == 0, "a sequential writer fills chunks with whole objects"
 assert LEASE_NS < SESSION_TIMEOUT_NS, "a session's leases must be dead before the session is"
 assert SESSION_TIMEOUT_NS < DELETE_GRACE_NS, "a put by a live session must outlast a verdict older than it"
 assert FRAME_BODY_BYTES_MAX > 8 * XATTR_VALUE_BYTES_MAX, "a frame holds any xattr or inline chunk"
+assert 0 < REQUESTS_URGENT < REQUESTS_IN_FLIGHT_MAX, "both kinds of request have room"
+assert RECEIVED_PAYLOAD_BYTES_MAX >= FRAME_PAYLOAD_BYTES_MAX, "every payload is admitted at last"
 assert REPLY_WINDOW_MAX > REQUESTS_IN_FLIGHT_MAX, "every request in flight can have its reply kept"
 assert FILE_BYTES_MAX // CHUNK_BYTES <= 1 << 32, "a chunk number fits 32 bits"
+assert PUT_FRESH_NS >= SESSION_TIMEOUT_NS, "a live session has time to commit what it put"
+assert CHUNK_INLINE_BYTES_HARD_MAX + 64 * CHUNK_EXTENTS_HARD_MAX < FRAME_BODY_BYTES_MAX, "a chunk's extents fit a frame"

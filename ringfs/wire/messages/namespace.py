@@ -7,7 +7,7 @@ transaction. Times of a transaction come with it, chosen by the leader.
 
 from typing import Annotated
 
-from ringfs.base.limits import COMMIT_FILES_MAX, INLINE_CHUNK_BYTES_MAX, PAGE_ENTRIES_MAX
+from ringfs.base.limits import COMMIT_FILES_MAX, INLINE_CHUNK_BYTES_MAX, OBJECT_BYTES_MAX, PAGE_ENTRIES_MAX
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.schema import (
     I64,
@@ -53,6 +53,7 @@ INLINE = -1
 HOLE = -2
 
 Source = Annotated[bytes, Sized(0, INLINE_CHUNK_BYTES_MAX)]
+ObjectSize = Annotated[int, Between(1, OBJECT_BYTES_MAX)]
 
 
 # --- transactions ---------------------------------------------------------------------------------------------------
@@ -182,11 +183,16 @@ class Extent:
 
 @message(0x010C)
 class NewObject:
-    """An object that this commit may point to, put durably on enough nodes by the client."""
+    """An object that this commit may point to, put durably on enough nodes by the client.
+
+    put_ns: the client's wall clock just before it began to put it (the last time it did). The machine goes by it when it decides
+    whether a deletion may have overtaken the put: docs/formats/namespace.md, "Condemned objects".
+    """
 
     object: Hash
-    size_bytes: U32
+    size_bytes: ObjectSize
     stored_class: Text
+    put_ns: I64
 
 
 @message(0x010D)
@@ -194,7 +200,6 @@ class FileCommit:
     """New extents of one file, applied in order over what is there; the size grows to their end, never shrinks.
 
     expected_change: the inode's `change`, or 0 for any: else CHANGED (used by rewriting what is already there).
-    keep_size: extents past the end of the file are refused INVALID instead of growing it.
     Times of -1 are left to the leader: mtime and ctime become now if there is any extent, unless rewrite is set.
     """
 
@@ -204,7 +209,8 @@ class FileCommit:
     ctime_ns: I64
     atime_ns: I64
     expected_change: U64
-    #: The same bytes in another place (destaging, compaction): touches neither times nor what others cached.
+    #: The same bytes in another place (destaging, compaction): touches neither times nor `change` nor what others cached. Extents
+    #: past the end of the file are refused INVALID.
     rewrite: bool
 
 
@@ -212,8 +218,9 @@ class FileCommit:
 class Commit:
     """Point extents of several files to new bytes, each file on its own. Answer: Committed.
 
-    Refused as a whole only with NO_OBJECT (detail: hex ids, comma separated) if an extent's object is neither live nor in
-    objects, or its deletion may have begun.
+    Refused as a whole only with NO_OBJECT if an extent's object is neither live nor in objects, or its deletion may have begun
+    (detail: hex ids, comma separated, at most 90 of them; put them again and repeat under a new request number), and with
+    INVALID if a put_ns is ahead of the leader's clock by more than CLOCK_SKEW_MAX_NS.
     """
 
     objects: Annotated[list[NewObject], Sized(0, COMMIT_FILES_MAX)]

@@ -1,0 +1,68 @@
+"""Transactions that the leader makes itself, with session 0: sessions, data nodes, condemned objects, orphans.
+
+They are applied by the same machine as the clients' ones (ops/, one file each), and a client that sends one is refused
+BAD_REQUEST. They have no request number: the leader appends each once.
+"""
+
+from typing import Annotated
+
+from ringfs.base.limits import PAGE_ENTRIES_MAX
+from ringfs.wire.schema import U8, U16, U32, U64, Sized, Text, message
+
+
+@message(0x0501)
+class BeginSession:
+    """A client registers. Answer: SessionBegun. `name` is for people."""
+
+    name: Text
+
+
+@message(0x0502)
+class SessionBegun:
+    """The new session's number, never reused."""
+
+    session: U64
+
+
+@message(0x0503)
+class EndSession:
+    """A session ended, cleanly or by silence: its replies go, and orphans that only it kept. Answer: Done. Refused NO_SESSION."""
+
+    session: U64
+
+
+@message(0x0504)
+class EnterNode:
+    """A data node presented itself: a new uuid gets a number, a known one its new particulars; it is up. The map's epoch grows if
+    anything in it changed. Answer: cluster.NodeJoined. Refused NODE_NAME_TAKEN, INVALID (no uuid or name, weight 0)."""
+
+    uuid: Text
+    name: Text
+    address: Text
+    domain: Text
+    weight: U32
+
+
+@message(0x0505)
+class SetNodeState:
+    """The leader found a node up or down. Answer: cluster.ClusterMap. Refused NOT_FOUND, INVALID."""
+
+    node: U16
+    state: U8
+
+
+@message(0x0506)
+class MarkReaped:
+    """A node holds none of the condemned objects up to `through` any more; rows that all nodes have passed go. Answer: Done.
+    Refused NOT_FOUND (node), INVALID (through was never given out)."""
+
+    node: U16
+    through: U64
+
+
+@message(0x0507)
+class FreeOrphans:
+    """A session has closed these inodes: it no longer keeps them alive. Inodes it does not keep are passed over. Answer: Done."""
+
+    session: U64
+    inodes: Annotated[list[U64], Sized(0, PAGE_ENTRIES_MAX)]
