@@ -1,0 +1,263 @@
+"""Who may cache what, and the recalls under way: the pure core of the rules in wire/messages/session.py.
+
+The table says which recalls an answer must wait for and which are to be sent; the shell sends them (`poll_recalls`),
+waits, and reports what became of them (`confirm`, `lapse`, `resume`, `forget`). It knows no clock and no connection.
+
+Theory of operation. A grant carries the serial that was the latest when it was given, a recall the next one; so a
+recall takes away exactly the grants older than itself, however its confirmation and new answers cross on the way.
+DROP and FLUSH travel in different recalls: a DROP is obeyed at once, a FLUSH only after a Commit was answered, and
+that answer may wait for DROPs of others but never for a FLUSH. So no cycle of waiting can arise.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from ringfs.meta.opens import OpenTable
+from ringfs.wire.messages.session import RECALL_DROP, RECALL_FLUSH
+
+#: Inodes that one session, and all together, may cache under lease: about 250 bytes each.
+LEASES_PER_SESSION_MAX = 100_000
+LEASES_MAX = 200_000
+#: Items of one Recall, see messages/session.py.
+RECALL_ITEMS_MAX = 4096
+
+assert LEASES_PER_SESSION_MAX <= LEASES_MAX, "one session alone stays within what all may have"
+
+
+class Ticket:
+    """One recall to one session, until nobody needs to wait for it any more."""
+
+    __slots__ = ("inodes", "kind", "serial", "session", "settled", "waiters")
+
+    def __init__(self, serial: int, session: int, kind: int, inodes: list[int]) -> None:
+        self.serial = serial
+        self.session = session
+        self.kind = kind
+        self.inodes = inodes
+        #: Confirmed, or void because the lease or the session has ended. Never becomes false again.
+        self.settled = False
+        #: Called once when it becomes settled.
+        self.waiters: list[Callable[[], None]] = []
+
+
+class LeaseTable:
+    """Grants by session and by inode, outstanding recalls by session and by inode."""
+
+    def __init__(self, opens: OpenTable, per_session_max: int = LEASES_PER_SESSION_MAX, total_max: int = LEASES_MAX) -> None:
+        self._opens = opens
+        self._per_session_max = per_session_max
+        self._total_max = total_max
+        #: Serial of the latest recall to anybody.
+        self.serial = 0
+        #: Number of grants.
+        self.count = 0
+        #: session → inode → serial when it was (last) granted, the longest held first.
+        self._grants: dict[int, dict[int, int]] = {}
+        #: inode → the sessions that it is granted to; a bare number if it is one. Agrees with _grants.
+        self._cachers: dict[int, int | frozenset[int]] = {}
+        #: session → serial → its outstanding recalls.
+        self._tickets: dict[int, dict[int, Ticket]] = {}
+        #: inode → session → the latest outstanding DROP of it. Agrees with _tickets.
+        self._dropping: dict[int, dict[int, Ticket]] = {}
+        #: session → serial of the latest recall to it.
+        self._latest: dict[int, int] = {}
+        #: session → the recall that makes room for it; one at a time.
+        self._evictions: dict[int, Ticket] = {}
+        self._unsent: list[Ticket] = []
+
+    # --- grants -----------------------------------------------------------------------------------------------------
+
+    def grant(self, session: int, inode: int) -> bool:
+        """Let a session cache an inode; False if another one writes it, or if there is no room now."""
+        if self._opens.others_write(session) and self._opens.other_writers(session, inode):
+            return False
+        grants = self._grants.setdefault(session, {})
+        if inode not in grants:
+            if not self._has_room(session, grants):
+                return False
+            self.count += 1
+            self._add_cacher(inode, session)
+        grants[inode] = self.serial
+        return True
+
+    def is_granted(self, session: int, inode: int) -> bool:
+        """Whether a session may cache an inode, as far as it has not confirmed otherwise."""
+        return inode in self._grants.get(session, ())
+
+    def was_recalled(self, session: int, since_serial: int) -> bool:
+        """Whether anything was recalled from the session after since_serial: what it was granted then may be void."""
+        return self._latest.get(session, 0) > since_serial
+
+    def _has_room(self, session: int, grants: dict[int, int]) -> bool:
+        if len(grants) >= self._per_session_max:
+            self._evict(session)
+            return False
+        if self.count >= self._total_max:
+            self._evict(max(self._grants, key=lambda each: len(self._grants[each])))
+            return False
+        return True
+
+    def _evict(self, session: int) -> None:
+        """Recall the longest held sixteenth of a session's grants, unless that is under way."""
+        if session not in self._evictions:
+            grants = self._grants[session]
+            count = min(max(1, len(grants) // 16), RECALL_ITEMS_MAX)
+            oldest = [inode for inode, _ in zip(grants, range(count), strict=False)]
+            self._evictions[session] = self._issue(session, RECALL_DROP, oldest)
+
+    # --- recalls ----------------------------------------------------------------------------------------------------
+
+    def flush(self, asking: int, inodes: Iterable[int], flushed: set[tuple[int, int]]) -> list[Ticket]:
+        """The recalls to wait for before a session gets an answer about inodes: one FLUSH for each other writer of each.
+
+        `flushed` is the request's own memory: pairs (session, inode) that it had flushed already; what was dirtied
+        later is concurrent with the request. A session that is itself asked to flush an inode is not made to wait for
+        that inode's other writers.
+        """
+        if not self._opens.others_write(asking):
+            return []
+        wanted: dict[int, list[int]] = {}
+        for inode in inodes:
+            for writer in self._opens.other_writers(asking, inode):
+                if (writer, inode) not in flushed and not self._is_flushing(asking, inode):
+                    flushed.add((writer, inode))
+                    wanted.setdefault(writer, []).append(inode)
+        return list(self._issue_all(RECALL_FLUSH, wanted))
+
+    def drop(self, asking: int, inodes: Iterable[int]) -> list[Ticket]:
+        """The recalls to wait for after a session changed inodes: a DROP for every other session that caches one."""
+        waits: dict[int, Ticket] = {}
+        wanted: dict[int, list[int]] = {}
+        for inode in inodes:
+            outstanding = self._dropping.get(inode, {})
+            waits.update((ticket.serial, ticket) for session, ticket in outstanding.items() if session != asking)
+            for session in self._cachers_of(inode):
+                dropping = outstanding.get(session)
+                if session != asking and (dropping is None or self._grants[session][inode] >= dropping.serial):
+                    wanted.setdefault(session, []).append(inode)
+        return [*waits.values(), *self._issue_all(RECALL_DROP, wanted)]
+
+    def outstanding_drops(self, asking: int, inodes: Iterable[int]) -> list[Ticket]:
+        """DROPs of inodes that other sessions have not confirmed: until then they may show older state than the asker gets."""
+        if not self._dropping:
+            return []
+        waits = {
+            ticket.serial: ticket
+            for inode in inodes
+            for session, ticket in self._dropping.get(inode, {}).items()
+            if session != asking
+        }
+        return list(waits.values())
+
+    def poll_recalls(self) -> list[Ticket]:
+        """The recalls that are to be sent now, in this order."""
+        unsent = self._unsent
+        if unsent:
+            self._unsent = []
+        return unsent
+
+    def _is_flushing(self, session: int, inode: int) -> bool:
+        return any(each.kind == RECALL_FLUSH and inode in each.inodes for each in self._tickets.get(session, {}).values())
+
+    def _issue_all(self, kind: int, wanted: dict[int, list[int]]) -> Iterator[Ticket]:
+        for session, inodes in wanted.items():
+            for start in range(0, len(inodes), RECALL_ITEMS_MAX):
+                yield self._issue(session, kind, inodes[start : start + RECALL_ITEMS_MAX])
+
+    def _issue(self, session: int, kind: int, inodes: list[int]) -> Ticket:
+        self.serial += 1
+        ticket = Ticket(self.serial, session, kind, inodes)
+        self._tickets.setdefault(session, {})[self.serial] = ticket
+        self._latest[session] = self.serial
+        if kind == RECALL_DROP:
+            for inode in inodes:
+                self._dropping.setdefault(inode, {})[session] = ticket
+        self._unsent.append(ticket)
+        return ticket
+
+    # --- what becomes of them ---------------------------------------------------------------------------------------
+
+    def confirm(self, session: int, serial: int) -> None:
+        """The session obeyed a recall. Unknown serials are late or repeated confirmations."""
+        ticket = self._tickets.get(session, {}).get(serial)
+        if ticket is not None:
+            self._settle(ticket)
+
+    def lapse(self, session: int) -> None:
+        """The session's lease has ended: nobody waits for its recalls. Its other grants stay known, so that a session
+        whose lease revives has been sent every recall."""
+        for ticket in list(self._tickets.get(session, {}).values()):
+            self._settle(ticket)
+
+    def resume(self, session: int) -> list[Ticket]:
+        """The session came back on a new connection, so it caches nothing; the FLUSHes that are to be sent again."""
+        tickets = list(self._tickets.get(session, {}).values())
+        for ticket in tickets:
+            if ticket.kind == RECALL_DROP:
+                self._settle(ticket)
+        for inode in list(self._grants.get(session, ())):
+            self._revoke(session, inode)
+        return [ticket for ticket in tickets if not ticket.settled]
+
+    def forget(self, session: int) -> None:
+        """The session has ended, and its lease with it."""
+        self.resume(session)
+        self.lapse(session)
+        self._grants.pop(session, None)
+        self._tickets.pop(session, None)
+        self._latest.pop(session, None)
+
+    def has_outstanding(self, session: int) -> bool:
+        """Whether a recall to the session is neither confirmed nor void."""
+        return bool(self._tickets.get(session))
+
+    def _settle(self, ticket: Ticket) -> None:
+        session = ticket.session
+        del self._tickets[session][ticket.serial]
+        for inode in ticket.inodes:
+            if self._grants.get(session, {}).get(inode, ticket.serial) < ticket.serial:
+                self._revoke(session, inode)
+            if self._dropping.get(inode, {}).get(session) is ticket:
+                del self._dropping[inode][session]
+                if not self._dropping[inode]:
+                    del self._dropping[inode]
+        if self._evictions.get(session) is ticket:
+            del self._evictions[session]
+        ticket.settled = True
+        waiters, ticket.waiters = ticket.waiters, []
+        for waiter in waiters:
+            waiter()
+
+    # --- the two views of the grants ----------------------------------------------------------------------------------
+
+    def _cachers_of(self, inode: int) -> Iterable[int]:
+        cachers = self._cachers.get(inode)
+        if cachers is None:
+            return ()
+        return (cachers,) if type(cachers) is int else sorted(cachers)  # type: ignore[arg-type]
+
+    def _add_cacher(self, inode: int, session: int) -> None:
+        before = self._cachers.get(inode)
+        self._cachers[inode] = session if before is None else frozenset({*self._cachers_of(inode), session})
+
+    def _revoke(self, session: int, inode: int) -> None:
+        del self._grants[session][inode]
+        self.count -= 1
+        left = [each for each in self._cachers_of(inode) if each != session]
+        if not left:
+            del self._cachers[inode]
+        else:
+            self._cachers[inode] = left[0] if len(left) == 1 else frozenset(left)
+
+    def check_invariants(self) -> None:
+        """The views agree; every outstanding recall can be settled; none is forgotten."""
+        pairs = {(session, inode) for session, inodes in self._grants.items() for inode in inodes}
+        assert pairs == {(session, inode) for inode in self._cachers for session in self._cachers_of(inode)}
+        assert len(pairs) == self.count, "count is the number of grants"
+        tickets = [ticket for tickets in self._tickets.values() for ticket in tickets.values()]
+        assert not any(ticket.settled for ticket in tickets), "an outstanding recall is not settled"
+        for inode, dropping in self._dropping.items():
+            for session, ticket in dropping.items():
+                assert self._tickets[session][ticket.serial] is ticket, "what is dropping is outstanding"
+                assert ticket.kind == RECALL_DROP
+                assert inode in ticket.inodes
+        assert all(not ticket.settled for ticket in self._evictions.values()), "an eviction is under way"
