@@ -1,0 +1,279 @@
+"""The asking side of RPC: calls that wait, calls that call back, pushes. Any number of them share one connection."""
+
+import contextlib
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import outcome
+import structlog
+import trio
+
+from ringfs.base.address import split_address
+from ringfs.base.checksums import Buffer
+from ringfs.base.errors import BY_NUMBER, Code, ConnectionLost, PeerBrokeProtocol, Refused
+from ringfs.base.limits import HANDSHAKE_TIMEOUT_S, REQUESTS_IN_FLIGHT_MAX, REQUESTS_URGENT
+from ringfs.wire.connection import Connection
+from ringfs.wire.frames import KIND_PUSH, KIND_REPLY, KIND_REQUEST, Frame, FrameReader, FrameSealer
+from ringfs.wire.handshake import greet_server
+from ringfs.wire.messages.common import Refusal
+from ringfs.wire.transport import transport_on
+
+log = structlog.get_logger("ringfs.wire")
+
+
+class Answer:
+    """What a request was answered with. The payload is memory of its own."""
+
+    __slots__ = ("message", "payload")
+
+    def __init__(self, message: Any, payload: memoryview) -> None:
+        self.message = message
+        self.payload = payload
+
+
+OnAnswer = Callable[[Answer | Refused | ConnectionLost], None]
+OnPush = Callable[[Any], None]
+#: Makes a stream to an address; dial_tcp, or a test's network in memory.
+Dial = Callable[[str], Awaitable[trio.abc.Stream]]
+
+
+class _Pending:
+    """A request whose answer has not come."""
+
+    __slots__ = ("deadline", "on_answer", "slots")
+
+    def __init__(self, on_answer: OnAnswer, slots: trio.Semaphore, deadline: float) -> None:
+        self.on_answer = on_answer
+        #: Where the request's slot goes back to when it was answered.
+        self.slots = slots
+        #: The connection is given up if the answer has not come by then (trio's clock).
+        self.deadline = deadline
+
+
+def _forget(_answer: Answer | Refused | ConnectionLost) -> None:
+    """The answer of a call that was cancelled."""
+
+
+class RpcClient:
+    """A connection to ask on; from open_client or client_on."""
+
+    def __init__(self, on_push: OnPush | None) -> None:
+        self._on_push = on_push
+        #: Set before anybody else gets this object.
+        self._connection: Connection
+        self._pending: dict[int, _Pending] = {}
+        #: Requests sent so far; the number of the latest one.
+        self._number = 0
+        self._slots = trio.Semaphore(REQUESTS_IN_FLIGHT_MAX - REQUESTS_URGENT)
+        self._urgent_slots = trio.Semaphore(REQUESTS_URGENT)
+        #: When the watch looks at the deadlines next; an earlier deadline must wake it.
+        self._watch_at = math.inf
+        self._watch_sooner = trio.Event()
+        #: Set when the connection has ended.
+        self.lost = trio.Event()
+
+    # --- asking ---------------------------------------------------------------------------------------------------------
+
+    async def call(
+        self, request: Any, payload: Sequence[Buffer] = (), *, timeout_s: float | None = None, urgent: bool = False
+    ) -> Answer:
+        """Ask and wait for the answer. Raises Refused, ConnectionLost; after timeout_s the whole connection is given up.
+
+        The payload's buffers must not change until then, and if the call is cancelled, not before the connection's end.
+        urgent: has a few slots of its own, for what others' answers may depend on.
+        """
+        deadline = math.inf if timeout_s is None else trio.current_time() + timeout_s
+        slots = self._urgent_slots if urgent else self._slots
+        if not self._take_slot(slots, urgent):
+            await self._wait_slot(slots, urgent, deadline)
+        pending = self._ask(request, payload, _resume(trio.lowlevel.current_task()), slots, deadline)
+
+        def abort(_raise_cancel: Any) -> trio.lowlevel.Abort:
+            pending.on_answer = _forget
+            pending.deadline = math.inf
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        answer: Answer | Refused | ConnectionLost = await trio.lowlevel.wait_task_rescheduled(abort)
+        if isinstance(answer, Answer):
+            return answer
+        raise answer
+
+    def call_soon(
+        self,
+        request: Any,
+        on_answer: OnAnswer,
+        payload: Sequence[Buffer] = (),
+        *,
+        timeout_s: float | None = None,
+        urgent: bool = False,
+    ) -> None:
+        """Ask; on_answer is called once from the receiving loop. At once, from here, if the connection has ended or has no room
+        for the request (Refused OVERLOADED: see has_room)."""
+        slots = self._urgent_slots if urgent else self._slots
+        if self.lost.is_set():
+            on_answer(self._gone())
+        elif not self._take_slot(slots, urgent):
+            on_answer(Refused(Code.OVERLOADED, "too many requests in flight on this connection"))
+        else:
+            deadline = math.inf if timeout_s is None else trio.current_time() + timeout_s
+            self._ask(request, payload, on_answer, slots, deadline)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether call_soon would send a request now."""
+        return self._slots.value > 0 and self._connection.has_room
+
+    async def aclose(self) -> None:
+        """End the connection; whatever is unanswered is lost."""
+        self._connection.close("closed here")
+        await self.lost.wait()
+
+    def _take_slot(self, slots: trio.Semaphore, urgent: bool) -> bool:
+        """Whether a request may be sent now; then a slot has been taken for it."""
+        if not slots.value or self.lost.is_set() or not (urgent or self._connection.has_room):
+            return False
+        slots.acquire_nowait()
+        return True
+
+    async def _wait_slot(self, slots: trio.Semaphore, urgent: bool, deadline: float) -> None:
+        with trio.CancelScope(deadline=deadline) as scope:
+            await slots.acquire()
+            try:
+                if not urgent:
+                    await self._connection.wait_room()
+                if self.lost.is_set():
+                    raise self._gone()
+            except BaseException:
+                slots.release()
+                raise
+        if scope.cancelled_caught:
+            self._connection.close("the peer takes no more requests")
+            raise self._gone()
+
+    def _ask(
+        self, request: Any, payload: Sequence[Buffer], on_answer: OnAnswer, slots: trio.Semaphore, deadline: float
+    ) -> _Pending:
+        self._number = number = self._number + 1
+        is_alone = not self._pending
+        self._pending[number] = pending = _Pending(on_answer, slots, deadline)
+        if deadline < self._watch_at:
+            self._watch_sooner.set()
+        self._connection.send(KIND_REQUEST, number, request, payload, at_once=is_alone)
+        return pending
+
+    # --- Owner of the connection ----------------------------------------------------------------------------------------
+
+    def handle_frame(self, frame: Frame) -> None:
+        """See Owner."""
+        if frame.kind == KIND_REPLY:
+            pending = self._pending.pop(frame.number, None)
+            if pending is None:
+                raise PeerBrokeProtocol("an answer to no request")
+            pending.slots.release()
+            message = frame.message
+            if type(message) is Refusal:
+                pending.on_answer(_refused(message))
+            else:
+                pending.on_answer(Answer(message, frame.payload))
+        elif frame.kind == KIND_PUSH and self._on_push is not None:
+            self._on_push(frame.message)
+        else:
+            raise PeerBrokeProtocol(f"a frame of kind {frame.kind} to a client")
+
+    def may_receive(self) -> bool:
+        """See Owner. Always: answers were asked for, and a client that did not take them could block a server that blocks it."""
+        return True
+
+    async def admit(self, payload_bytes: int) -> None:
+        """See Owner."""
+
+    # --- tasks ----------------------------------------------------------------------------------------------------------
+
+    async def run(self, connection: Connection, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve the connection until it ends."""
+        self._connection = connection
+        try:
+            async with trio.open_nursery() as nursery:
+                connection.start(nursery)
+                nursery.start_soon(self._watch_deadlines)
+                task_status.started()
+                await connection.receive_loop()
+        finally:
+            connection.close("closed here")
+            self.lost.set()
+            self._lose_pending()
+
+    def _lose_pending(self) -> None:
+        pending, self._pending = self._pending, {}
+        for request in pending.values():
+            request.slots.release()
+            request.on_answer(self._gone())
+
+    def _gone(self) -> ConnectionLost:
+        return ConnectionLost(self._connection.end_reason)
+
+    async def _watch_deadlines(self) -> None:
+        """One task for the timeouts of all calls: any one that passes is the end of the connection."""
+        while True:
+            self._watch_sooner = trio.Event()
+            self._watch_at = min((pending.deadline for pending in self._pending.values()), default=math.inf)
+            if self._watch_at <= trio.current_time():
+                self._connection.close("a request was not answered in time")
+            with trio.CancelScope(deadline=self._watch_at):
+                await self._watch_sooner.wait()
+
+
+def _resume(task: trio.lowlevel.Task) -> OnAnswer:
+    return lambda answer: trio.lowlevel.reschedule(task, outcome.Value(answer))
+
+
+def _refused(refusal: Refusal) -> Refused:
+    code = BY_NUMBER.get(refusal.code)
+    return Refused(code, refusal.detail) if code else Refused(Code.IO, f"refusal {refusal.code} {refusal.detail}".rstrip())
+
+
+async def dial_tcp(address: str) -> trio.abc.Stream:
+    """Connect to "host:port". Raises ConnectionLost."""
+    host, port = split_address(address)
+    try:
+        return await trio.open_tcp_stream(host, port)
+    except OSError as error:
+        raise ConnectionLost(f"cannot connect to {address}: {error.strerror or error}") from error
+
+
+@contextlib.asynccontextmanager
+async def open_client(
+    address: str, key: bytes, *, name: str, on_push: OnPush | None = None, dial: Dial = dial_tcp
+) -> AsyncIterator[RpcClient]:
+    """Connect, prove the key both ways, give a client that ends with the block. Raises ConnectionLost, Refused WRONG_CLUSTER."""
+    with trio.move_on_after(HANDSHAKE_TIMEOUT_S) as scope:
+        stream = await dial(address)
+    if scope.cancelled_caught:
+        raise ConnectionLost(f"cannot connect to {address}: no answer in {HANDSHAKE_TIMEOUT_S:g} s")
+    async with client_on(stream, key, name=name, on_push=on_push, address=address) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def client_on(
+    stream: trio.abc.Stream, key: bytes, *, name: str, on_push: OnPush | None = None, address: str = "a stream"
+) -> AsyncIterator[RpcClient]:
+    """The same over a stream that is connected already, which it closes at the end."""
+    transport = transport_on(stream)
+    try:
+        with trio.move_on_after(HANDSHAKE_TIMEOUT_S) as scope:
+            try:
+                keys = await greet_server(transport, key, name)
+            except (ConnectionLost, PeerBrokeProtocol) as error:
+                raise ConnectionLost(f"no connection to {address}: {error}") from error
+        if scope.cancelled_caught:
+            raise ConnectionLost(f"no connection to {address}: the handshake took over {HANDSHAKE_TIMEOUT_S:g} s")
+        client = RpcClient(on_push)
+        connection = Connection(transport, FrameSealer(keys.to_server), FrameReader(keys.to_client), client)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(client.run, connection)
+            yield client
+            nursery.cancel_scope.cancel()
+    finally:
+        await transport.aclose()
