@@ -9,25 +9,28 @@ from tools.fsx import main
 from tools.fsx_file import OpenFile
 from tools.fsx_model import KINDS, BadLog, Drawer, Limits, Model, Operation
 
-#: Given to the constructor by a test, counted down by the faulty files below.
-FAULT_AFTER = 40
+#: A faulty file does wrong every so many calls: one lost write may be overwritten before anything reads it.
+FAULT_EVERY = 40
+KINDS_DRAWN = sorted(KINDS - {"closeopen", "move"})
+LIMITS = Limits(length_max=10_000, operation_max=1000, light=False, reopen_one_in=10, handles=3, has_second=True)
 
 
 class Countdown:
-    """Says once, after a number of calls, that it is time to do wrong."""
+    """Says every so many calls that it is time to do wrong."""
 
     def __init__(self, count: int) -> None:
-        self.left = count
+        self.count = count
+        self.calls = 0
 
     def is_over(self) -> bool:
-        """True on the last call only."""
-        self.left -= 1
-        return self.left == 0
+        """True on every count-th call."""
+        self.calls += 1
+        return self.calls % self.count == 0
 
 
 def faulty(kind: str) -> Callable[[Path], OpenFile]:
-    """Opens files that do one thing wrong, once: `kind` names it."""
-    countdown = Countdown(FAULT_AFTER)
+    """Opens files that do one thing wrong now and then: `kind` names it."""
+    countdown = Countdown(FAULT_EVERY)
 
     class Faulty(OpenFile):
         def read(self, offset: int, length: int) -> bytes:
@@ -65,16 +68,7 @@ def faulty(kind: str) -> Callable[[Path], OpenFile]:
     return Faulty
 
 
-FAULTS = [
-    "corrupt read",
-    "short read",
-    "lost write",
-    "flipped byte",
-    "lost mapped write",
-    "wrong size",
-    "lost punch",
-    "failing fsync",
-]
+FAULTS = "corrupt read,short read,lost write,flipped byte,lost mapped write,wrong size,lost punch,failing fsync".split(",")
 
 
 def arguments(directory: Path, *more: str) -> list[str]:
@@ -116,7 +110,7 @@ def test_second_path_that_lags(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fails_on_a_wrong_one(tmp_path: Path, fault: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each fault, made once, ends the run with 1, a report, the good bytes and a log that parses."""
+    """Each fault ends the run with 1, a report, the good bytes and a log that parses."""
     assert main(arguments(tmp_path, "-N", "20000"), faulty(fault)) == 1
     assert "FAILED at operation" in capsys.readouterr().out
     assert (tmp_path / "file.fsxgood").exists()
@@ -127,9 +121,8 @@ def test_fails_on_a_wrong_one(tmp_path: Path, fault: str, capsys: pytest.Capture
 def test_report_names_the_culprit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The operation whose byte was flipped is among those listed as having touched the first wrong offset."""
     log = tmp_path / "log"
-    log.write_text(
-        "1 write 0 0x0 0x3000 0x0 grow\n2 write 0 0x1000 0x10 0x0 grow\n3 write 0 0x2000 0x10 0x0 grow\n4 read 0 0x0 0x3000 0x0 grow\n"
-    )
+    steps = ["1 write 0 0x0 0x3000", "2 write 0 0x1000 0x10", "3 write 0 0x2000 0x10", "4 read 0 0x0 0x3000"]
+    log.write_text("".join(f"{step} 0x0 grow\n" for step in steps))
 
     class SecondWriteFlipped(OpenFile):
         def write(self, offset: int, data: bytes) -> None:
@@ -155,19 +148,13 @@ def test_replays(tmp_path: Path) -> None:
 
 def test_same_seed_same_operations() -> None:
     """What is drawn follows from the seed."""
-    limits = Limits(length_max=10_000, operation_max=1000, light=False, reopen_one_in=10, handles=2, has_second=True)
-    first, second = (
-        Drawer(3, sorted(KINDS - {"closeopen", "move"}), limits),
-        Drawer(3, sorted(KINDS - {"closeopen", "move"}), limits),
-    )
+    first, second = Drawer(3, KINDS_DRAWN, LIMITS), Drawer(3, KINDS_DRAWN, LIMITS)
     assert [first.draw(number, 5000) for number in range(500)] == [second.draw(number, 5000) for number in range(500)]
 
 
 def test_lines_round_trip() -> None:
     """Every drawn operation is its line and back."""
-    drawer = Drawer(
-        5, sorted(KINDS - {"closeopen", "move"}), Limits(10_000, 1000, light=False, reopen_one_in=10, handles=3, has_second=True)
-    )
+    drawer = Drawer(5, KINDS_DRAWN, LIMITS)
     for number in range(1000):
         operation = drawer.draw(number, 5000)
         assert Operation.parse(operation.line()) == operation
