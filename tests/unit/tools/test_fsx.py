@@ -68,7 +68,16 @@ def faulty(kind: str) -> Callable[[Path], OpenFile]:
     return Faulty
 
 
-FAULTS = "corrupt read,short read,lost write,flipped byte,lost mapped write,wrong size,lost punch,failing fsync".split(",")
+FAULTS = [
+    "corrupt read",
+    "short read",
+    "lost write",
+    "flipped byte",
+    "lost mapped write",
+    "wrong size",
+    "lost punch",
+    "failing fsync",
+]
 
 
 def arguments(directory: Path, *more: str) -> list[str]:
