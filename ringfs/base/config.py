@@ -1,0 +1,257 @@
+"""cluster.toml and the key file: what they may say. docs/formats/cluster-toml.md explains it to people.
+
+Every mistake is a UserError that names file, line and key. Nothing here starts or opens anything else.
+"""
+
+import re
+import stat
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ringfs.base.address import split_address
+from ringfs.base.errors import UserError
+from ringfs.base.limits import MIB
+from ringfs.base.log import LEVELS
+from ringfs.base.toml_tables import Convert, Table, read_tables
+
+KEY_BYTES = 32
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_CLASS = re.compile(r"[a-z]+:[0-9+]+")
+_WEIGHT_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class MetaConfig:
+    """A metadata server. `state` is its directory."""
+
+    name: str
+    address: str
+    state: Path
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """A data node. `weight` is its share of the ring; `capacity_bytes` caps what it uses of its disk, None does not."""
+
+    name: str
+    address: str
+    disk: Path
+    domain: str
+    weight: int
+    capacity_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MountConfig:
+    """Tunables of clients; see docs/formats/cluster-toml.md."""
+
+    dirty_bytes_max: int = 128 * MIB
+    cache_bytes_max: int = 96 * MIB
+    readahead_bytes: int = 16 * MIB
+    commit_interval_s: float = 1.0
+    entry_timeout_s: float = 1.0
+    attr_timeout_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """A whole cluster.toml. Its paths are absolute, or relative to the working directory if the file's own was."""
+
+    path: Path
+    #: A uuid in its usual text form.
+    cluster: str
+    key_file: Path
+    #: A class of service; ring/classes.py says which there are.
+    default_class: str
+    #: At least one of each; names and addresses are unique over both.
+    meta: tuple[MetaConfig, ...]
+    data: tuple[DataConfig, ...]
+    mount: MountConfig
+    #: A key of base/log.py's LEVELS.
+    log_level: str
+
+    def meta_named(self, name: str) -> MetaConfig:
+        """The metadata server of that name. Raises UserError."""
+        for server in self.meta:
+            if server.name == name:
+                return server
+        raise UserError(f"{self.path} has no [[meta]] named {name!r}; it has {_names(self.meta)}")
+
+    def data_named(self, name: str) -> DataConfig:
+        """The data node of that name. Raises UserError."""
+        for node in self.data:
+            if node.name == name:
+                return node
+        raise UserError(f"{self.path} has no [[data]] named {name!r}; it has {_names(self.data)}")
+
+    def load_key(self) -> bytes:
+        """The cluster key. Raises UserError."""
+        return load_key(self.key_file)
+
+
+def load_config(path: Path) -> ClusterConfig:
+    """Read and check a cluster.toml. Raises UserError."""
+    top = read_tables(path)
+    folder = path.parent
+    meta_tables, data_tables = top.tables("meta"), top.tables("data")
+    config = ClusterConfig(
+        path=path,
+        cluster=top.take("cluster", _uuid),
+        key_file=folder / top.take("key_file", _text),
+        default_class=top.take_or("default_class", _class, "replica:2"),
+        meta=tuple(_meta(table, folder) for table in meta_tables),
+        data=tuple(_data(table, folder) for table in data_tables),
+        mount=_mount(top.table("mount")),
+        log_level=_log_level(top.table("log")),
+    )
+    top.end()
+    for name, tables in ("meta", meta_tables), ("data", data_tables):
+        if not tables:
+            top.mistake(None, f"there is no [[{name}]]: a cluster needs at least one")
+    rows: list[tuple[Table, MetaConfig | DataConfig]] = [
+        *zip(meta_tables, config.meta, strict=True),
+        *zip(data_tables, config.data, strict=True),
+    ]
+    _refuse_twins("name", ((table, row.name) for table, row in rows))
+    _refuse_twins("address", ((table, row.address) for table, row in rows))
+    _refuse_twins("state", ((table, str(row.state)) for table, row in rows if isinstance(row, MetaConfig)))
+    _refuse_twins("disk", ((table, str(row.disk)) for table, row in rows if isinstance(row, DataConfig)))
+    return config
+
+
+def load_key(path: Path) -> bytes:
+    """The 32 bytes of a key file: 64 hexadecimal digits, readable by its owner only. Raises UserError."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        text = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read the key file {path}: {error.strerror}") from error
+    if mode & 0o077:
+        raise UserError(f"the key file {path} is open to others (mode {mode:04o}): chmod 600 {path}")
+    if re.fullmatch(rb"[0-9a-fA-F]{64}\s*", text) is None:
+        raise UserError(f"the key file {path} must hold {2 * KEY_BYTES} hexadecimal digits and nothing else")
+    return bytes.fromhex(text.decode("ascii"))
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------------
+
+
+def _meta(table: Table, folder: Path) -> MetaConfig:
+    made = MetaConfig(
+        name=table.take("name", _name),
+        address=table.take("address", _address),
+        state=folder / table.take("state", _text),
+    )
+    table.end()
+    return made
+
+
+def _data(table: Table, folder: Path) -> DataConfig:
+    name = table.take("name", _name)
+    made = DataConfig(
+        name=name,
+        address=table.take("address", _address),
+        disk=folder / table.take("disk", _text),
+        domain=table.take_or("domain", _name, name),
+        weight=table.take_or("weight", _between(1, _WEIGHT_MAX), 100),
+        capacity_bytes=table.take_or("capacity_bytes", _between(1, 1 << 63), None),
+    )
+    table.end()
+    return made
+
+
+def _mount(table: Table) -> MountConfig:
+    default = MountConfig()
+    made = MountConfig(
+        dirty_bytes_max=table.take_or("dirty_bytes_max", _between(MIB, 1 << 40), default.dirty_bytes_max),
+        cache_bytes_max=table.take_or("cache_bytes_max", _between(MIB, 1 << 40), default.cache_bytes_max),
+        readahead_bytes=table.take_or("readahead_bytes", _between(0, 1 << 30), default.readahead_bytes),
+        commit_interval_s=table.take_or("commit_interval_s", _seconds(0.01, 60), default.commit_interval_s),
+        entry_timeout_s=table.take_or("entry_timeout_s", _seconds(0, 3600), default.entry_timeout_s),
+        attr_timeout_s=table.take_or("attr_timeout_s", _seconds(0, 3600), default.attr_timeout_s),
+    )
+    table.end()
+    return made
+
+
+def _log_level(table: Table) -> str:
+    level = table.take_or("level", _level, "info")
+    table.end()
+    return level
+
+
+def _refuse_twins(key: str, values: Iterable[tuple[Table, str]]) -> None:
+    seen: set[str] = set()
+    for table, value in values:
+        if value in seen:
+            table.mistake(key, f"{value!r} is there twice")
+        seen.add(value)
+
+
+def _names(rows: Iterable[MetaConfig | DataConfig]) -> str:
+    return ", ".join(row.name for row in rows)
+
+
+# --- values ---------------------------------------------------------------------------------------------------------------
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("must be text that is not empty")
+    return value
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or _NAME.fullmatch(value) is None:
+        raise ValueError("must be a name: letters, digits, dots, dashes and underscores, at most 63")
+    return value
+
+
+def _uuid(value: Any) -> str:
+    try:
+        return str(uuid.UUID(_text(value)))
+    except ValueError:
+        raise ValueError("must be a uuid, as uuidgen prints it") from None
+
+
+def _class(value: Any) -> str:
+    if not isinstance(value, str) or _CLASS.fullmatch(value) is None:
+        raise ValueError('must be a class of service, as "replica:2"')
+    return value
+
+
+def _address(value: Any) -> str:
+    try:
+        _, port = split_address(_text(value))
+    except UserError as error:
+        raise ValueError(f"is wrong: {error}") from None
+    if not port:
+        raise ValueError("must have a port from 1 to 65535")
+    return _text(value)
+
+
+def _level(value: Any) -> str:
+    if not isinstance(value, str) or value not in LEVELS:
+        raise ValueError(f"must be one of {', '.join(LEVELS)}")
+    return value
+
+
+def _between(low: int, high: int) -> Convert[int]:
+    def convert(value: Any) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return value
+
+    return convert
+
+
+def _seconds(low: float, high: float) -> Convert[float]:
+    def convert(value: Any) -> float:
+        if type(value) not in (int, float) or not low <= value <= high:
+            raise ValueError(f"must be a number of seconds from {low:g} to {high:g}")
+        return float(value)
+
+    return convert
