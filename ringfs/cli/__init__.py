@@ -1,1 +1,1 @@
-"""The command line, one file per verb."""
+"""The command line: one module per verb, loaded when it is run. The top floor; nothing imports it."""

@@ -1,0 +1,31 @@
+"""`ringfs data`."""
+
+from pathlib import Path
+
+import click
+
+from ringfs.base.config import load_config
+from ringfs.cli.daemon import Started, run_daemon, run_dir_option, until_told
+
+
+@click.command("data")
+@run_dir_option
+@click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path))
+@click.argument("name", metavar="NAME")
+def command(run_dir: Path | None, config_path: Path, name: str) -> None:
+    """Run the data node NAME in the foreground. The first start formats its empty disk directory.
+
+    Says "ready" on standard output when it serves. SIGTERM ends it; whatever it acknowledged is durable already.
+
+    \b
+    Example:  ringfs data /etc/ringfs/cluster.toml data1
+    """
+    config = load_config(config_path.absolute())
+    node = config.data_named(name)
+
+    async def main(started: Started) -> None:
+        from ringfs.data.daemon import run_data
+
+        await until_told(lambda: run_data(config, node.name, started=started))
+
+    run_daemon(config, run_dir, f"{node.name} serves {node.address}", main)

@@ -1,0 +1,26 @@
+"""`ringfs dev`: a whole cluster on this machine, as real processes in the background. One module per verb."""
+
+import click
+
+from ringfs.cli.lazy import LazyGroup
+
+VERBS = {
+    "up": ("ringfs.cli.dev.up", "Make or start a cluster; returns when it is healthy and mounted."),
+    "status": ("ringfs.cli.dev.status", "Its processes: running or not, since when, where."),
+    "mount": ("ringfs.cli.dev.mount", "One more mount."),
+    "kill": ("ringfs.cli.dev.kill", "SIGKILL one process."),
+    "stop": ("ringfs.cli.dev.stop", "SIGTERM one process, and wait for its end."),
+    "start": ("ringfs.cli.dev.start", "Start one process again, and wait until it is healthy."),
+    "down": ("ringfs.cli.dev.down", "Flush, unmount and stop everything; leaves nothing running."),
+}
+
+
+@click.group("dev", cls=LazyGroup, verbs=VERBS)
+def command() -> None:
+    """A whole cluster on this machine: meta1, data1 … and mount1 … as processes in the background.
+
+    Each keeps its state, log and pid in DIR/NAME/.
+
+    \b
+    Example:  ringfs dev up ./cluster --mount /mnt/ringfs
+    """

@@ -1,0 +1,85 @@
+"""`ringfs dev down`. Goes by the processes that run, not by the configuration: it must work on what is left of a cluster."""
+
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ringfs.cli import mounts
+from ringfs.cli.dev import supervise
+from ringfs.cli.dev.layout import find_root, locked, mounts_in
+from ringfs.cli.exits import NotClean
+from ringfs.cli.output import progress
+from ringfs.cli.processes import Process
+
+_TIMEOUT_S = 60.0
+#: Mounts flush through the servers, data nodes tell the metadata server; each kind ends while what it needs still runs.
+_ORDER = ("mount", "data", "meta")
+
+
+@click.command("down")
+@click.argument("directory", metavar="DIR")
+@click.option("--timeout", "timeout_s", type=float, default=_TIMEOUT_S, show_default=True, help="Seconds to flush, and to end.")
+def command(directory: str, timeout_s: float) -> None:
+    """Flush and unmount every mount of the cluster in DIR, and stop all its processes. Its data stays; `up` brings it back.
+
+    What does not end in time is killed, so that nothing is left running; then the exit code is 1 and the line says what.
+
+    \b
+    Example:  ringfs dev down ./cluster
+    """
+    root = find_root(directory)
+    problems: list[str] = []
+    count = 0
+    with progress() as shown, locked(root):
+        for verb in _ORDER:
+            shown.step({"mount": "flushing and unmounting", "data": "stopping data nodes", "meta": "stopping metadata"}[verb])
+            running = [process for process in supervise.processes_of(root) if supervise.verb_of(process) == verb]
+            count += len(running)
+            problems += _end(running, timeout_s)
+        _detach_dead(root)
+        left = supervise.processes_of(root)
+    if left or problems:
+        problems += [f"process {process.pid} still runs" for process in left]
+        raise NotClean(f"{directory} is down, but not cleanly: {'; '.join(problems)}")
+    click.echo(f"{directory} is down: {count} processes stopped, nothing left running")
+
+
+def _end(running: Sequence[Process], timeout_s: float) -> list[str]:
+    """SIGTERM all, wait, SIGKILL what is late. One line for each that did not end well."""
+    deadline_s = time.monotonic() + timeout_s
+    for process in running:
+        process.signal(signal.SIGTERM)
+    problems = []
+    for process in running:
+        with process:
+            if process.wait(max(0.0, deadline_s - time.monotonic())):
+                problems += _unclean_end(supervise.run_dir_of(process))
+            else:
+                supervise.kill_process(process)
+                problems.append(_late(process, timeout_s))
+    return problems
+
+
+def _late(process: Process, timeout_s: float) -> str:
+    name = supervise.run_dir_of(process).name
+    lost = ": what was written there since the last fsync may be lost" if supervise.verb_of(process) == "mount" else ""
+    return f"{name} had not ended after {timeout_s:g} s and was killed{lost}"
+
+
+def _unclean_end(run_dir: Path) -> list[str]:
+    ended = supervise.last_exit(run_dir)
+    if ended is not None and ended[0] == 0:
+        return []
+    words = "it left no word" if ended is None else ended[1] or f"exit code {ended[0]}"
+    return [f"{run_dir.name} did not end cleanly: {words} (log: {run_dir / 'log'})"]
+
+
+def _detach_dead(root: Path) -> None:
+    """Take away mount points whose process is gone."""
+    for server in mounts_in(root):
+        point = mounts.real_path(Path(server.arguments[0]))
+        if mounts.is_ringfs(mounts.mount_at(point)) and mounts.is_dead(point):
+            mounts.detach(point)

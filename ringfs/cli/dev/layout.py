@@ -1,0 +1,183 @@
+"""A dev cluster on disk: DIR with cluster.toml, the key, and a directory for each process.
+
+DIR/cluster.toml   configuration of every process        DIR/key        the cluster key, mode 0600
+DIR/dev.lock       marks a dev cluster; held by one      DIR/mnt        where mount1 is mounted if nothing is said
+                   `ringfs dev` command at a time
+DIR/NAME/          pid, log, exit (code and last words of a process that ended by itself), and
+                   state/ (meta), disk/ (data) or mount_point (mount)
+"""
+
+import fcntl
+import os
+import re
+import secrets
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ringfs.base.config import ClusterConfig, load_config
+from ringfs.base.errors import UserError
+from ringfs.cli.dev.ports import free_ports
+from ringfs.cli.place import CONFIG_NAME
+
+_MARK = "dev.lock"
+_MOUNT_POINT = "mount_point"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One process of a dev cluster: its verb, and what the verb is given after the configuration."""
+
+    name: str
+    verb: str
+    arguments: tuple[str, ...]
+    directory: Path
+
+    @property
+    def log(self) -> Path:
+        """Where it writes its log."""
+        return self.directory / "log"
+
+
+class Layout:
+    """The files of one dev cluster."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config_path = root / CONFIG_NAME
+        #: As of the last reading; changed only under the lock, by grow().
+        self.config: ClusterConfig = load_config(self.config_path)
+
+    def servers(self) -> list[Server]:
+        """All processes in the order in which they are started: metadata, data nodes, mounts."""
+        meta = [Server(row.name, "meta", ("--name", row.name), self.root / row.name) for row in self.config.meta]
+        data = [Server(row.name, "data", (row.name,), self.root / row.name) for row in self.config.data]
+        return meta + data + self.mounts()
+
+    def mounts(self) -> list[Server]:
+        """The mounts, in order of their number."""
+        return mounts_in(self.root)
+
+    def server(self, name: str) -> Server:
+        """The process of that name. Raises UserError."""
+        servers = self.servers()
+        for server in servers:
+            if server.name == name:
+                return server
+        raise UserError(f"{self.root} has no process {name!r}: it has {', '.join(server.name for server in servers)}")
+
+    def set_mount(self, name: str, point: Path) -> Server:
+        """Say where a mount belongs; it is not started."""
+        directory = self.root / name
+        directory.mkdir(exist_ok=True)
+        _write(directory / _MOUNT_POINT, os.fsencode(point))
+        return Server(name, "mount", (str(point),), directory)
+
+    def mount_for(self, point: Path) -> Server:
+        """The mount that belongs at point, or a new one."""
+        mounts = self.mounts()
+        for server in mounts:
+            if server.arguments == (str(point),):
+                return server
+        taken = {server.name for server in mounts}
+        number = next(number for number in range(1, len(taken) + 2) if f"mount{number}" not in taken)
+        return self.set_mount(f"mount{number}", point)
+
+    def grow(self, data_count: int) -> None:
+        """Add data nodes to the configuration until there are so many."""
+        first = len(self.config.data) + 1
+        ports = free_ports(max(0, data_count - first + 1))
+        added = "".join(_data_section(number, port) for number, port in enumerate(ports, first))
+        if added:
+            _write(self.config_path, self.config_path.read_bytes() + added.encode())
+            self.config = load_config(self.config_path)
+
+
+def mounts_in(root: Path) -> list[Server]:
+    """The mounts that were ever made for a cluster, in order of their number."""
+    found = []
+    for entry in root.iterdir():
+        number = re.fullmatch(r"mount([1-9][0-9]*)", entry.name)
+        if number and (entry / _MOUNT_POINT).is_file():
+            point = os.fsdecode((entry / _MOUNT_POINT).read_bytes())
+            found.append((int(number.group(1)), Server(entry.name, "mount", (point,), entry)))
+    return [server for _, server in sorted(found, key=lambda pair: pair[0])]
+
+
+def is_dev_cluster(root: Path) -> bool:
+    """Whether `ringfs dev up` made this directory."""
+    return (root / _MARK).is_file() and (root / CONFIG_NAME).is_file()
+
+
+def find_root(directory: str) -> Path:
+    """The real path of a directory that holds a dev cluster. Raises UserError."""
+    root = Path(directory).resolve()
+    if not root.is_dir():
+        raise UserError(f"{directory} does not exist: 'ringfs dev up {directory}' makes a cluster there")
+    if not is_dev_cluster(root):
+        raise UserError(f"{directory} is no dev cluster (it has no {_MARK} and {CONFIG_NAME}): name one that 'ringfs dev up' made")
+    return root
+
+
+def open_layout(directory: str) -> Layout:
+    """The dev cluster in a directory. Raises UserError."""
+    return Layout(find_root(directory))
+
+
+def create_layout(root: Path, data_count: int, class_text: str) -> Layout:
+    """Make a dev cluster in a directory that is new or empty. cluster.toml comes last: without it there is no cluster yet."""
+    (root / _MARK).touch()
+    _write(root / "key", secrets.token_hex(32).encode() + b"\n", mode=0o600)
+    meta_port, *data_ports = free_ports(1 + data_count)
+    sections = [_head(class_text), _meta_section(meta_port), *(_data_section(n, port) for n, port in enumerate(data_ports, 1))]
+    _write(root / CONFIG_NAME, "".join(sections).encode())
+    return Layout(root)
+
+
+def check_creatable(root: Path) -> None:
+    """Refuse a directory that holds something else than a dev cluster, finished or begun. Raises UserError."""
+    if root.exists() and not root.is_dir():
+        raise UserError(f"{root} is not a directory: name a new or empty one")
+    if root.is_dir() and not (root / _MARK).is_file() and any(root.iterdir()):
+        raise UserError(f"{root} is not empty and no dev cluster: name a new or empty directory")
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """One `ringfs dev` command at a time changes a cluster."""
+    with (root / _MARK).open("ab") as mark:
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"ringfs: waiting for another 'ringfs dev' command on {root}", file=sys.stderr)
+            fcntl.flock(mark, fcntl.LOCK_EX)
+        yield
+
+
+def _head(class_text: str) -> str:
+    return (
+        "# Made by `ringfs dev up`. Every process of this cluster reads it when it starts.\n"
+        f'cluster = "{uuid.uuid4()}"\nkey_file = "key"\ndefault_class = "{class_text}"\n'
+    )
+
+
+def _meta_section(port: int) -> str:
+    return f'\n[[meta]]\nname = "meta1"\naddress = "127.0.0.1:{port}"\nstate = "meta1/state"\n'
+
+
+def _data_section(number: int, port: int) -> str:
+    return f'\n[[data]]\nname = "data{number}"\naddress = "127.0.0.1:{port}"\ndisk = "data{number}/disk"\n'
+
+
+def _write(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """All of it or nothing, also after a crash."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    with open(new, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)

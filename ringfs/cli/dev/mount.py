@@ -1,0 +1,30 @@
+"""`ringfs dev mount`."""
+
+from pathlib import Path
+
+import click
+
+from ringfs.cli.dev import supervise
+from ringfs.cli.dev.health import require_leader, wait_healthy
+from ringfs.cli.dev.layout import locked, open_layout
+from ringfs.cli.dev.table import read_rows, render
+from ringfs.cli.mount_point import prepare_mount_point
+
+
+@click.command("mount")
+@click.argument("directory", metavar="DIR")
+@click.argument("mount_point", metavar="MNT")
+def command(directory: str, mount_point: str) -> None:
+    """Mount the cluster in DIR at one more place; MNT is made if it is not there.
+
+    \b
+    Example:  ringfs dev mount ./cluster /mnt/second
+    """
+    layout = open_layout(directory)
+    with locked(layout.root):
+        point = prepare_mount_point(Path(mount_point), make=True)
+        require_leader(layout)
+        server = layout.mount_for(point)
+        supervise.start_mounts(layout, [server])
+        wait_healthy(layout, [server])
+    click.echo(render(read_rows(layout, [server])))

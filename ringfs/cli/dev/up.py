@@ -1,0 +1,93 @@
+"""`ringfs dev up`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from ringfs.base.errors import UserError
+from ringfs.cli import mounts
+from ringfs.cli.dev import layout as layouts
+from ringfs.cli.dev import supervise
+from ringfs.cli.dev.health import wait_healthy
+from ringfs.cli.dev.layout import Layout
+from ringfs.cli.dev.table import read_rows, render
+from ringfs.cli.mount_point import prepare_mount_point
+from ringfs.cli.output import progress
+from ringfs.ring.classes import parse_class
+
+_DATA_COUNT = 3
+_CLASS = "replica:2"
+
+
+@click.command("up")
+@click.argument("directory", metavar="DIR")
+@click.option("--mount", "mount", metavar="MNT", help="Where mount1 is mounted; made if it is not there. Default: DIR/mnt.")
+@click.option("--data", "data_count", type=click.IntRange(1, 64), help=f"Data nodes. Default: {_DATA_COUNT}; more can come later.")
+@click.option("--class", "class_text", metavar="CLASS", help=f"Class of service of a new cluster. Default: {_CLASS}.")
+def command(directory: str, mount: str | None, data_count: int | None, class_text: str | None) -> None:
+    """Make or start a cluster in DIR; returns when it is healthy and mounted.
+
+    On a cluster that is there, starts what does not run and leaves alone what does. The processes go on in the background.
+
+    \b
+    Example:  ringfs dev up ./cluster --mount /mnt/ringfs --data 3 --class replica:2
+    """
+    with progress() as shown, _opened(Path(directory).resolve(), data_count, class_text) as layout:
+        _place_mount1(layout, mount)
+        shown.step("starting servers")
+        supervise.start(layout, [server for server in layout.servers() if server.verb != "mount"])
+        shown.step("mounting")
+        supervise.start_mounts(layout, layout.mounts())
+        shown.step("waiting for every node")
+        wait_healthy(layout, layout.servers())
+    click.echo(render(read_rows(layout)))
+
+
+@contextmanager
+def _opened(root: Path, data_count: int | None, class_text: str | None) -> Iterator[Layout]:
+    """The cluster in a directory, made or grown as asked for, locked."""
+    layouts.check_creatable(root)
+    if not layouts.is_dev_cluster(root):
+        _check_class(class_text or _CLASS, data_count or _DATA_COUNT)
+    root.mkdir(parents=True, exist_ok=True)
+    with layouts.locked(root):
+        if layouts.is_dev_cluster(root):
+            layout = Layout(root)
+            _adapt(layout, data_count, class_text)
+        else:
+            layout = layouts.create_layout(root, data_count or _DATA_COUNT, class_text or _CLASS)
+        yield layout
+
+
+def _check_class(class_text: str, data_count: int) -> None:
+    copies = parse_class(class_text).copies
+    if copies > data_count:
+        raise UserError(f"class {class_text} needs {copies} data nodes, not {data_count}: give --data {copies} or another --class")
+
+
+def _adapt(layout: Layout, data_count: int | None, class_text: str | None) -> None:
+    """What may be changed about a cluster that exists. Raises UserError."""
+    config = layout.config
+    if class_text not in (None, config.default_class):
+        raise UserError(
+            f"{layout.root} has class {config.default_class}, not {class_text}: the first start has set it; leave --class out"
+        )
+    if data_count is not None and data_count < len(config.data):
+        raise UserError(f"{layout.root} has {len(config.data)} data nodes, which hold data: give --data {len(config.data)} or more")
+    layout.grow(data_count or 0)
+
+
+def _place_mount1(layout: Layout, asked: str | None) -> None:
+    """Say where mount1 belongs, if that is new."""
+    known = next((server for server in layout.mounts() if server.name == "mount1"), None)
+    if known is not None and asked is None:
+        return
+    point = mounts.real_path(Path(asked) if asked else layout.root / "mnt")
+    if known is None or known.arguments != (str(point),):
+        if known is not None and supervise.is_running(known):
+            raise UserError(
+                f"mount1 is at {known.arguments[0]}: stop it first ('ringfs dev stop {layout.root} mount1'), or 'ringfs dev mount'"
+            )
+        layout.set_mount("mount1", prepare_mount_point(point, make=True))
