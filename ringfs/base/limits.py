@@ -53,6 +53,33 @@ PAGE_ENTRIES_MAX = 4096
 #: Replies a session may leave unacknowledged.
 REPLY_WINDOW_MAX = 1024
 
+#: A data node's segment files; its disk has at least this much more left when one is made, for the index and for others.
+SEGMENT_BYTES = GIB
+SEGMENT_BYTES_MIN = 64 * MIB
+DISK_RESERVE_BYTES = 256 * MIB
+#: Segment files that a data node has open at once (two descriptors each).
+SEGMENTS_OPEN_MAX = 256
+#: Threads of a data node that write, and that read.
+PUT_THREADS = 4
+GET_THREADS = 8
+#: Requests that wait for one of those threads; more are refused OVERLOADED.
+PUTS_WAITING_MAX = 1024
+GETS_WAITING_MAX = 4096
+#: Proven block tables that a data node remembers.
+TABLES_CACHED_BYTES_MAX = 16 * MIB
+#: A data node's index is checkpointed after so many bytes of records, or so many bytes of changed rows: what a start scans again.
+CHECKPOINT_RECORD_BYTES = 256 * MIB
+CHECKPOINT_ROW_BYTES = 4 * MIB
+
+#: One transaction in the journal: a request's body, and what the leader adds to it.
+JOURNAL_ENTRY_BYTES_MAX = FRAME_BODY_BYTES_MAX + 64 * KIB
+#: A file of the journal. Larger ones are rotated less often, smaller ones are trimmed sooner.
+JOURNAL_SEGMENT_BYTES = 16 * MIB
+#: Past so many files, held and spare, mutations are refused until a checkpoint lets the journal be trimmed.
+JOURNAL_SEGMENTS_MAX = 32
+#: Journal space that only operations which free space may use.
+JOURNAL_RESERVE_BYTES = 4 * MIB
+
 #: A lease lasts this long after the request that renewed it was sent; heartbeats go out every third of it.
 LEASE_NS = 10 * 10**9
 #: A session that was silent this long is ended by the leader.
@@ -70,12 +97,14 @@ CHUNK_EXTENTS_HARD_MAX = 8 * EXTENTS_PER_CHUNK_MAX
 
 assert OBJECT_BYTES_MAX % BLOCK_BYTES == 0, "an object is whole blocks but for its last one"
 assert CHUNK_BYTES % OBJECT_BYTES_MAX == 0, "a sequential writer fills chunks with whole objects"
+assert SEGMENT_BYTES_MIN >= 2 * OBJECT_BYTES_MAX, "a segment holds some of the largest objects"
 assert LEASE_NS < SESSION_TIMEOUT_NS, "a session's leases must be dead before the session is"
 assert SESSION_TIMEOUT_NS < DELETE_GRACE_NS, "a put by a live session must outlast a verdict older than it"
 assert FRAME_BODY_BYTES_MAX > 8 * XATTR_VALUE_BYTES_MAX, "a frame holds any xattr or inline chunk"
 assert 0 < REQUESTS_URGENT < REQUESTS_IN_FLIGHT_MAX, "both kinds of request have room"
 assert RECEIVED_PAYLOAD_BYTES_MAX >= FRAME_PAYLOAD_BYTES_MAX, "every payload is admitted at last"
 assert REPLY_WINDOW_MAX > REQUESTS_IN_FLIGHT_MAX, "every request in flight can have its reply kept"
+assert 2 * JOURNAL_ENTRY_BYTES_MAX + JOURNAL_RESERVE_BYTES < JOURNAL_SEGMENT_BYTES, "one spare segment is room for any transaction"
 assert FILE_BYTES_MAX // CHUNK_BYTES <= 1 << 32, "a chunk number fits 32 bits"
 assert PUT_FRESH_NS >= SESSION_TIMEOUT_NS, "a live session has time to commit what it put"
 assert CHUNK_INLINE_BYTES_HARD_MAX + 64 * CHUNK_EXTENTS_HARD_MAX < FRAME_BODY_BYTES_MAX, "a chunk's extents fit a frame"

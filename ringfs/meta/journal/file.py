@@ -1,0 +1,108 @@
+"""The file engine of the journal, for one machine: segments.py in threads, beside the event loop."""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar, TypeVarTuple, Unpack
+
+import trio
+
+from ringfs.base.files import Files, RealFiles
+from ringfs.base.limits import JOURNAL_RESERVE_BYTES, JOURNAL_SEGMENT_BYTES
+from ringfs.meta.journal.interface import JournalFailed
+from ringfs.meta.journal.record import MARK_BYTES, RECORD_OVERHEAD_BYTES, packed_bytes
+from ringfs.meta.journal.segments import SegmentLog
+
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
+
+
+def random_mark() -> bytes:
+    """A mark for a segment's records that nobody can know, so that nobody's data can pass for a record."""
+    return os.urandom(MARK_BYTES)
+
+
+class FileJournal:
+    """A Journal in a directory. Opening reads and verifies all of it, and blocks meanwhile.
+
+    JournalDamaged; UserError if another process uses the directory or it belongs to another cluster; JournalFailed.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        cluster: str,
+        *,
+        files: Files | None = None,
+        segment_bytes: int = JOURNAL_SEGMENT_BYTES,
+        reserve_bytes: int = JOURNAL_RESERVE_BYTES,
+        new_mark: Callable[[], bytes] = random_mark,
+    ) -> None:
+        try:
+            self._log = SegmentLog(directory, uuid.UUID(cluster).bytes, files or RealFiles(), segment_bytes, new_mark)
+        except OSError as error:
+            raise JournalFailed(f"cannot open the journal in {directory}: {error}") from error
+        self._reserve_bytes = reserve_bytes
+        # What broke the journal: it is not written to any more, whatever it may hold.
+        self._failure: Exception | None = None
+        # Size of the entries in the append that is under way; 0 if none is.
+        self._appending_bytes = 0
+        self._append_thread = trio.CapacityLimiter(1)
+        self._trim_thread = trio.CapacityLimiter(1)
+
+    @property
+    def first(self) -> int:
+        """See Journal."""
+        return self._log.first
+
+    @property
+    def last(self) -> int:
+        """See Journal."""
+        return self._log.tip.last
+
+    @property
+    def term(self) -> int:
+        """See Journal."""
+        return self._log.tip.term
+
+    def has_room(self, size_bytes: int, *, reserve: bool) -> bool:
+        """See Journal."""
+        size_bytes += self._appending_bytes
+        # Entries are at least 32 bytes as a rule, so that 4 bytes for the length of each are an eighth.
+        needed_bytes = size_bytes + size_bytes // 8 + RECORD_OVERHEAD_BYTES + (0 if reserve else self._reserve_bytes)
+        return self._failure is None and needed_bytes <= self._log.room_bytes(size_bytes)
+
+    async def append(self, term: int, entries: Sequence[bytes]) -> int:
+        """See Journal. Cancelling takes effect before it begins, or after it has ended."""
+        assert entries, "an append has at least one entry"
+        assert not self._appending_bytes, "one append at a time"
+        self._appending_bytes = packed_bytes(entries)
+        try:
+            return await self._guarded(self._append_thread, self._log.append, term, entries)
+        finally:
+            self._appending_bytes = 0
+
+    def replay(self, after: int) -> Iterator[tuple[int, bytes]]:
+        """See Journal."""
+        return self._log.replay(after)
+
+    async def trim(self, upto: int) -> None:
+        """See Journal."""
+        await self._guarded(self._trim_thread, self._log.trim, upto)
+
+    def close(self) -> None:
+        """See Journal."""
+        self._log.close()
+
+    async def _guarded(
+        self, thread: trio.CapacityLimiter, call: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments
+    ) -> Result:
+        """Run a call of the log in a thread. Its first failure is the journal's last word."""
+        if self._failure is not None:
+            raise JournalFailed(f"the journal has failed before: {self._failure}") from self._failure
+        try:
+            return await trio.to_thread.run_sync(call, *arguments, limiter=thread)
+        except (OSError, JournalFailed) as error:
+            self._failure = error
+            raise JournalFailed(str(error)) from error
