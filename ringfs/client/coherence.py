@@ -1,0 +1,165 @@
+"""How a client's caches stay honest: questions and mutations with their lease epoch, recalls, late closes, lost sessions."""
+
+from typing import Any
+
+import structlog
+import trio
+
+from ringfs.base.errors import Code, Refused
+from ringfs.base.limits import CHUNK_BYTES
+from ringfs.client.inodes import Inode, InodeTable
+from ringfs.client.metadata import MetadataLink
+from ringfs.client.writer import Writer
+from ringfs.wire.messages.namespace import Extents as ExtentsAnswer
+from ringfs.wire.messages.namespace import ReadExtents
+from ringfs.wire.messages.session import RECALL_FLUSH, Close, Open, OpenInode, Recall
+
+log = structlog.get_logger("ringfs.client.coherence")
+
+#: The service is told of last closes this often, all at once: what is opened again meanwhile needs no request.
+_CLOSE_INTERVAL_S = 1.0
+_CLOSES_MAX = 4096
+
+
+class KernelCache:
+    """What the mount's kernel has cached of an inode; the adapter overrides it. Without a mount there is nothing."""
+
+    async def flush(self, inode: Inode) -> None:
+        """Have dirty pages written to us, and cached ones dropped."""
+
+    def invalidate(self, inode: Inode) -> None:
+        """Have cached attributes and pages dropped soon."""
+
+
+class Coherence:
+    """Implements metadata.Dependent. `attach` completes it (the parts know each other)."""
+
+    def __init__(self) -> None:
+        #: Closed here, not told yet; inode numbers in the order of closing.
+        self._to_close: dict[int, Inode] = {}
+
+    def attach(self, link: MetadataLink, inodes: InodeTable, writer: Writer, kernel: KernelCache) -> None:
+        """Before anything else is called."""
+        self._kernel = kernel
+        self._link = link
+        self._inodes = inodes
+        self._writer = writer
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+
+    async def ask(self, operation: Any) -> tuple[Any, int]:
+        """The answer to a question, and the epoch to keep with what it says (0: do not cache, a recall came meanwhile)."""
+        link = self._link
+        seen, epoch = link.recalls_seen, link.lease_epoch
+        answer = await link.query(operation)
+        return answer, epoch if seen == link.recalls_seen and epoch == link.lease_epoch else 0
+
+    async def change(self, operation: Any) -> tuple[Any, int]:
+        """The answer to a transaction, and the epoch as in ask."""
+        link = self._link
+        seen, epoch = link.recalls_seen, link.lease_epoch
+        answer = await link.mutate(operation)
+        return answer, epoch if seen == link.recalls_seen and epoch == link.lease_epoch else 0
+
+    async def load_extents(self, inode: Inode, first_chunk: int, chunk_count: int) -> None:
+        """Make chunks of inode.extents complete; an empty file needs no question."""
+        if inode.attributes.stored_bytes == 0 and self._link.holds(inode.lease_epoch) and not len(inode.extents):
+            inode.extents.all_loaded = True
+            return
+        answer: ExtentsAnswer
+        while True:
+            answer, epoch = await self.ask(ReadExtents(inode.number, first_chunk, chunk_count))
+            self._inodes.absorb(answer.attributes, epoch if answer.leased else 0, own=False)
+            if answer.attributes.change == inode.attributes.change:
+                inode.extents.load(first_chunk, chunk_count, answer.extents)
+                return
+            # A commit of ours overtook the answer: what it put into chunks that were not loaded is in the next one.
+
+    async def refresh(self, inode: Inode, offset: int, size_bytes: int) -> None:
+        """Without a lease: learn the attributes and the extents of that range anew."""
+        inode.extents.clear()
+        first = offset // CHUNK_BYTES
+        await self.load_extents(inode, first, (offset + max(size_bytes, 1) - 1) // CHUNK_BYTES - first + 1)
+
+    # --- metadata.Dependent -----------------------------------------------------------------------------------------
+
+    def open_inodes(self) -> list[OpenInode]:
+        """What the service knows to be open here."""
+        return [OpenInode(inode.number, inode.server_mode) for inode in self._inodes if inode.server_mode]
+
+    def leases_lost(self) -> None:
+        """Nothing cached may be used without asking again (the epoch has moved on; the memory is given back as it is touched)."""
+        self._to_close.clear()
+        for inode in self._inodes:
+            if inode.server_mode and not inode.open_count:
+                self.close_later(inode)
+
+    async def recalled(self, recall: Recall) -> None:
+        """Obey a recall: flush what is dirty, forget what is cached."""
+        for item in recall.items:
+            inode = self._inodes.get(item.inode)
+            if inode is None:
+                continue
+            if item.kind == RECALL_FLUSH:
+                if inode.write_count:
+                    await self._kernel.flush(inode)
+                await self._writer.flush([inode])
+            self._forget(inode, foreign=item.kind != RECALL_FLUSH)
+
+    def _forget(self, inode: Inode, *, foreign: bool) -> None:
+        self._inodes.forget_cached(inode)
+        if foreign:
+            inode.content_version += 1
+            self._kernel.invalidate(inode)
+        if not inode.open_count and not inode.dirty and inode.server_mode:
+            self._close([inode])
+
+    async def session_renewed(self) -> None:
+        """Open everything again under the new session; files that are gone or were changed meanwhile fail."""
+        self._writer.session_renewed()
+        for inode in self._inodes:
+            if not inode.server_mode:
+                continue
+            try:
+                opened, _ = await self.ask(Open(inode.number, inode.server_mode))
+            except Refused as refused:
+                log.warning("open file lost with its session", inode=inode.number, reason=str(refused))
+                inode.fail(Refused(Code.IO, f"inode {inode.number} was lost with its session"))
+                continue
+            if opened.attributes.change != inode.attributes.change and inode.dirty:
+                log.warning("file changed while its session was lost", inode=inode.number)
+
+    # --- closing ----------------------------------------------------------------------------------------------------
+
+    def close_later(self, inode: Inode) -> None:
+        """The last handle was closed: tell the service in a while, if it is not opened again."""
+        if inode.server_mode:
+            self._to_close[inode.number] = inode
+
+    def committed(self, inode: Inode) -> None:
+        """A commit of it went through, or was given up."""
+        if inode.attributes.links == 0 and not inode.open_count and not inode.dirty:
+            self.close_now()
+
+    async def run(self) -> None:
+        """Tell of closes, for ever."""
+        while True:
+            await trio.sleep(_CLOSE_INTERVAL_S)
+            self.close_now()
+
+    def close_now(self) -> None:
+        """Tell of the closes that are due."""
+        ready = [inode for inode in self._to_close.values() if not inode.open_count and not inode.dirty and not inode.times]
+        for number, inode in list(self._to_close.items()):
+            if inode.open_count:
+                del self._to_close[number]
+        for start in range(0, len(ready), _CLOSES_MAX):
+            self._close(ready[start : start + _CLOSES_MAX])
+
+    def _close(self, inodes: list[Inode]) -> None:
+        self._link.tell(Close([OpenInode(inode.number, inode.server_mode) for inode in inodes]))
+        for inode in inodes:
+            self._to_close.pop(inode.number, None)
+            inode.server_mode = 0
+            if inode.attributes.links == 0:
+                self._inodes.drop(inode.number)

@@ -1,0 +1,213 @@
+"""Bytes that were written and are not committed yet, of one file: an interval map of buffers, and what is on its way. Pure.
+
+A write goes into `live`. A flush takes bytes out of live into a Flight; the flight stays readable until it is committed,
+and flights of one file are committed in the order in which they were taken, so that a file's length never runs ahead of
+bytes written before it.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sortedcontainers import SortedDict
+
+from ringfs.base.checksums import Buffer
+from ringfs.base.errors import Refused
+from ringfs.wire.messages.namespace import INLINE, Extent, NewObject
+
+#: Small writes that continue each other are gathered in one growing buffer up to this size.
+_GATHER_BYTES = 1 << 20
+
+
+class IntervalBuffer:
+    """Non-overlapping written ranges, ascending; the newest bytes win."""
+
+    __slots__ = ("_parts", "size_bytes")
+
+    def __init__(self) -> None:
+        #: start → the bytes written there; a bytearray while it may still grow, a memoryview once it was cut.
+        self._parts: SortedDict[int, Buffer] = SortedDict()
+        #: Sum of the parts' lengths.
+        self.size_bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    @property
+    def end(self) -> int:
+        """End of the last range, or 0."""
+        if not self._parts:
+            return 0
+        start, part = self._parts.peekitem(-1)
+        return int(start) + len(part)
+
+    def write(self, offset: int, data: Buffer) -> None:
+        """Take over data (not copied if it is large: it must not change afterwards)."""
+        length = len(data)
+        index = self._parts.bisect_right(offset) - 1
+        if index >= 0:
+            start, part = self._parts.peekitem(index)
+            if start + len(part) == offset and self._grows(index, part, length) and _extend(part, data):
+                self.size_bytes += length
+                return
+        self.remove(offset, offset + length)
+        self._parts[offset] = bytearray(data) if length < _GATHER_BYTES // 2 else memoryview(data)
+        self.size_bytes += length
+
+    def _grows(self, index: int, part: Buffer, length: int) -> bool:
+        if type(part) is not bytearray or len(part) + length > _GATHER_BYTES:
+            return False
+        if index + 1 == len(self._parts):
+            return True
+        return bool(self._parts.peekitem(index)[0] + len(part) + length <= self._parts.peekitem(index + 1)[0])
+
+    def remove(self, start: int, stop: int) -> None:
+        """Forget start … stop-1."""
+        index = max(self._parts.bisect_right(start) - 1, 0)
+        while index < len(self._parts):
+            at, part = self._parts.peekitem(index)
+            end = at + len(part)
+            if at >= stop:
+                return
+            if end <= start:
+                index += 1
+                continue
+            del self._parts[at]
+            self.size_bytes -= len(part)
+            view = memoryview(part)
+            if at < start:
+                self._keep(at, view[: start - at])
+                index += 1
+            if end > stop:
+                self._keep(stop, view[stop - at :])
+
+    def _keep(self, at: int, view: memoryview) -> None:
+        self._parts[at] = view
+        self.size_bytes += len(view)
+
+    def parts(self, start: int, stop: int) -> Iterator[tuple[int, memoryview]]:
+        """(offset, bytes) of what was written within start … stop-1."""
+        index = max(self._parts.bisect_right(start) - 1, 0)
+        for at in self._parts.islice(index):
+            if at >= stop:
+                return
+            part = self._parts[at]
+            if at + len(part) > start:
+                low, high = max(at, start), min(at + len(part), stop)
+                yield low, memoryview(part)[low - at : high - at]
+
+    def runs(self) -> Iterator[tuple[int, int]]:
+        """(start, stop) of maximal contiguous ranges."""
+        begin = end = -1
+        for at, part in self._parts.items():
+            if at != end:
+                if end > begin:
+                    yield begin, end
+                begin = at
+            end = at + len(part)
+        if end > begin:
+            yield begin, end
+
+    def take(self, start: int, stop: int) -> list[tuple[int, memoryview]]:
+        """Remove start … stop-1 and hand its parts over."""
+        taken = list(self.parts(start, stop))
+        self.remove(start, stop)
+        return taken
+
+
+def _extend(part: Buffer, data: Buffer) -> bool:
+    """Append data to a gathering buffer; False while somebody reads it (a bytearray with exports cannot grow)."""
+    assert isinstance(part, bytearray)
+    try:
+        part += data
+    except BufferError:
+        return False
+    return True
+
+
+@dataclass(slots=True)
+class Times:
+    """Times that were set here and not committed yet, in ns; -1: not set."""
+
+    atime_ns: int = -1
+    mtime_ns: int = -1
+    ctime_ns: int = -1
+
+    def __bool__(self) -> bool:
+        return self.atime_ns >= 0 or self.mtime_ns >= 0 or self.ctime_ns >= 0
+
+    def clear(self) -> None:
+        """None is set."""
+        self.atime_ns = self.mtime_ns = self.ctime_ns = -1
+
+
+@dataclass(slots=True)
+class Flight:
+    """Bytes of one file between being taken from live and being committed."""
+
+    parts: list[tuple[int, memoryview]]
+    size_bytes: int
+    #: Times that travel with it.
+    times: Times = field(default_factory=Times)
+    #: Objects that its bytes are in and that are not durable yet.
+    packs_left: int = 0
+    #: Filled once all bytes are durable (or inline): what the commit says.
+    extents: list[Extent] = field(default_factory=list)
+    objects: list[NewObject] = field(default_factory=list)
+    #: True once its turn to be committed (or dropped) may come.
+    ready: bool = False
+    #: Why the bytes did not get through: they are dropped when its turn comes, and the error is sticky.
+    failure: Refused | None = None
+
+    @property
+    def body_bytes(self) -> int:
+        """About what it adds to a commit's body."""
+        inline = sum(extent.length for extent in self.extents if extent.object_offset == INLINE)
+        return 100 + 48 * (len(self.extents) + len(self.objects)) + inline
+
+    @property
+    def end(self) -> int:
+        """End of its last byte in the file."""
+        return max((at + len(part) for at, part in self.parts), default=0)
+
+
+class DirtyFile:
+    """Everything of one file that is not committed."""
+
+    __slots__ = ("flights", "live")
+
+    def __init__(self) -> None:
+        self.live = IntervalBuffer()
+        #: Oldest first; only the ready ones at the front may be committed.
+        self.flights: deque[Flight] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self.live) or bool(self.flights)
+
+    @property
+    def end(self) -> int:
+        """End of the last uncommitted byte, or 0."""
+        return max([self.live.end, *(flight.end for flight in self.flights)])
+
+    def overlay(self, start: int, stop: int) -> Iterator[tuple[int, memoryview]]:
+        """(offset, bytes) within start … stop-1, oldest first: later ones win."""
+        for flight in self.flights:
+            if flight.failure is not None:
+                continue
+            for at, part in flight.parts:
+                if at < stop and at + len(part) > start:
+                    low, high = max(at, start), min(at + len(part), stop)
+                    yield low, part[low - at : high - at]
+        yield from self.live.parts(start, stop)
+
+    def take(self, start: int, stop: int) -> Flight:
+        """Start a flight with the live bytes of start … stop-1."""
+        parts = self.live.take(start, stop)
+        flight = Flight(parts, sum(len(part) for _, part in parts))
+        self.flights.append(flight)
+        return flight
+
+    def ready_flights(self) -> list[Flight]:
+        """The flights at the front whose turn it is to be committed, or dropped if they failed."""
+        return list(itertools.takewhile(lambda flight: flight.ready, self.flights))

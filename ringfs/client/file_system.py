@@ -1,0 +1,432 @@
+"""The file system as a library: a complete asynchronous POSIX file system over inode numbers, usable with no mount.
+
+What an operation means is decided in the metadata service's transactions; here is when a question need not be asked
+(leases), and how bytes get in and out. Permissions are the kernel's business, or the embedding program's.
+"""
+
+from dataclasses import dataclass, field
+
+import trio
+
+from ringfs.base.checksums import Buffer
+from ringfs.base.clock import Clock
+from ringfs.base.errors import Code, Refused
+from ringfs.base.limits import FILE_BYTES_MAX, PAGE_ENTRIES_MAX
+from ringfs.client.coherence import Coherence
+from ringfs.client.inodes import ABSENT, Inode, InodeTable
+from ringfs.client.metadata import MetadataLink
+from ringfs.client.reader import Reader, Stream
+from ringfs.client.writer import Writer
+from ringfs.wire.messages import namespace as ns
+from ringfs.wire.messages.common import Attributes
+from ringfs.wire.messages.session import OPEN_READ, OPEN_WRITE, Open, Opened
+
+_SUID_SGID = 0o6000
+#: Less free space than this is scarce; how often we ask.
+_SCARCE_BYTES = 1 << 30
+_SPACE_INTERVAL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf something is made."""
+
+    uid: int = 0
+    gid: int = 0
+    umask: int = 0
+
+
+@dataclass(slots=True)
+class Changes:
+    """What setattr is asked to change; None: leave it. Times in ns."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    size_bytes: int | None = None
+    atime_ns: int | None = None
+    mtime_ns: int | None = None
+    ctime_ns: int | None = None
+    #: The caller may keep suid and sgid bits through chown and truncate (CAP_FSETID).
+    privileged: bool = False
+
+    @property
+    def only_times(self) -> bool:
+        """Nothing but times is to change."""
+        return self.mode is None and self.uid is None and self.gid is None and self.size_bytes is None
+
+
+@dataclass(slots=True, eq=False)
+class Handle:
+    """An open file."""
+
+    inode: Inode
+    writes: bool
+    appends: bool = False
+    #: Of inode.error_count: errors up to here were reported through this handle.
+    errors_seen: int = 0
+    stream: Stream = field(default_factory=Stream)
+
+
+class FileSystem:
+    """One client's view. Every method raises Refused for what POSIX calls an error."""
+
+    def __init__(
+        self, link: MetadataLink, inodes: InodeTable, reader: Reader, writer: Writer, coherence: Coherence, clock: Clock
+    ) -> None:
+        self.link = link
+        self.inodes = inodes
+        self.reader = reader
+        self.writer = writer
+        self._coherence = coherence
+        self._clock = clock
+        self._ask = coherence.ask
+        #: So little is free that what is written should be flushed before a close is answered, for ENOSPC to be seen in time.
+        self.is_space_scarce = False
+
+    # --- names ------------------------------------------------------------------------------------------------------
+
+    async def lookup(self, parent: int, name: bytes) -> Inode:
+        """The inode that name stands for. Refused NOT_FOUND, NOT_DIRECTORY, STALE, NAME_TOO_LONG."""
+        directory = self.inodes.leased(parent)
+        if directory is not None:
+            number = self.inodes.find_name(directory, name)
+            if number == ABSENT:
+                raise Refused(Code.NOT_FOUND)
+            child = self.inodes.leased(number) if number else None
+            if child is not None:
+                return child
+        entry, epoch = await self._ask(ns.Lookup(parent, name))
+        directory = self.inodes.absorb(entry.parent, epoch if entry.parent_leased else 0, own=False)
+        current = directory.attributes.change == entry.parent.change
+        if entry.attributes is None:
+            if current:
+                self.inodes.set_name(directory, name, ABSENT)
+            raise Refused(Code.NOT_FOUND)
+        child = self.inodes.absorb(entry.attributes, epoch if entry.leased else 0, own=False)
+        if current and name not in (b".", b".."):
+            self.inodes.set_name(directory, name, child.number)
+        return child
+
+    async def getattr(self, number: int) -> Inode:
+        """The inode with attributes that are right now. Refused STALE."""
+        inode = self.inodes.leased(number)
+        if inode is not None:
+            return inode
+        opened, epoch = await self._ask(ns.GetAttributes(number))
+        return self.inodes.absorb(opened.attributes, epoch if opened.leased else 0, own=False)
+
+    def _made(self, parent: int, name: bytes, entry: ns.Entry, epoch: int) -> Inode:
+        """Take over what a transaction made under a name."""
+        assert entry.attributes is not None
+        directory = self.inodes.absorb(entry.parent, epoch if entry.parent_leased else 0, own=True)
+        child = self.inodes.absorb(entry.attributes, epoch if entry.leased else 0, own=True)
+        self.inodes.set_name(directory, name, child.number)
+        return child
+
+    async def mknod(self, parent: int, name: bytes, mode: int, rdev: int, caller: Caller) -> Inode:
+        """Make a file that is not opened."""
+        operation = ns.Mknod(parent, name, mode, rdev, caller.uid, caller.gid, caller.umask, 0, True)
+        entry, epoch = await self._coherence.change(operation)
+        return self._made(parent, name, entry, epoch)
+
+    async def create(
+        self, parent: int, name: bytes, mode: int, caller: Caller, *, writes: bool, exclusive: bool, appends: bool = False
+    ) -> Handle:
+        """Make a regular file and open it; if it exists and exclusive is false, open that."""
+        open_mode = OPEN_WRITE if writes else OPEN_READ
+        operation = ns.Mknod(parent, name, mode, 0, caller.uid, caller.gid, caller.umask, open_mode, exclusive)
+        entry, epoch = await self._coherence.change(operation)
+        inode = self._made(parent, name, entry, epoch)
+        inode.server_mode = max(inode.server_mode, open_mode)
+        return self._handle(inode, writes=writes, appends=appends)
+
+    async def mkdir(self, parent: int, name: bytes, mode: int, caller: Caller) -> Inode:
+        """Make a directory."""
+        operation = ns.Mkdir(parent, name, mode, caller.uid, caller.gid, caller.umask)
+        entry, epoch = await self._coherence.change(operation)
+        made = self._made(parent, name, entry, epoch)
+        made.complete = True
+        return made
+
+    async def symlink(self, parent: int, name: bytes, target: bytes, caller: Caller) -> Inode:
+        """Make a symbolic link."""
+        entry, epoch = await self._coherence.change(ns.Symlink(parent, name, target, caller.uid, caller.gid))
+        made = self._made(parent, name, entry, epoch)
+        made.target = target
+        return made
+
+    async def link_to(self, number: int, parent: int, name: bytes) -> Inode:
+        """Give an inode another name."""
+        entry, epoch = await self._coherence.change(ns.Link(number, parent, name))
+        return self._made(parent, name, entry, epoch)
+
+    async def unlink(self, parent: int, name: bytes) -> Inode | None:
+        """Remove the name of something that is no directory. The inode, if it is still open here."""
+        return await self._removed(parent, name, ns.Unlink(parent, name))
+
+    async def rmdir(self, parent: int, name: bytes) -> Inode | None:
+        """Remove an empty directory."""
+        return await self._removed(parent, name, ns.Rmdir(parent, name))
+
+    async def _removed(self, parent: int, name: bytes, operation: ns.Unlink | ns.Rmdir) -> Inode | None:
+        removed, epoch = await self._coherence.change(operation)
+        directory = self.inodes.absorb(removed.parent, epoch, own=True)
+        self.inodes.set_name(directory, name, ABSENT)
+        return self._gone(removed.removed)
+
+    def _gone(self, attributes: Attributes) -> Inode | None:
+        """A name of it was removed; if that was the last one and nobody has it open here, forget it and its dirty bytes."""
+        inode = self.inodes.get(attributes.inode)
+        if inode is None:
+            return None
+        if attributes.change >= inode.attributes.change:
+            inode.attributes = attributes
+        if attributes.links == 0 and inode.open_count == 0:
+            self.writer.discard(inode, 0)
+            self.inodes.drop(inode.number)
+            return None
+        return inode
+
+    async def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> None:
+        """renameat2(2) without whiteouts."""
+        renamed, epoch = await self._coherence.change(ns.Rename(parent, name, new_parent, new_name, flags))
+        before = self.inodes.absorb(renamed.parent, epoch, own=True)
+        after = self.inodes.absorb(renamed.new_parent, epoch, own=True)
+        self.inodes.absorb(renamed.moved, epoch, own=True)
+        exchanged = renamed.other is not None and flags & ns.RENAME_EXCHANGE
+        if renamed.other is not None and exchanged:
+            self.inodes.absorb(renamed.other, epoch, own=True)
+        if (before, name) != (after, new_name):
+            self.inodes.set_name(before, name, renamed.other.inode if renamed.other is not None and exchanged else ABSENT)
+            self.inodes.set_name(after, new_name, renamed.moved.inode)
+        if renamed.other is not None and not exchanged:
+            self._gone(renamed.other)
+
+    async def readlink(self, number: int) -> bytes:
+        """The target of a symbolic link."""
+        inode = self.inodes.get(number)
+        if inode is not None and inode.target is not None:
+            return inode.target
+        answer, _ = await self._ask(ns.ReadLink(number))
+        if inode is not None:
+            inode.target = answer.target
+        target: bytes = answer.target
+        return target
+
+    async def readdir(self, number: int, after: int, limit: int) -> ns.DirectoryPage:
+        """Entries after a cookie, with attributes; what is dirty here is not merged in: ask inodes.get(…).merged()."""
+        page: ns.DirectoryPage
+        page, epoch = await self._ask(ns.ReadDirectory(number, after, min(limit, PAGE_ENTRIES_MAX)))
+        directory = self.inodes.absorb(page.directory, epoch if page.leased else 0, own=False)
+        current = directory.attributes.change == page.directory.change
+        for entry in page.entries:
+            self.inodes.absorb(entry.attributes, epoch if entry.leased else 0, own=False)
+            if current:
+                self.inodes.set_name(directory, entry.name, entry.attributes.inode)
+        return page
+
+    # --- attributes -------------------------------------------------------------------------------------------------
+
+    async def setattr(self, number: int, changes: Changes, handle: Handle | None = None) -> Inode:
+        """Change attributes; of a file that is being written here, times travel with the next commit."""
+        inode = self.inodes.get(number)
+        if inode is not None and changes.only_times and (inode.write_count or inode.dirty or inode.times):
+            self._set_times(inode, changes)
+            return inode
+        if changes.size_bytes is not None:
+            if changes.size_bytes > FILE_BYTES_MAX:
+                raise Refused(Code.FILE_TOO_BIG)
+            return await self._truncate(inode or await self.getattr(number), changes)
+        if inode is not None and inode.times and (changes.atime_ns is not None or changes.mtime_ns is not None):
+            await self.writer.flush([inode])
+        attributes, epoch = await self._coherence.change(_setattr(number, changes))
+        return self.inodes.absorb(attributes, epoch, own=True)
+
+    def _set_times(self, inode: Inode, changes: Changes) -> None:
+        times = inode.times
+        now_ns = self._clock.wall_ns()
+        times.atime_ns = changes.atime_ns if changes.atime_ns is not None else times.atime_ns
+        times.mtime_ns = changes.mtime_ns if changes.mtime_ns is not None else times.mtime_ns
+        times.ctime_ns = changes.ctime_ns if changes.ctime_ns is not None else now_ns
+        self.writer.touch(inode)
+
+    async def _truncate(self, inode: Inode, changes: Changes) -> Inode:
+        """Cut or grow: after everything that is on its way has been committed, so that nothing of it comes back."""
+        size_bytes = changes.size_bytes
+        assert size_bytes is not None
+        while inode.truncating:
+            await inode.progress.park()
+        inode.truncating = True
+        try:
+            self.writer.discard(inode, size_bytes)
+            await self.writer.wait_flights(inode)
+            attributes, epoch = await self._coherence.change(_setattr(inode.number, changes))
+            inode.extents.truncate(size_bytes)
+            self.inodes.absorb(attributes, epoch, own=True)
+            return inode
+        finally:
+            inode.truncating = False
+            inode.progress.unpark_all()
+
+    async def getxattr(self, number: int, name: bytes) -> bytes:
+        """Refused NO_XATTR."""
+        inode = self.inodes.leased(number)
+        if inode is not None:
+            if inode.attributes.xattr_count == 0:
+                raise Refused(Code.NO_XATTR)
+            if name in inode.xattrs:
+                value = inode.xattrs[name]
+                if value is None:
+                    raise Refused(Code.NO_XATTR)
+                return value
+        try:
+            found, epoch = await self._ask(ns.GetXattr(number, name))
+        except Refused as refused:
+            if refused.code is Code.NO_XATTR and inode is not None and self.inodes.leased(number) is inode:
+                inode.xattrs[name] = None
+            raise
+        if found.leased and epoch and inode is not None and self.inodes.leased(number) is inode:
+            inode.xattrs[name] = found.value
+        answer: bytes = found.value
+        return answer
+
+    async def listxattr(self, number: int) -> list[bytes]:
+        """All names."""
+        inode = self.inodes.leased(number)
+        if inode is not None and inode.attributes.xattr_count == 0:
+            return []
+        answer, _ = await self._ask(ns.ListXattrs(number))
+        names: list[bytes] = answer.names
+        return names
+
+    async def setxattr(self, number: int, name: bytes, value: bytes, flags: int = 0, *, kill_sgid: bool = False) -> None:
+        """setxattr(2)."""
+        await self._xattr_changed(number, ns.SetXattr(number, name, value, flags, kill_sgid))
+
+    async def removexattr(self, number: int, name: bytes) -> None:
+        """removexattr(2)."""
+        await self._xattr_changed(number, ns.RemoveXattr(number, name))
+
+    async def _xattr_changed(self, number: int, operation: ns.SetXattr | ns.RemoveXattr) -> None:
+        attributes, epoch = await self._coherence.change(operation)
+        inode = self.inodes.absorb(attributes, epoch, own=True)
+        inode.xattrs.clear()
+
+    async def statfs(self) -> ns.FsFigures:
+        """Space and inodes."""
+        figures: ns.FsFigures
+        figures, _ = await self._ask(ns.StatFs())
+        self.is_space_scarce = figures.free_bytes < _SCARCE_BYTES
+        return figures
+
+    async def watch_space(self) -> None:
+        """Keep is_space_scarce true to the facts, for ever."""
+        while True:
+            await self.statfs()
+            await trio.sleep(_SPACE_INTERVAL_S)
+
+    # --- open files -------------------------------------------------------------------------------------------------
+
+    async def open(self, number: int, *, writes: bool, appends: bool = False) -> Handle:
+        """Open a regular file. What others wrote and closed is seen; what they have dirty is flushed first."""
+        wanted = OPEN_WRITE if writes else OPEN_READ
+        inode = self.inodes.leased(number)
+        if inode is None or (writes and inode.server_mode < wanted):
+            opened: Opened
+            opened, epoch = await self._ask(Open(number, wanted))
+            inode = self.inodes.absorb(opened.attributes, epoch if opened.leased else 0, own=False)
+        elif inode.server_mode < wanted:
+            self.link.tell(Open(number, wanted))
+        inode.server_mode = max(inode.server_mode, wanted)
+        return self._handle(inode, writes=writes, appends=appends)
+
+    def _handle(self, inode: Inode, *, writes: bool, appends: bool) -> Handle:
+        inode.open_count += 1
+        inode.write_count += writes
+        return Handle(inode, writes, appends, inode.error_count)
+
+    def read_nowait(self, handle: Handle, offset: int, size_bytes: int) -> Buffer | None:
+        """The bytes if they can be had without waiting, else None."""
+        inode = handle.inode
+        if not self.link.holds(inode.lease_epoch):
+            return None
+        return self.reader.read_nowait(inode, offset, size_bytes, handle.stream)
+
+    async def read(self, handle: Handle, offset: int, size_bytes: int) -> Buffer:
+        """Up to size_bytes from offset; fewer only at the end of the file. Refused IO if bytes cannot be had verified."""
+        inode = handle.inode
+        if not self.link.holds(inode.lease_epoch):
+            await self._coherence.refresh(inode, offset, size_bytes)
+        return await self.reader.read(inode, offset, size_bytes, handle.stream)
+
+    async def write(self, handle: Handle, offset: int, data: bytes | memoryview) -> int:
+        """Take over data; durable after fsync. Reports an earlier background failure once."""
+        self.check_errors(handle)
+        inode = handle.inode
+        if handle.appends:
+            offset = (await self.getattr(inode.number)).merged().size_bytes
+        if offset + len(data) > FILE_BYTES_MAX:
+            raise Refused(Code.FILE_TOO_BIG)
+        if inode.attributes.mode & _SUID_SGID:
+            await self._kill_privileges(inode)
+        await self.writer.write(inode, offset, data)
+        inode.times.mtime_ns = inode.times.ctime_ns = self._clock.wall_ns()
+        return len(data)
+
+    async def _kill_privileges(self, inode: Inode) -> None:
+        """A write takes suid, and sgid of a group-executable file, away."""
+        mode = inode.attributes.mode
+        if mode & 0o4000 or (mode & 0o2000 and mode & 0o010):
+            operation = _setattr(inode.number, Changes())
+            operation.valid |= ns.KILL_PRIVILEGES
+            attributes, epoch = await self._coherence.change(operation)
+            self.inodes.absorb(attributes, epoch, own=True)
+
+    def check_errors(self, handle: Handle) -> None:
+        """Report a failed background write, once to each handle. Raises the Refused it failed with."""
+        inode = handle.inode
+        if inode.error_count > handle.errors_seen and inode.error is not None:
+            handle.errors_seen = inode.error_count
+            raise Refused(inode.error.code, inode.error.detail)
+
+    async def fsync(self, handle: Handle) -> None:
+        """What was written to the file is durable, or the error says it is not."""
+        await self.fsync_inode(handle.inode)
+        self.check_errors(handle)
+
+    async def fsync_inode(self, inode: Inode) -> None:
+        """Commit everything dirty of an inode; errors stay on it."""
+        if inode.dirty or inode.times:
+            await self.writer.flush([inode])
+
+    async def release(self, handle: Handle) -> None:
+        """The handle is closed. What is dirty goes on being flushed in the background."""
+        inode = handle.inode
+        inode.open_count -= 1
+        inode.write_count -= handle.writes
+        if inode.open_count == 0:
+            if inode.attributes.links == 0:
+                self.writer.discard(inode, 0)
+                inode.times.clear()
+            self._coherence.close_later(inode)
+
+    async def sync(self) -> None:
+        """Everything dirty of this client is durable (or its error sticks to its file)."""
+        await self.writer.flush_all()
+
+
+def _setattr(number: int, changes: Changes) -> ns.Setattr:
+    """The transaction for the fields that are not None."""
+    fields = (
+        (ns.SET_MODE, changes.mode),
+        (ns.SET_UID, changes.uid),
+        (ns.SET_GID, changes.gid),
+        (ns.SET_SIZE, changes.size_bytes),
+        (ns.SET_ATIME, changes.atime_ns),
+        (ns.SET_MTIME, changes.mtime_ns),
+        (ns.SET_CTIME, changes.ctime_ns),
+    )
+    valid = sum(bit for bit, value in fields if value is not None)
+    mode, uid, gid, size_bytes, atime_ns, mtime_ns, ctime_ns = (value or 0 for _, value in fields)
+    return ns.Setattr(number, valid, mode, uid, gid, size_bytes, atime_ns, mtime_ns, ctime_ns, changes.privileged)

@@ -1,0 +1,240 @@
+"""What a client knows of inodes: attributes, names, extents, xattrs, each valid while a lease holds; and dirty state.
+
+The table is bounded; inodes that are open or dirty stay. Nothing here asks anybody.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+
+import trio
+
+from ringfs.base.errors import Code, Refused
+from ringfs.client.dirty import DirtyFile, Times
+from ringfs.client.extents import ExtentMap
+from ringfs.wire.messages.common import Attributes
+
+#: Inodes and cached directory names that are kept at most (about 1.5 KiB and 150 bytes each).
+INODES_MAX = 40_000
+NAMES_MAX = 200_000
+#: In a directory's names: known to be absent.
+ABSENT = 0
+
+
+class Inode:
+    """One inode as this client knows it."""
+
+    __slots__ = (
+        "attributes",
+        "complete",
+        "content_version",
+        "dirty",
+        "error",
+        "error_count",
+        "expect_unchanged",
+        "extents",
+        "flights_begun",
+        "flights_done",
+        "generation",
+        "kernel_retries",
+        "kernel_version",
+        "lease_epoch",
+        "names",
+        "number",
+        "open_count",
+        "progress",
+        "server_mode",
+        "target",
+        "times",
+        "truncating",
+        "write_count",
+        "xattrs",
+    )
+
+    def __init__(self, number: int, attributes: Attributes, generation: int) -> None:
+        self.number = number
+        #: As the metadata service last said; never replaced by older ones (see `change`).
+        self.attributes = attributes
+        #: The epoch in which the lease was given; 0: not leased.
+        self.lease_epoch = 0
+        #: Of a directory: name → inode number or ABSENT; valid under the lease. None: nothing known.
+        self.names: dict[bytes, int] | None = None
+        #: names holds every name there is.
+        self.complete = False
+        #: Of a symlink; never changes.
+        self.target: bytes | None = None
+        #: name → value or None (absent); valid under the lease.
+        self.xattrs: dict[bytes, bytes | None] = {}
+        #: Valid under the lease, or while this session is the only writer.
+        self.extents = ExtentMap()
+        self.dirty = DirtyFile()
+        #: Set here, to travel with the next commit.
+        self.times = Times()
+        #: Open handles here, and those of them that write.
+        self.open_count = 0
+        self.write_count = 0
+        #: What the metadata service knows of our opening it: 0, OPEN_READ or OPEN_WRITE.
+        self.server_mode = 0
+        #: Counts failed background writes; each handle reports each once. `error` is the last one's.
+        self.error_count = 0
+        self.error: Refused | None = None
+        #: Flights taken and flights committed or dropped; equal: nothing is on its way.
+        self.flights_begun = 0
+        self.flights_done = 0
+        #: Who waits for flights_done to grow.
+        self.progress = trio.lowlevel.ParkingLot()
+        #: A truncate waits for flights: no new ones are taken meanwhile.
+        self.truncating = False
+        #: The session under which the dirty bytes were written has ended: commit them only if nobody changed the file.
+        self.expect_unchanged = False
+        #: The kernel's inode generation; a new one makes the kernel forget what it cached (see fuse/operations.py).
+        self.generation = generation
+        #: Grows when somebody else changed the file's contents or size.
+        self.content_version = 0
+        #: Of content_version: what the kernel was last told about (-1: it does not know the inode).
+        self.kernel_version = -1
+        #: An open was answered ESTALE so that the kernel looks the name up again: the next one goes through.
+        self.kernel_retries = False
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether it must stay in the table."""
+        return self.open_count > 0 or bool(self.dirty) or bool(self.times) or self.server_mode != 0 or self.truncating
+
+    def merged(self) -> Attributes:
+        """The attributes with what is not committed yet on top."""
+        end = self.dirty.end if self.dirty else 0
+        times = self.times
+        if end <= self.attributes.size_bytes and not times:
+            return self.attributes
+        known = self.attributes
+        return replace(
+            known,
+            size_bytes=max(known.size_bytes, end),
+            atime_ns=times.atime_ns if times.atime_ns >= 0 else known.atime_ns,
+            mtime_ns=times.mtime_ns if times.mtime_ns >= 0 else known.mtime_ns,
+            ctime_ns=times.ctime_ns if times.ctime_ns >= 0 else max(known.ctime_ns, times.mtime_ns),
+        )
+
+    def forget_cached(self) -> None:
+        """Drop what a lease covered."""
+        self.lease_epoch = 0
+        self.names = None
+        self.complete = False
+        self.xattrs.clear()
+        self.extents.clear()
+
+    def fail(self, refused: Refused) -> None:
+        """A background write failed: every open handle will say so once."""
+        self.error_count += 1
+        self.error = refused if refused.code is not Code.CHANGED else Refused(Code.IO, refused.detail)
+
+
+class InodeTable:
+    """All inodes known here, least recently used first."""
+
+    def __init__(self, holds: Callable[[int], bool]) -> None:
+        #: Whether a lease of that epoch is valid now.
+        self._holds = holds
+        self._inodes: OrderedDict[int, Inode] = OrderedDict()
+        self._generation = 0
+        #: Directories with names, least recently used first, and how many names they have in all.
+        self._named: OrderedDict[int, Inode] = OrderedDict()
+        self._name_count = 0
+
+    def __len__(self) -> int:
+        return len(self._inodes)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(list(self._inodes.values()))
+
+    def get(self, number: int) -> Inode | None:
+        """The inode if it is known, valid or not."""
+        inode = self._inodes.get(number)
+        if inode is not None:
+            self._inodes.move_to_end(number)
+        return inode
+
+    def leased(self, number: int) -> Inode | None:
+        """The inode if what is known of it may be used without asking."""
+        inode = self.get(number)
+        return inode if inode is not None and self._holds(inode.lease_epoch) else None
+
+    def absorb(self, attributes: Attributes, lease_epoch: int, *, own: bool) -> Inode:
+        """Take over what the service says. own: it is the answer to a mutation of ours, so that what is cached was kept in step."""
+        inode = self._inodes.get(attributes.inode)
+        if inode is None:
+            self._generation += 1
+            inode = self._inodes[attributes.inode] = Inode(attributes.inode, attributes, self._generation)
+            inode.lease_epoch = lease_epoch
+            self._evict()
+            return inode
+        self._inodes.move_to_end(attributes.inode)
+        if attributes.change < inode.attributes.change:
+            return inode
+        if attributes.change != inode.attributes.change and not self._holds(inode.lease_epoch):
+            # Without a lease nobody told us what happened between: somebody else may have written.
+            inode.content_version += 1
+            if not own:
+                self.forget_cached(inode)
+        inode.attributes = attributes
+        if not own or lease_epoch:
+            inode.lease_epoch = lease_epoch
+        return inode
+
+    def renew_generation(self, inode: Inode) -> None:
+        """Make the kernel take the inode for a new one."""
+        self._generation += 1
+        inode.generation = self._generation
+
+    def _evict(self) -> None:
+        """Keep the table bounded; pinned inodes are passed over (they are bounded by handles and dirty bytes)."""
+        tries = 8
+        while len(self._inodes) > INODES_MAX and tries:
+            tries -= 1
+            number, inode = next(iter(self._inodes.items()))
+            if inode.is_pinned:
+                self._inodes.move_to_end(number)
+                continue
+            self.forget_cached(inode)
+            del self._inodes[number]
+
+    def drop(self, number: int) -> None:
+        """The inode is gone."""
+        inode = self._inodes.get(number)
+        if inode is not None and not inode.is_pinned:
+            self.forget_cached(inode)
+            del self._inodes[number]
+
+    def forget_cached(self, inode: Inode) -> None:
+        """Drop what a lease covered, and its names from the count."""
+        if self._named.pop(inode.number, None) is not None and inode.names is not None:
+            self._name_count -= len(inode.names)
+        inode.forget_cached()
+
+    # --- names ------------------------------------------------------------------------------------------------------
+
+    def set_name(self, directory: Inode, name: bytes, number: int) -> None:
+        """Remember that name stands for the inode, or is ABSENT."""
+        names = directory.names
+        if names is None:
+            names = directory.names = {}
+        if directory.number not in self._named:
+            self._named[directory.number] = directory
+        if name not in names:
+            self._name_count += 1
+        names[name] = number
+        while self._name_count > NAMES_MAX:
+            _, oldest = self._named.popitem(last=False)
+            self._name_count -= len(oldest.names or ())
+            oldest.names = None
+            oldest.complete = False
+
+    def find_name(self, directory: Inode, name: bytes) -> int | None:
+        """What a leased directory's cached name stands for: a number, ABSENT, or None for unknown."""
+        if directory.names is None:
+            return ABSENT if directory.complete else None
+        if directory.number in self._named:
+            self._named.move_to_end(directory.number)
+        number = directory.names.get(name)
+        return ABSENT if number is None and directory.complete else number

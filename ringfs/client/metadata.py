@@ -1,0 +1,327 @@
+"""The client's line to the metadata service: one connection, the session on it, exactly-once mutations, heartbeats.
+
+Knows nothing of inodes: what is recalled goes to a callback. A request that was unanswered when the connection was lost
+is sent again on the next one, with its request number. Leases hold from the moment a heartbeat was *sent*.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import structlog
+import trio
+
+from ringfs.base.clock import Clock
+from ringfs.base.errors import Code, ConnectionLost, Refused
+from ringfs.base.limits import LEASE_NS, REPLY_WINDOW_MAX
+from ringfs.wire.messages.cluster import ClusterMap, MapChanged
+from ringfs.wire.messages.session import (
+    CloseSession,
+    Heartbeat,
+    Mutate,
+    OpenInode,
+    OpenSession,
+    Query,
+    Recall,
+    RecallDone,
+    ResumeSession,
+    SessionOpened,
+)
+from ringfs.wire.rpc import Answer, Dial, RpcClient, dial_tcp, open_client
+
+log = structlog.get_logger("ringfs.client.metadata")
+
+#: How long a request waits for a leader before the application gets EIO.
+WAIT_FOR_LEADER_S = 300.0
+_RECONNECT_S = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+_RESUME_OPENS = 4096
+
+
+class Dependent(Protocol):
+    """Who is told what happens to the session (the file system)."""
+
+    def open_inodes(self) -> list[OpenInode]:
+        """What the session has open, to be resumed."""
+        ...
+
+    def leases_lost(self) -> None:
+        """Everything cached under leases is void."""
+        ...
+
+    async def recalled(self, recall: Recall) -> None:
+        """Obey; returning is the confirmation."""
+        ...
+
+    async def session_renewed(self) -> None:
+        """The old session has ended (its orphans are gone), a new one is open."""
+        ...
+
+
+class MetadataLink:
+    """See the module. `run` must be running for anything to be answered."""
+
+    def __init__(
+        self, addresses: Sequence[str], key: bytes, name: str, clock: Clock, dependent: Dependent, dial: Dial = dial_tcp
+    ) -> None:
+        self._addresses = list(addresses)
+        self._key = key
+        self._name = name
+        self._clock = clock
+        self._dependent = dependent
+        self._dial = dial
+        #: 0 until the first session is open.
+        self.session = 0
+        self.default_class = ""
+        self.map = ClusterMap(0, "", [])
+        #: Called with each newer map.
+        self.on_map: Callable[[ClusterMap], None] = lambda _map: None
+        self._client: RpcClient | None = None
+        self._up = trio.Event()
+        self._lease_until_ns = 0
+        #: Grows whenever all leases became void; a lease is valid only in the epoch in which it was given.
+        self.lease_epoch = 1
+        #: Counts recalls as they arrive: an answer whose question was asked before one came is not cached (the recall may
+        #: be about it, and the task that gets the answer may run after the one that obeys).
+        self.recalls_seen = 0
+        self._next_number = 1
+        #: This session's numbers that were sent and not answered, ascending; the first bounds what is acknowledged.
+        self._unanswered: dict[int, None] = {}
+        #: Mutations that wait because the reply window is full.
+        self._window_waiters = trio.lowlevel.ParkingLot()
+        self._recalls_send, self._recalls = trio.open_memory_channel[Recall](4096)
+        self._closing = False
+        self._nursery: trio.Nursery | None = None
+
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    async def query(self, operation: Any, *, timeout_s: float = WAIT_FOR_LEADER_S) -> Any:
+        """The answer to a question. Raises Refused."""
+        with _bounded(timeout_s):
+            while True:
+                client = await self._connected()
+                try:
+                    return (await client.call(Query(self.session, operation))).message
+                except ConnectionLost:
+                    continue
+                except Refused as refused:
+                    if refused.code is not Code.NO_SESSION:
+                        raise
+                    self._session_ended(client)
+
+    async def call(self, request: Any) -> Any:
+        """The answer to a message that is no Query (status, snapshots …), sent again if the connection is lost."""
+        with _bounded(WAIT_FOR_LEADER_S):
+            while True:
+                client = await self._connected()
+                try:
+                    return (await client.call(request)).message
+                except ConnectionLost:
+                    continue
+
+    async def mutate(self, operation: Any, *, urgent: bool = False) -> Any:
+        """The answer to a transaction, which takes effect once. Raises Refused; NO_SESSION if its session ended meanwhile.
+
+        urgent: for what others' answers may wait for (commits, which recalls ask for).
+        """
+        client = await self._connected()
+        while self._unanswered and self._next_number - next(iter(self._unanswered)) >= REPLY_WINDOW_MAX:
+            await self._window_waiters.park()
+        unanswered = self._unanswered
+        session, number = self.session, self._next_number
+        self._next_number += 1
+        unanswered[number] = None
+        try:
+            with _bounded(WAIT_FOR_LEADER_S):
+                while True:
+                    acknowledged = next(iter(unanswered))
+                    try:
+                        return (await client.call(Mutate(session, number, acknowledged, operation), urgent=urgent)).message
+                    except ConnectionLost:
+                        client = await self._connected()
+                        if self.session != session:
+                            raise Refused(Code.NO_SESSION, f"session {session}") from None
+                    except Refused as refused:
+                        if refused.code is Code.NO_SESSION:
+                            self._session_ended(client)
+                        raise
+        finally:
+            del unanswered[number]
+            self._window_waiters.unpark_all()
+
+    def tell(self, operation: Any) -> None:
+        """Send a question whose answer does not matter, now or (if there is no connection) never."""
+        if self._client is not None:
+            self._client.call_soon(Query(self.session, operation), _ignore, urgent=True)
+
+    # --- leases -----------------------------------------------------------------------------------------------------
+
+    def holds(self, lease_epoch: int) -> bool:
+        """Whether a lease that was given in that epoch is valid now."""
+        return lease_epoch == self.lease_epoch and self._clock.monotonic_ns() < self._lease_until_ns
+
+    def _void_leases(self) -> None:
+        self.lease_epoch += 1
+        self._lease_until_ns = 0
+        self._dependent.leases_lost()
+
+    # --- the connection ---------------------------------------------------------------------------------------------
+
+    async def _connected(self) -> RpcClient:
+        while True:
+            client = self._client
+            if client is not None and not client.lost.is_set():
+                return client
+            await self._up.wait()
+            if self._client is None or self._client.lost.is_set():
+                await trio.lowlevel.checkpoint()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep a connection and a session for ever. Started once the first session is open."""
+        attempt = 0
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._obey_recalls)
+            while not self._closing:
+                address = self._addresses[attempt % len(self._addresses)]
+                try:
+                    async with open_client(address, self._key, name=self._name, on_push=self._pushed, dial=self._dial) as client:
+                        await self._begin(client)
+                        if attempt:
+                            log.info("metadata service found", address=address, attempts=attempt + 1)
+                        attempt = 0
+                        task_status.started()
+                        task_status = trio.TASK_STATUS_IGNORED
+                        await self._keep(client)
+                except (OSError, ConnectionLost, trio.TooSlowError) as error:
+                    if attempt % 20 == 0 and not self._closing:
+                        log.warning("metadata service lost; waiting for it", address=address, reason=str(error) or repr(error))
+                finally:
+                    self._down()
+                attempt += 1
+                if not self._closing:
+                    await trio.sleep(_RECONNECT_S[min(attempt - 1, len(_RECONNECT_S) - 1)])
+            nursery.cancel_scope.cancel()
+
+    async def _begin(self, client: RpcClient) -> None:
+        """Open a session, or resume the one we had; then requests may flow."""
+        sent_ns = self._clock.monotonic_ns()
+        opened: SessionOpened
+        renewed = False
+        if self.session == 0:
+            opened = (await client.call(OpenSession(self._name), timeout_s=LEASE_NS / 1e9)).message
+        else:
+            try:
+                opened = await self._resume(client)
+            except Refused as refused:
+                if refused.code is not Code.NO_SESSION:
+                    raise
+                log.warning("session has ended at the metadata service; opening a new one", session=self.session)
+                opened = (await client.call(OpenSession(self._name), timeout_s=LEASE_NS / 1e9)).message
+                renewed = True
+        if opened.session != self.session:
+            self._next_number = 1
+            self._unanswered = {}
+        self.session = opened.session
+        self.default_class = opened.default_class
+        self._take_map(opened.map)
+        self._void_leases()
+        self._lease_until_ns = sent_ns + LEASE_NS
+        self._client = client
+        self._up.set()
+        if renewed:
+            await self._dependent.session_renewed()
+
+    async def _resume(self, client: RpcClient) -> SessionOpened:
+        opens = self._dependent.open_inodes()
+        while True:
+            part, opens = opens[:_RESUME_OPENS], opens[_RESUME_OPENS:]
+            answer = await client.call(ResumeSession(self.session, part, bool(opens)), timeout_s=LEASE_NS / 1e9)
+            if not opens:
+                opened: SessionOpened = answer.message
+                return opened
+
+    def _down(self) -> None:
+        if self._client is not None:
+            self._client = None
+            self._up = trio.Event()
+            self._void_leases()
+
+    async def _keep(self, client: RpcClient) -> None:
+        """Heartbeats until the connection is lost."""
+        while not client.lost.is_set():
+            with trio.move_on_after(LEASE_NS / 3e9):
+                await client.lost.wait()
+                return
+            sent_ns = self._clock.monotonic_ns()
+            try:
+                await client.call(Heartbeat(self.session), timeout_s=LEASE_NS / 1e9, urgent=True)
+            except Refused as refused:
+                log.warning("heartbeat refused", reason=str(refused))
+                return
+            if self._clock.monotonic_ns() >= self._lease_until_ns:
+                # They ran out before they were renewed: the server may have gone on without asking us.
+                self._void_leases()
+            self._lease_until_ns = sent_ns + LEASE_NS
+
+    def _session_ended(self, client: RpcClient) -> None:
+        """The service does not know our session: requests wait until there is a new one (see _begin)."""
+        if self._client is client:
+            self._down()
+            assert self._nursery is not None, "the link is running"
+            self._nursery.start_soon(client.aclose)
+
+    async def close(self) -> None:
+        """End the session cleanly, if the service answers within a lease time."""
+        self._closing = True
+        client = self._client
+        if client is not None:
+            with trio.move_on_after(LEASE_NS / 1e9):
+                try:
+                    await client.call(CloseSession(self.session))
+                except (ConnectionLost, Refused) as error:
+                    log.warning("session not closed cleanly", reason=str(error))
+            await client.aclose()
+
+    # --- what the service pushes ------------------------------------------------------------------------------------
+
+    def _pushed(self, message: Any) -> None:
+        if isinstance(message, Recall):
+            self.recalls_seen += 1
+            self._recalls_send.send_nowait(message)
+        elif isinstance(message, MapChanged):
+            self._take_map(message.map)
+
+    def _take_map(self, map: ClusterMap) -> None:
+        if map.epoch >= self.map.epoch:
+            self.map = map
+            self.on_map(map)
+
+    async def _obey_recalls(self) -> None:
+        async with trio.open_nursery() as nursery:
+            async for recall in self._recalls:
+                nursery.start_soon(self._obey, recall)
+
+    async def _obey(self, recall: Recall) -> None:
+        client = self._client
+        await self._dependent.recalled(recall)
+        if client is not None and client is self._client:
+            client.call_soon(RecallDone(self.session, recall.serial), _ignore, urgent=True)
+
+
+def _ignore(_answer: Answer | Refused | ConnectionLost) -> None:
+    """The answer of a message that only informs."""
+
+
+class _bounded:
+    """Waiting for a leader ends in EIO, not never."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._scope = trio.fail_after(timeout_s)
+
+    def __enter__(self) -> None:
+        self._scope.__enter__()
+
+    def __exit__(self, *exc: Any) -> bool | None:
+        try:
+            return self._scope.__exit__(*exc)
+        except trio.TooSlowError:
+            raise Refused(Code.IO, "the metadata service did not answer in time") from None

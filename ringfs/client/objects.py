@@ -1,0 +1,172 @@
+"""Objects on the ring, as the client sees them: put on as many nodes as the class asks, read from any holder, always verified.
+
+Knows no files. Placement is ring/; connections are nodes.py.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import structlog
+import trio
+
+from ringfs.base.checksums import block_hash, first_bad_block, is_table_of, object_id
+from ringfs.base.clock import Clock
+from ringfs.base.errors import Code, ConnectionLost, Refused
+from ringfs.base.limits import BLOCK_BYTES, OBJECT_BYTES_MAX
+from ringfs.client.lru import BoundedCache
+from ringfs.client.nodes import DataNodes
+from ringfs.ring.classes import parse_class
+from ringfs.ring.placement import Ring
+from ringfs.wire.messages.cluster import NODE_UP, ClusterMap, Node
+from ringfs.wire.messages.data import Get, Put
+from ringfs.wire.messages.namespace import NewObject
+
+log = structlog.get_logger("ringfs.client.objects")
+
+PUT_TIMEOUT_S = 30.0
+GET_TIMEOUT_S = 10.0
+#: A put that finds too few nodes tries again this often before it is given up.
+_PUT_ROUNDS = 8
+_PUT_PAUSE_S = 1.0
+#: Smaller reads are verified on the event loop: a hop to a thread costs more than hashing them.
+_INLINE_VERIFY_BYTES = 4 * BLOCK_BYTES
+_TABLES_BYTES_MAX = 8 << 20
+
+
+class Objects:
+    """See the module."""
+
+    def __init__(self, nodes: DataNodes, hashing: trio.CapacityLimiter, clock: Clock) -> None:
+        self._nodes = nodes
+        self._clock = clock
+        self._hashing = hashing
+        self._map = ClusterMap(0, "", [])
+        self._ring = Ring(self._map)
+        self._by_number: dict[int, Node] = {}
+        #: Object id → (size, block table), all verified against the id.
+        self._tables: BoundedCache[bytes, tuple[int, bytes]] = BoundedCache(_TABLES_BYTES_MAX)
+
+    def follow(self, map: ClusterMap) -> None:
+        """Use this map from now on."""
+        if map is not self._map:
+            self._map = map
+            self._ring = Ring(map)
+            self._by_number = {node.node: node for node in map.nodes}
+            self._nodes.forget_gone(map)
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    async def put(self, parts: Sequence[memoryview], stored_class: str) -> NewObject:
+        """Make an object of the parts one after the other (1 byte to 8 MiB), durable on as many nodes as its class asks.
+
+        Raises Refused: NO_SPACE if too few nodes have space, IO if too few answer.
+        """
+        size_bytes = sum(len(part) for part in parts)
+        assert 0 < size_bytes <= OBJECT_BYTES_MAX
+        parts, table = await trio.to_thread.run_sync(_hashed, parts, limiter=self._hashing)
+        put_ns = self._clock.wall_ns()
+        oid = object_id(size_bytes, table)
+        request = Put(oid, size_bytes, table)
+        wanted = parse_class(stored_class).copies
+        holders: set[int] = set()
+        full = False
+        for attempt in range(_PUT_ROUNDS):
+            full = await self._put_round(request, parts, wanted, holders)
+            if len(holders) >= wanted:
+                self._tables.put(oid, (size_bytes, table), len(table))
+                return NewObject(oid, size_bytes, stored_class, put_ns)
+            if full:
+                break
+            log.warning("too few nodes for a put", object=oid.hex(), held=len(holders), wanted=wanted, attempt=attempt + 1)
+            await trio.sleep(_PUT_PAUSE_S)
+        if full:
+            raise Refused(Code.NO_SPACE, f"object {oid.hex()} of {size_bytes} bytes")
+        raise Refused(Code.IO, f"only {len(holders)} of {wanted} nodes took object {oid.hex()}")
+
+    async def _put_round(self, request: Put, parts: Sequence[memoryview], wanted: int, holders: set[int]) -> bool:
+        """Put on the first nodes of the order that are left until enough hold it. True if the nodes that refused were full."""
+        candidates = [node for node in self._order(request.object, for_put=True) if node.node not in holders]
+        refused_full = False
+
+        async def put_on(node: Node) -> None:
+            nonlocal refused_full
+            try:
+                await self._nodes.lane(node, bulk=True).call(request, parts, timeout_s=PUT_TIMEOUT_S)
+                holders.add(node.node)
+            except Refused as refused:
+                refused_full |= refused.code is Code.DISK_FULL
+                if refused.code is not Code.DISK_FULL:
+                    log.warning("put refused", node=node.name, object=request.object.hex(), reason=str(refused))
+            except ConnectionLost as error:
+                log.warning("put failed", node=node.name, object=request.object.hex(), reason=str(error))
+
+        while candidates and len(holders) < wanted:
+            missing = wanted - len(holders)
+            now, candidates = candidates[:missing], candidates[missing:]
+            if len(now) == 1:
+                await put_on(now[0])
+                continue
+            async with trio.open_nursery() as nursery:
+                for node in now:
+                    nursery.start_soon(put_on, node)
+        return refused_full and len(holders) < wanted
+
+    def _order(self, oid: bytes, *, for_put: bool) -> list[Node]:
+        """The nodes in the order of the ring, those to avoid at the end; for a put only nodes that are up, if enough are."""
+        now_s = trio.current_time()
+        nodes = [self._by_number[number] for number in self._ring.order(oid)]
+
+        def doubtful(node: Node) -> bool:
+            return node.state != NODE_UP or self._nodes.lane(node, bulk=for_put).avoid_until_s > now_s
+
+        return sorted(nodes, key=doubtful)
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    async def read_blocks(self, oid: bytes, first_block: int, block_count: int) -> memoryview:
+        """The verified bytes of whole blocks (clamped to the object's end). Raises Refused IO if no holder has them right."""
+        failures: list[str] = []
+        for node in self._order(oid, for_put=False):
+            try:
+                return await self._read_from(node, oid, first_block, block_count)
+            except Refused as refused:
+                failures.append(f"{node.name}: {refused}")
+                if refused.code is not Code.NOT_HELD:
+                    log.warning("read failed over", node=node.name, object=oid.hex(), reason=str(refused))
+            except ConnectionLost as error:
+                failures.append(f"{node.name}: {error}")
+        reason = "; ".join(failures)
+        log.error("object unreadable", object=oid.hex(), first_block=first_block, reason=reason)
+        raise Refused(Code.IO, f"object {oid.hex()} cannot be read: {reason}")
+
+    async def _read_from(self, node: Node, oid: bytes, first_block: int, block_count: int) -> memoryview:
+        known = self._tables.get(oid)
+        request = Get(oid, first_block, block_count, known is None)
+        answer = await self._nodes.lane(node, bulk=False).call(request, timeout_s=GET_TIMEOUT_S)
+        if known is None:
+            known = (answer.message.size_bytes, answer.message.table)
+            if not is_table_of(oid, *known):
+                raise Refused(Code.CORRUPT, f"table of {oid.hex()} from {node.name}")
+            self._tables.put(oid, known, len(known[1]))
+        size_bytes, table = known
+        content = answer.payload
+        expected = min(size_bytes, (first_block + block_count) * BLOCK_BYTES) - first_block * BLOCK_BYTES
+        if len(content) != expected:
+            raise Refused(Code.CORRUPT, f"{len(content)} bytes of {oid.hex()} from {node.name}, not {expected}")
+        if expected <= _INLINE_VERIFY_BYTES:
+            bad = first_bad_block(table, first_block, content)
+        else:
+            bad = await trio.to_thread.run_sync(first_bad_block, table, first_block, content, limiter=self._hashing)
+        if bad is not None:
+            raise Refused(Code.CORRUPT, f"block {bad} of {oid.hex()} from {node.name}")
+        return content
+
+
+def _hashed(parts: Sequence[memoryview]) -> tuple[Sequence[memoryview], bytes]:
+    """The parts (joined into one if their edges are not on block boundaries) and the block table of their bytes. For a thread."""
+    if any(len(part) % BLOCK_BYTES for part in parts[:-1]):
+        parts = [memoryview(b"".join(parts))]
+    return parts, b"".join(block_hash(block) for part in parts for block in _blocks(part))
+
+
+def _blocks(part: memoryview) -> Iterator[memoryview]:
+    return (part[start : start + BLOCK_BYTES] for start in range(0, len(part), BLOCK_BYTES))

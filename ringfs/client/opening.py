@@ -1,0 +1,71 @@
+"""How the parts of a client are put together: from a cluster's configuration to a running FileSystem."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from ringfs.base.clock import Clock, SystemClock
+from ringfs.base.config import ClusterConfig
+from ringfs.client.blocks import BlockCache
+from ringfs.client.coherence import Coherence, KernelCache
+from ringfs.client.file_system import FileSystem
+from ringfs.client.inodes import InodeTable
+from ringfs.client.metadata import MetadataLink
+from ringfs.client.nodes import DataNodes
+from ringfs.client.objects import Objects
+from ringfs.client.reader import Reader
+from ringfs.client.writer import Writer
+from ringfs.wire.rpc import Dial, dial_tcp
+
+#: Threads that hash and verify: more than the cores only adds switches.
+_HASHING_THREADS = 2
+
+
+@asynccontextmanager
+async def open_file_system(
+    config: ClusterConfig,
+    *,
+    purpose: str = "library",
+    kernel: KernelCache | None = None,
+    clock: Clock | None = None,
+    dial: Dial = dial_tcp,
+) -> AsyncIterator[FileSystem]:
+    """A session with the cluster, and a file system on it. At the end everything is flushed and the session closed.
+
+    `purpose` is shown by `ringfs status`. Waits until a metadata server answers.
+    """
+    clock = clock or SystemClock()
+    key = config.load_key()
+    name = f"{socket.gethostname()}:{os.getpid()} {purpose}"
+    coherence = Coherence()
+    link = MetadataLink([server.address for server in config.meta], key, name, clock, coherence, dial)
+    inodes = InodeTable(link.holds)
+    tunables = config.mount
+    async with trio.open_nursery() as nursery:
+        objects = Objects(DataNodes(key, name, nursery, dial), trio.CapacityLimiter(_HASHING_THREADS), clock)
+        link.on_map = objects.follow
+        blocks = BlockCache(objects.read_blocks, tunables.cache_bytes_max, nursery)
+        reader = Reader(blocks, coherence.load_extents, tunables.readahead_bytes)
+        writer = Writer(
+            link,
+            objects,
+            inodes,
+            coherence.load_extents,
+            coherence.committed,
+            dirty_bytes_max=tunables.dirty_bytes_max,
+            commit_interval_s=tunables.commit_interval_s,
+        )
+        coherence.attach(link, inodes, writer, kernel or KernelCache())
+        await nursery.start(writer.run)
+        await nursery.start(link.run)
+        nursery.start_soon(coherence.run)
+        file_system = FileSystem(link, inodes, reader, writer, coherence, clock)
+        nursery.start_soon(file_system.watch_space)
+        yield file_system
+        await file_system.sync()
+        coherence.close_now()
+        await link.close()
+        nursery.cancel_scope.cancel()

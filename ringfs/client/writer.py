@@ -1,0 +1,435 @@
+"""Writing files: dirty bytes are gathered, packed into objects or sent inline, put on the ring, and then committed.
+
+One task commits for all files, one Commit after the other, each with everything that is ready: that is the client's group
+commit. Flights of one file are committed in the order in which they were taken. Background failures are sticky (inodes.py).
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+import structlog
+import trio
+
+from ringfs.base.errors import BY_NUMBER, Code, Refused
+from ringfs.base.limits import CHUNK_BYTES, COMMIT_FILES_MAX, FRAME_BODY_BYTES_MAX, INLINE_CHUNK_BYTES_MAX, OBJECT_BYTES_MAX
+from ringfs.client.dirty import Flight, Times
+from ringfs.client.inodes import Inode, InodeTable
+from ringfs.client.metadata import MetadataLink
+from ringfs.client.objects import Objects
+from ringfs.wire.messages.namespace import INLINE, Commit, Committed, Extent, FileCommit, NewObject
+
+log = structlog.get_logger("ringfs.client.writer")
+
+#: A flush of at most this many bytes travels inline in the commit.
+INLINE_FLUSH_BYTES = 16 * 1024
+#: A chunk with more inline bytes than this is destaged into an object.
+DESTAGE_BYTES = INLINE_CHUNK_BYTES_MAX // 2
+#: A commit's body stays below this.
+_COMMIT_BODY_BYTES = FRAME_BODY_BYTES_MAX // 4
+#: Objects being put at once: each is up to 8 MiB of somebody's dirty bytes.
+_PUTS_AT_ONCE = 4
+
+LoadExtents = Callable[[Inode, int, int], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Pack:
+    """Bytes of one or many files that become one object."""
+
+    parts: list[memoryview] = field(default_factory=list)
+    size_bytes: int = 0
+    #: (flight, file offset, length, offset in the object).
+    places: list[tuple[Flight, int, int, int]] = field(default_factory=list)
+
+    def add(self, flight: Flight, offset: int, part: memoryview) -> None:
+        """Put part, which is the file's bytes at offset, at the end."""
+        if self.places:
+            last, at, length, place = self.places[-1]
+            if last is flight and at + length == offset and offset % CHUNK_BYTES:
+                self.places[-1] = (last, at, length + len(part), place)
+                self._append(part)
+                return
+        self.places.append((flight, offset, len(part), self.size_bytes))
+        self._append(part)
+
+    def _append(self, part: memoryview) -> None:
+        self.parts.append(part)
+        self.size_bytes += len(part)
+
+
+class Writer:
+    """See the module. `run` must be running; `after_commit(inode)` is called when a commit of it went through."""
+
+    def __init__(
+        self,
+        link: MetadataLink,
+        objects: Objects,
+        inodes: InodeTable,
+        load_extents: LoadExtents,
+        after_commit: Callable[[Inode], None],
+        *,
+        dirty_bytes_max: int,
+        commit_interval_s: float,
+    ) -> None:
+        self._link = link
+        self._objects = objects
+        self._inodes = inodes
+        self._load_extents = load_extents
+        self._after_commit = after_commit
+        self._dirty_bytes_max = dirty_bytes_max
+        self._interval_s = commit_interval_s
+        #: Bytes in live buffers and flights of all files; writers wait while it is at its maximum.
+        self.dirty_bytes = 0
+        self._room = trio.lowlevel.ParkingLot()
+        #: Inodes with live bytes or times → trio time of the oldest, in that order.
+        self._waiting: dict[Inode, float] = {}
+        #: Inodes with flights.
+        self._flying: dict[Inode, None] = {}
+        self._puts = trio.Semaphore(_PUTS_AT_ONCE)
+        self._wake_commits = trio.Event()
+        self._wake_ticker = trio.Event()
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Flush what has waited long enough, and commit what is ready, for ever."""
+        async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._commit_loop)
+            self._nursery.start_soon(self._tick_loop)
+            task_status.started()
+            await trio.sleep_forever()
+
+    # --- what the file system calls ---------------------------------------------------------------------------------
+
+    async def write(self, inode: Inode, offset: int, data: bytes | memoryview) -> None:
+        """Take over data as dirty. Waits while too much is dirty."""
+        while self.dirty_bytes >= self._dirty_bytes_max:
+            self._wake_ticker.set()
+            await self._room.park()
+        live = inode.dirty.live
+        before = live.size_bytes
+        live.write(offset, data)
+        self.dirty_bytes += live.size_bytes - before
+        self._waiting.setdefault(inode, trio.current_time())
+        if live.size_bytes >= OBJECT_BYTES_MAX:
+            self._take_full_objects(inode)
+        elif self.dirty_bytes >= self._dirty_bytes_max // 2:
+            self._wake_ticker.set()
+
+    def touch(self, inode: Inode) -> None:
+        """Times were set: they are committed with the next flush."""
+        self._waiting.setdefault(inode, trio.current_time())
+
+    def discard(self, inode: Inode, start: int) -> None:
+        """Forget live bytes from start on (truncate, or the file is gone)."""
+        live = inode.dirty.live
+        before = live.size_bytes
+        live.remove(start, max(live.end, start))
+        self._gone(before - live.size_bytes)
+
+    async def flush(self, inodes: Iterable[Inode]) -> None:
+        """Commit everything dirty of these inodes; errors are left on them."""
+        inodes = list(inodes)
+        for inode in inodes:
+            while inode.truncating:
+                await inode.progress.park()
+        await self._take(inodes)
+        for inode in inodes:
+            await self.wait_flights(inode)
+
+    async def flush_all(self) -> None:
+        """Commit everything dirty."""
+        while self._waiting or self._flying:
+            await self.flush([*self._waiting, *self._flying])
+
+    async def wait_flights(self, inode: Inode) -> None:
+        """Wait until everything that is on its way now has been committed or dropped."""
+        target = inode.flights_begun
+        while inode.flights_done < target:
+            await inode.progress.park()
+
+    def session_renewed(self) -> None:
+        """What was put under the old session may be swept: put it again, and commit only over unchanged files."""
+        for inode in [*self._waiting, *self._flying]:
+            inode.expect_unchanged = True
+        for inode in self._flying:
+            self._fly_again(inode)
+
+    # --- from dirty bytes to flights --------------------------------------------------------------------------------
+
+    def _begin(self, inode: Inode, start: int, stop: int) -> Flight:
+        flight = inode.dirty.take(start, stop)
+        flight.times, inode.times = inode.times, Times()
+        inode.flights_begun += 1
+        self._flying[inode] = None
+        if not inode.dirty.live:
+            self._waiting.pop(inode, None)
+        return flight
+
+    def _take_full_objects(self, inode: Inode) -> None:
+        """Start flights for all whole 8 MiB stretches, cut where the file offset is a multiple of that."""
+        if inode.truncating:
+            return
+        for start, stop in list(inode.dirty.live.runs()):
+            at = start
+            while stop - at >= OBJECT_BYTES_MAX:
+                edge = at - at % OBJECT_BYTES_MAX + OBJECT_BYTES_MAX
+                self._pack([(inode, self._begin(inode, at, edge))])
+                at = edge
+
+    async def _take(self, inodes: list[Inode]) -> None:
+        """Start flights for everything live of these inodes: small ones inline, the rest packed together."""
+        packed: list[tuple[Inode, Flight]] = []
+        for inode in inodes:
+            live = inode.dirty.live
+            inline = live.size_bytes <= INLINE_FLUSH_BYTES and await self._makes_room_inline(inode)
+            if inode.truncating:
+                continue
+            if not live and not inode.times:
+                self._waiting.pop(inode, None)
+                continue
+            inline = inline and live.size_bytes <= INLINE_FLUSH_BYTES
+            flight = self._begin(inode, 0, live.end)
+            if inline:
+                flight.extents = [_inline(at, part) for at, whole in flight.parts for at, part in _by_chunk(at, whole)]
+                flight.ready = True
+                self._wake_commits.set()
+            else:
+                packed.append((inode, flight))
+        if packed:
+            self._pack(packed)
+
+    async def _makes_room_inline(self, inode: Inode) -> bool:
+        """Whether live fits inline in the chunks it touches, after destaging what is inline there if need be."""
+        live = inode.dirty.live
+        for chunk in {at // CHUNK_BYTES for start, stop in live.runs() for at in (start, stop - 1)}:
+            try:
+                if not inode.extents.is_loaded(chunk):
+                    await self._load_extents(inode, chunk, 1)
+            except Refused:
+                return False
+            if inode.extents.inline_bytes(chunk) + live.size_bytes > INLINE_CHUNK_BYTES_MAX:
+                await self._destage(inode, chunk)
+                if inode.extents.inline_bytes(chunk) + live.size_bytes > INLINE_CHUNK_BYTES_MAX:
+                    return False
+        return True
+
+    def _pack(self, flights: list[tuple[Inode, Flight]]) -> None:
+        """Distribute the flights' bytes over as few objects as possible, in order, and put them."""
+        pack = Pack()
+        packs = [pack]
+        for _, flight in flights:
+            for at, whole in flight.parts:
+                for begin, part in _by_chunk(at, whole):
+                    offset, rest = begin, part
+                    while rest:
+                        if pack.size_bytes == OBJECT_BYTES_MAX:
+                            pack = Pack()
+                            packs.append(pack)
+                        room = OBJECT_BYTES_MAX - pack.size_bytes
+                        pack.add(flight, offset, rest[:room])
+                        offset, rest = offset + len(rest[:room]), rest[room:]
+        for _, flight in flights:
+            flight.packs_left = sum(any(place[0] is flight for place in pack.places) for pack in packs)
+            if not flight.packs_left:
+                flight.ready = True
+                self._wake_commits.set()
+        assert self._nursery is not None, "the writer is running"
+        for pack in packs:
+            if pack.size_bytes:
+                self._nursery.start_soon(self._put, pack)
+
+    async def _put(self, pack: Pack) -> None:
+        """Put one object and tell its flights."""
+        refused: Refused | None = None
+        new: NewObject | None = None
+        async with self._puts:
+            try:
+                new = await self._objects.put(pack.parts, self._link.default_class)
+            except Refused as error:
+                refused = error
+        touched: dict[int, Flight] = {}
+        for flight, offset, length, place in pack.places:
+            touched[id(flight)] = flight
+            if new is not None:
+                flight.extents.append(Extent(offset, length, place, new.object))
+        for flight in touched.values():
+            flight.packs_left -= 1
+            if new is not None:
+                flight.objects.append(new)
+            else:
+                flight.failure = flight.failure or refused
+            flight.ready = flight.packs_left == 0
+        self._wake_commits.set()
+
+    def _fly_again(self, inode: Inode) -> None:
+        """Put the bytes of ready flights that point to objects once more (the service refused them)."""
+        for flight in inode.dirty.flights:
+            if flight.ready and flight.objects and flight.failure is None:
+                flight.ready = False
+                flight.extents = []
+                flight.objects = []
+                self._pack([(inode, flight)])
+
+    # --- commits ----------------------------------------------------------------------------------------------------
+
+    async def _commit_loop(self) -> None:
+        while True:
+            await self._wake_commits.wait()
+            self._wake_commits = trio.Event()
+            while batch := self._ready_batch():
+                await self._commit(batch)
+
+    def _ready_batch(self) -> list[tuple[Inode, list[Flight]]]:
+        """What can be committed now, within the limits of one Commit; failed flights are dropped on the way."""
+        batch: list[tuple[Inode, list[Flight]]] = []
+        body_bytes = object_count = 0
+        for inode in list(self._flying):
+            flights: list[Flight] = []
+            for flight in inode.dirty.ready_flights():
+                if flight.failure is not None and not flights:
+                    self._drop(inode, flight, flight.failure)
+                    continue
+                cost = flight.body_bytes
+                full = body_bytes + cost > _COMMIT_BODY_BYTES or object_count + len(flight.objects) > COMMIT_FILES_MAX
+                if flight.failure is not None or (full and batch) or (full and flights):
+                    break
+                flights.append(flight)
+                body_bytes += cost
+                object_count += len(flight.objects)
+            if flights:
+                batch.append((inode, flights))
+            if len(batch) == COMMIT_FILES_MAX or body_bytes > _COMMIT_BODY_BYTES:
+                break
+        return batch
+
+    async def _commit(self, batch: list[tuple[Inode, list[Flight]]]) -> None:
+        objects = {new.object: new for _, flights in batch for flight in flights for new in flight.objects}
+        files = [_file_commit(inode, flights) for inode, flights in batch]
+        try:
+            answer: Committed = await self._link.mutate(Commit(list(objects.values()), files), urgent=True)
+        except Refused as refused:
+            self._refused(batch, refused)
+            return
+        for (inode, flights), file, result in zip(batch, files, answer.files, strict=True):
+            if result.attributes is None:
+                failure = Refused(BY_NUMBER.get(result.code, Code.IO), f"commit of inode {inode.number}")
+                for flight in flights:
+                    self._drop(inode, flight, failure)
+                continue
+            inode.extents.apply(file.extents)
+            inode.expect_unchanged = False
+            self._inodes.absorb(result.attributes, 0, own=True)
+            for flight in flights:
+                self._end(inode, flight)
+            self._after_commit(inode)
+            self._maybe_destage(inode, file)
+
+    def _refused(self, batch: list[tuple[Inode, list[Flight]]], refused: Refused) -> None:
+        """The commit as a whole did not happen."""
+        if refused.code in (Code.NO_OBJECT, Code.NO_SESSION):
+            log.warning("commit refused; putting its objects again", reason=str(refused))
+            for inode, _ in batch:
+                inode.expect_unchanged |= refused.code is Code.NO_SESSION
+                self._fly_again(inode)
+            self._wake_commits.set()
+            return
+        for inode, flights in batch:
+            for flight in flights:
+                self._drop(inode, flight, refused)
+
+    def _drop(self, inode: Inode, flight: Flight, failure: Refused) -> None:
+        """The flight's bytes are lost: say so on every open handle, unless the file itself is gone."""
+        if failure.code is not Code.STALE or inode.open_count:
+            log.error("write failed", inode=inode.number, bytes=flight.size_bytes, reason=str(failure))
+            inode.fail(failure)
+        self._end(inode, flight)
+        self._after_commit(inode)
+
+    def _end(self, inode: Inode, flight: Flight) -> None:
+        assert inode.dirty.flights[0] is flight, "flights end in order"
+        inode.dirty.flights.popleft()
+        inode.flights_done += 1
+        if not inode.dirty.flights:
+            self._flying.pop(inode, None)
+        self._gone(flight.size_bytes)
+        inode.progress.unpark_all()
+
+    def _gone(self, size_bytes: int) -> None:
+        self.dirty_bytes -= size_bytes
+        if size_bytes and self.dirty_bytes < self._dirty_bytes_max:
+            self._room.unpark_all()
+
+    # --- in the background ------------------------------------------------------------------------------------------
+
+    async def _tick_loop(self) -> None:
+        """Flush what has been dirty for an interval, or everything when much is dirty."""
+        while True:
+            with trio.move_on_after(self._interval_s / 2):
+                await self._wake_ticker.wait()
+            self._wake_ticker = trio.Event()
+            before_s = trio.current_time() - self._interval_s
+            everything = self.dirty_bytes >= self._dirty_bytes_max // 2
+            due = [inode for inode, since_s in self._waiting.items() if everything or since_s <= before_s]
+            if due:
+                await self._take(due)
+
+    def _maybe_destage(self, inode: Inode, file: FileCommit) -> None:
+        """Nobody writes the file any more: what is inline beyond a little belongs in an object."""
+        if inode.write_count or inode.dirty:
+            return
+        for chunk in {extent.offset // CHUNK_BYTES for extent in file.extents if extent.object_offset == INLINE}:
+            if inode.extents.is_loaded(chunk) and inode.extents.inline_bytes(chunk) > DESTAGE_BYTES:
+                assert self._nursery is not None, "the writer is running"
+                self._nursery.start_soon(self._destage, inode, chunk)
+
+    async def _destage(self, inode: Inode, chunk: int) -> None:
+        """Move a chunk's inline bytes into an object, unless the file changes meanwhile (then they stay inline)."""
+        change = inode.attributes.change
+        pieces = [piece for piece in inode.extents.chunk_pieces(chunk) if piece.object_offset == INLINE]
+        if not pieces or inode.truncating or not self._link.holds(inode.lease_epoch):
+            return
+        extents: list[Extent] = []
+        offset = 0
+        for piece in pieces:
+            extents.append(Extent(piece.start, piece.length, offset, b""))
+            offset += piece.length
+        try:
+            new = await self._objects.put([memoryview(piece.source) for piece in pieces], self._link.default_class)
+            for extent in extents:
+                extent.source = new.object
+            file = FileCommit(inode.number, extents, -1, -1, -1, change, True)
+            answer: Committed = await self._link.mutate(Commit([new], [file]), urgent=True)
+        except Refused as refused:
+            log.info("not destaged", inode=inode.number, chunk=chunk, reason=str(refused))
+            return
+        result = answer.files[0]
+        if result.attributes is not None and inode.attributes.change == change:
+            inode.extents.apply(extents)
+            self._inodes.absorb(result.attributes, 0, own=True)
+        elif result.attributes is not None:
+            inode.extents.clear()
+
+
+def _by_chunk(at: int, whole: memoryview) -> Iterable[tuple[int, memoryview]]:
+    """Cut a part where chunks end."""
+    while len(whole) > CHUNK_BYTES - at % CHUNK_BYTES:
+        room = CHUNK_BYTES - at % CHUNK_BYTES
+        yield at, whole[:room]
+        at, whole = at + room, whole[room:]
+    if whole:
+        yield at, whole
+
+
+def _inline(at: int, part: memoryview) -> Extent:
+    return Extent(at, len(part), INLINE, bytes(part))
+
+
+def _file_commit(inode: Inode, flights: list[Flight]) -> FileCommit:
+    extents = [extent for flight in flights for extent in sorted(flight.extents, key=lambda extent: extent.offset)]
+    times = Times()
+    for flight in flights:
+        for name in ("atime_ns", "mtime_ns", "ctime_ns"):
+            if getattr(flight.times, name) >= 0:
+                setattr(times, name, getattr(flight.times, name))
+    expected = inode.attributes.change if inode.expect_unchanged else 0
+    return FileCommit(inode.number, extents, times.mtime_ns, times.ctime_ns, times.atime_ns, expected, False)

@@ -1,0 +1,67 @@
+"""The block cache: right bytes whatever is asked, one fetch for many readers, bounded."""
+
+import random
+
+import pytest
+import trio
+
+from ringfs.base.errors import Code, Refused
+from ringfs.base.limits import BLOCK_BYTES
+from ringfs.client.blocks import UNIT_BLOCKS, UNIT_BYTES, BlockCache
+
+_OID = b"o" * 20
+_CONTENT = random.Random(1).randbytes(2 * UNIT_BYTES + BLOCK_BYTES + 17)
+
+
+class _Fetcher:
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, int]] = []
+        self.refuse = False
+
+    async def __call__(self, oid: bytes, first_block: int, block_count: int) -> memoryview:
+        self.calls.append((first_block, block_count))
+        await trio.sleep(1)
+        if self.refuse:
+            raise Refused(Code.IO)
+        return memoryview(_CONTENT)[first_block * BLOCK_BYTES : (first_block + block_count) * BLOCK_BYTES]
+
+
+async def test_any_range_is_right(autojump_clock: trio.testing.MockClock) -> None:
+    """Streams and random reads of any range give the object's bytes."""
+    draw = random.Random(2)
+    fetch = _Fetcher()
+    async with trio.open_nursery() as nursery:
+        cache = BlockCache(fetch, 3 * UNIT_BYTES, nursery)
+        for _ in range(60):
+            start = draw.randrange(len(_CONTENT))
+            stop = min(len(_CONTENT), start + draw.choice([1, 100, BLOCK_BYTES, 3 * BLOCK_BYTES, UNIT_BYTES]))
+            parts = await cache.read(_OID, start, stop, stream=draw.random() < 0.5)
+            assert b"".join(parts) == _CONTENT[start:stop]
+            assert cache.size_bytes <= 3 * UNIT_BYTES
+
+
+async def test_readers_share_a_fetch(autojump_clock: trio.testing.MockClock) -> None:
+    """Ten readers of one unit, prefetched already, cause one fetch."""
+    fetch = _Fetcher()
+    async with trio.open_nursery() as nursery:
+        cache = BlockCache(fetch, 3 * UNIT_BYTES, nursery)
+        assert cache.prefetch(_OID, 5)
+        async with trio.open_nursery() as readers:
+            for index in range(10):
+                readers.start_soon(lambda at: cache.read(_OID, at, at + 10, stream=True), index * 1000)
+        assert fetch.calls == [(0, UNIT_BLOCKS)]
+        assert cache.cached(_OID, 0, 10) == _CONTENT[:10]
+
+
+async def test_a_failed_prefetch_is_nobodys_error_and_a_failed_read_is_its_readers(autojump_clock: trio.testing.MockClock) -> None:
+    """Read-ahead that fails is forgotten; the reader that asks gets the refusal, and the next one the bytes."""
+    fetch = _Fetcher()
+    fetch.refuse = True
+    async with trio.open_nursery() as nursery:
+        cache = BlockCache(fetch, 3 * UNIT_BYTES, nursery)
+        cache.prefetch(_OID, 0)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(Refused):
+            await cache.read(_OID, 0, 10, stream=True)
+        fetch.refuse = False
+        assert b"".join(await cache.read(_OID, 0, 10, stream=True)) == _CONTENT[:10]
