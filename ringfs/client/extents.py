@@ -3,7 +3,7 @@
 Holds no dirty bytes (dirty.py) and fetches nothing (reader.py).
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -51,11 +51,13 @@ class Piece:
 class ExtentMap:
     """Extents of the chunks that are loaded, in file order, without overlap; holes are not stored."""
 
-    __slots__ = ("_loaded", "_pieces", "_starts", "all_loaded")
+    __slots__ = ("_inline_bytes", "_loaded", "_pieces", "_starts", "all_loaded")
 
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._pieces: list[Piece] = []
+        #: Chunk → how many of its bytes are inline; kept in step by _remove and _insert.
+        self._inline_bytes: dict[int, int] = {}
         #: Numbers of the chunks whose extents are complete here.
         self._loaded: set[int] = set()
         #: Every chunk's are: the file was empty when this map began.
@@ -68,6 +70,7 @@ class ExtentMap:
         """Forget everything."""
         self._starts.clear()
         self._pieces.clear()
+        self._inline_bytes.clear()
         self._loaded.clear()
         self.all_loaded = False
 
@@ -117,7 +120,16 @@ class ExtentMap:
 
     def inline_bytes(self, chunk: int) -> int:
         """How many bytes of a loaded chunk are inline."""
-        return sum(piece.length for piece in self.chunk_pieces(chunk) if piece.object_offset == INLINE)
+        return self._inline_bytes.get(chunk, 0)
+
+    def piece_count(self, start: int, stop: int) -> int:
+        """How many pieces begin within start … stop-1."""
+        return bisect_left(self._starts, stop) - bisect_left(self._starts, start)
+
+    def _account(self, piece: Piece, sign: int) -> None:
+        if piece.object_offset == INLINE:
+            chunk = piece.start // CHUNK_BYTES
+            self._inline_bytes[chunk] = self._inline_bytes.get(chunk, 0) + sign * piece.length
 
     def _remove(self, start: int, stop: int) -> None:
         first = max(bisect_right(self._starts, start) - 1, 0)
@@ -127,15 +139,19 @@ class ExtentMap:
         kept: list[Piece] = []
         while last < len(self._pieces) and self._pieces[last].start < stop:
             piece = self._pieces[last]
+            self._account(piece, -1)
             if piece.start < start:
                 kept.append(piece.cut(piece.start, start))
             if piece.stop > stop:
                 kept.append(piece.cut(stop, piece.stop))
             last += 1
+        for piece in kept:
+            self._account(piece, 1)
         self._pieces[first:last] = kept
         self._starts[first:last] = [piece.start for piece in kept]
 
     def _insert(self, piece: Piece) -> None:
+        self._account(piece, 1)
         index = bisect_right(self._starts, piece.start)
         if index and piece.follows(self._pieces[index - 1]):
             before = self._pieces[index - 1]

@@ -17,6 +17,7 @@ from ringfs.client.metadata import MetadataLink
 from ringfs.client.nodes import DataNodes
 from ringfs.client.objects import Objects
 from ringfs.client.reader import Reader
+from ringfs.client.rewriter import Rewriter
 from ringfs.client.writer import Writer
 from ringfs.wire.rpc import Dial, dial_tcp
 
@@ -54,6 +55,7 @@ async def open_file_system(
             objects,
             inodes,
             coherence.load_extents,
+            Rewriter(link, objects, inodes, blocks),
             coherence.committed,
             dirty_bytes_max=tunables.dirty_bytes_max,
             commit_interval_s=tunables.commit_interval_s,

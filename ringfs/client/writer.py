@@ -16,6 +16,7 @@ from ringfs.client.dirty import Flight, Times
 from ringfs.client.inodes import Inode, InodeTable
 from ringfs.client.metadata import MetadataLink
 from ringfs.client.objects import Objects
+from ringfs.client.rewriter import Rewriter
 from ringfs.wire.messages.namespace import INLINE, Commit, Committed, Extent, FileCommit, NewObject
 
 log = structlog.get_logger("ringfs.client.writer")
@@ -66,6 +67,7 @@ class Writer:
         objects: Objects,
         inodes: InodeTable,
         load_extents: LoadExtents,
+        rewriter: Rewriter,
         after_commit: Callable[[Inode], None],
         *,
         dirty_bytes_max: int,
@@ -75,6 +77,7 @@ class Writer:
         self._objects = objects
         self._inodes = inodes
         self._load_extents = load_extents
+        self._rewriter = rewriter
         self._after_commit = after_commit
         self._dirty_bytes_max = dirty_bytes_max
         self._interval_s = commit_interval_s
@@ -208,7 +211,7 @@ class Writer:
             except Refused:
                 return False
             if inode.extents.inline_bytes(chunk) + live.size_bytes > INLINE_CHUNK_BYTES_MAX:
-                await self._destage(inode, chunk)
+                await self._rewriter.destage(inode, chunk)
                 if inode.extents.inline_bytes(chunk) + live.size_bytes > INLINE_CHUNK_BYTES_MAX:
                     return False
         return True
@@ -322,7 +325,16 @@ class Writer:
             for flight in flights:
                 self._end(inode, flight)
             self._after_commit(inode)
-            self._maybe_destage(inode, file)
+            self._tidy(inode, file)
+
+    def _tidy(self, inode: Inode, file: FileCommit) -> None:
+        """Rewrite chunks that the commit left with too many extents, or with inline bytes that nobody adds to any more."""
+        assert self._nursery is not None, "the writer is running"
+        for chunk in {extent.offset // CHUNK_BYTES for extent in file.extents}:
+            if self._rewriter.is_scattered(inode, chunk):
+                self._nursery.start_soon(self._rewriter.compact, inode, chunk)
+            elif not inode.write_count and not inode.dirty and inode.extents.inline_bytes(chunk) > DESTAGE_BYTES:
+                self._nursery.start_soon(self._rewriter.destage, inode, chunk)
 
     def _refused(self, batch: list[tuple[Inode, list[Flight]]], refused: Refused) -> None:
         """The commit as a whole did not happen."""
@@ -372,42 +384,6 @@ class Writer:
             due = [inode for inode, since_s in self._waiting.items() if everything or since_s <= before_s]
             if due:
                 await self._take(due)
-
-    def _maybe_destage(self, inode: Inode, file: FileCommit) -> None:
-        """Nobody writes the file any more: what is inline beyond a little belongs in an object."""
-        if inode.write_count or inode.dirty:
-            return
-        for chunk in {extent.offset // CHUNK_BYTES for extent in file.extents if extent.object_offset == INLINE}:
-            if inode.extents.is_loaded(chunk) and inode.extents.inline_bytes(chunk) > DESTAGE_BYTES:
-                assert self._nursery is not None, "the writer is running"
-                self._nursery.start_soon(self._destage, inode, chunk)
-
-    async def _destage(self, inode: Inode, chunk: int) -> None:
-        """Move a chunk's inline bytes into an object, unless the file changes meanwhile (then they stay inline)."""
-        change = inode.attributes.change
-        pieces = [piece for piece in inode.extents.chunk_pieces(chunk) if piece.object_offset == INLINE]
-        if not pieces or inode.truncating or not self._link.holds(inode.lease_epoch):
-            return
-        extents: list[Extent] = []
-        offset = 0
-        for piece in pieces:
-            extents.append(Extent(piece.start, piece.length, offset, b""))
-            offset += piece.length
-        try:
-            new = await self._objects.put([memoryview(piece.source) for piece in pieces], self._link.default_class)
-            for extent in extents:
-                extent.source = new.object
-            file = FileCommit(inode.number, extents, -1, -1, -1, change, True)
-            answer: Committed = await self._link.mutate(Commit([new], [file]), urgent=True)
-        except Refused as refused:
-            log.info("not destaged", inode=inode.number, chunk=chunk, reason=str(refused))
-            return
-        result = answer.files[0]
-        if result.attributes is not None and inode.attributes.change == change:
-            inode.extents.apply(extents)
-            self._inodes.absorb(result.attributes, 0, own=True)
-        elif result.attributes is not None:
-            inode.extents.clear()
 
 
 def _by_chunk(at: int, whole: memoryview) -> Iterable[tuple[int, memoryview]]:

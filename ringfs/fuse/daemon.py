@@ -29,7 +29,8 @@ async def run_mount(
 ) -> None:
     """Mount the cluster at mount_point until it is unmounted or SIGTERM or SIGINT comes; then flush everything and return.
 
-    mount_point and the configuration's path are absolute. Raises Refused or OSError if something could not be flushed. `options` is reserved for drivers; none is known today.
+    mount_point and the configuration's path are absolute. Raises Refused or OSError if not everything was flushed.
+    `options` is for drivers; none is known today.
     """
     assert not options, "options are checked by the command line"
     kernel = Pyfuse3KernelCache()

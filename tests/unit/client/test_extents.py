@@ -54,6 +54,11 @@ def test_map_agrees_with_an_array(extents: list[Extent], cut: int | None) -> Non
         end = piece.stop
         seen[piece.start - _BASE : piece.stop - _BASE] = _places(piece.to_extent())
     assert seen == model
+    for chunk in (0, 1):
+        assert known.inline_bytes(chunk) == sum(
+            piece.length for piece in known.chunk_pieces(chunk) if piece.object_offset == INLINE
+        )
+    assert known.piece_count(_BASE, _BASE + _SIZE) == len(known)
 
 
 def test_commits_into_chunks_that_are_not_loaded_are_left_out() -> None:
