@@ -271,9 +271,16 @@ async def client_on(
             raise ConnectionLost(f"no connection to {address}: the handshake took over {HANDSHAKE_TIMEOUT_S:g} s")
         client = RpcClient(on_push)
         connection = Connection(transport, FrameSealer(keys.to_server), FrameReader(keys.to_client), client)
+        body_error: Exception | None = None
         async with trio.open_nursery() as nursery:
             await nursery.start(client.run, connection)
-            yield client
+            try:
+                yield client
+            except Exception as error:
+                # Raised again outside of the nursery, which would wrap what callers of call() expect in a group.
+                body_error = error
             nursery.cancel_scope.cancel()
+        if body_error is not None:
+            raise body_error
     finally:
         await transport.aclose()

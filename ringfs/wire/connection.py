@@ -139,9 +139,11 @@ class Connection:
         try:
             while await self._receive():
                 await self._handle_batch()
-                if size := self._reader.large_payload_bytes:
+                while size := self._reader.large_payload_bytes:
                     await self._owner.admit(size)
                     self._reader.admit()
+                    # All of it may have been there already, and more behind it.
+                    await self._handle_batch()
             self.close("the peer closed the connection" + ("" if self._reader.is_between_frames else " inside a frame"))
         except ConnectionLost as lost:
             self.close(str(lost))
@@ -153,6 +155,7 @@ class Connection:
         """Wait for bytes; how many, 0 at the end."""
         reader = self._reader
         space = reader.space()
+        assert space, "no space would look like the end of the stream"
         if not reader.is_inside_payload:
             count = await self._transport.receive_into(space)
         else:
