@@ -136,10 +136,13 @@ class LeaseTable:
                     wanted.setdefault(session, []).append(inode)
         return [*waits.values(), *self._issue_all(RECALL_DROP, wanted)]
 
+    @property
+    def is_dropping(self) -> bool:
+        """Whether any DROP is outstanding at all."""
+        return bool(self._dropping)
+
     def outstanding_drops(self, asking: int, inodes: Iterable[int]) -> list[Ticket]:
         """DROPs of inodes that other sessions have not confirmed: until then they may show older state than the asker gets."""
-        if not self._dropping:
-            return []
         waits = {
             ticket.serial: ticket
             for inode in inodes

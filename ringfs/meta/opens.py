@@ -28,15 +28,19 @@ class OpenTable:
 
     def open(self, session: int, inode: int, mode: int) -> None:
         """Remember an open; a second one adds its mode. Refused TOO_MANY_OPEN past the bound."""
-        inodes = self._by_session.setdefault(session, {})
-        before = inodes.get(inode, 0)
+        before = self._by_session.get(session, {}).get(inode, 0)
         if before == 0:
-            if self.count >= self._opens_max:
-                raise Refused(Code.TOO_MANY_OPEN, f"{self.count} open inodes")
+            self.check_room()
             self.count += 1
+        inodes = self._by_session.setdefault(session, {})
         inodes[inode] = self._by_inode.setdefault(inode, {})[session] = before | mode
         if mode & OPEN_WRITE and not before & OPEN_WRITE:
             self._writes[session] = self._writes.get(session, 0) + 1
+
+    def check_room(self) -> None:
+        """Refused TOO_MANY_OPEN if no further inode can be opened."""
+        if self.count >= self._opens_max:
+            raise Refused(Code.TOO_MANY_OPEN, f"{self.count} open inodes")
 
     def close(self, session: int, inode: int) -> bool:
         """The session has the inode open no more, in no mode. False if it had not."""
@@ -77,6 +81,10 @@ class OpenTable:
     def has(self, session: int, inode: int) -> bool:
         """Whether the session has the inode open."""
         return session in self._by_inode.get(inode, ())
+
+    def mode(self, session: int, inode: int) -> int:
+        """How the session has the inode open; 0 if it has not."""
+        return self._by_session.get(session, {}).get(inode, 0)
 
     def others_write(self, session: int) -> bool:
         """Whether any other session has anything open for writing: without that, no FLUSH is ever needed."""

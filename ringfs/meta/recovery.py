@@ -1,51 +1,68 @@
-"""Bringing a state up to its journal: how far the checkpoint got, and replaying what came after."""
+"""From what a state directory holds to the state as it was acknowledged: first format, or checkpoint plus the rest of the journal.
 
-from collections.abc import Callable
-from typing import Protocol
+Every start is a new term, written down before anything is served. Crashing anywhere in here and starting again is harmless.
+"""
 
+from dataclasses import dataclass
+
+from ringfs.base.clock import Clock
 from ringfs.base.errors import UserError
+from ringfs.base.kv.store import Store
+from ringfs.meta import marks
 from ringfs.meta.journal.interface import Journal
-
-#: The mark of a checkpoint that says which journal position it includes.
-_APPLIED = b"applied"
-
-
-class Marked(Protocol):
-    """What has the marks of a checkpoint: a Store or a Snapshot."""
-
-    def mark(self, name: bytes) -> bytes | None:
-        """The mark of that name, or None."""
-        ...
+from ringfs.meta.leader import CHECKPOINT_BYTES
+from ringfs.meta.marks import Marks
+from ringfs.meta.namespace import facts, machine
+from ringfs.meta.namespace.machine import Transaction
 
 
-def applied_marks(position: int) -> dict[bytes, bytes]:
-    """The marks for Store.checkpoint() of a state that includes the journal up to a position."""
-    return {_APPLIED: position.to_bytes(8, "big")}
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a leader begins with. replayed_count: transactions that were in the journal only."""
+
+    term: int
+    position: int
+    now_ns: int
+    replayed_count: int
+    is_new: bool
 
 
-def applied_position(checkpoint: Marked) -> int:
-    """The journal position that a checkpoint includes; 0 if there has been no checkpoint."""
-    return int.from_bytes(checkpoint.mark(_APPLIED) or b"", "big")
-
-
-def recover(checkpoint: Marked, journal: Journal, apply_entry: Callable[[int, bytes], None]) -> int:
-    """Call apply_entry with each position after the checkpoint and its entry, in order. The last position applied.
-
-    UserError if state and journal do not belong together; JournalDamaged.
-    """
-    applied = applied_position(checkpoint)
-    if applied > journal.last:
+async def recover(store: Store, journal: Journal, clock: Clock, *, cluster: str, default_class: str) -> Recovered:
+    """Bring the store to the journal's end, and begin a term. Raises UserError if they do not belong together."""
+    found = marks.read(store)
+    if found is None:
+        if journal.last:
+            raise UserError(f"the journal has {journal.last} transactions, but there is no checkpoint: restore the store directory")
+        machine.format_namespace(store, cluster, default_class, clock.wall_ns())
+    else:
+        _check_cluster(store, cluster)
+    checkpoint = found or Marks(0, 0, clock.wall_ns())
+    if not journal.first - 1 <= checkpoint.position <= journal.last:
         raise UserError(
-            f"the state is ahead of the journal: it includes transaction {applied}, the journal ends with {journal.last};"
-            " state and journal do not belong together, restore both from one copy"
+            f"the checkpoint is at transaction {checkpoint.position}, but the journal has {journal.first} to {journal.last}: "
+            "store and journal are not of one moment; restore both from one copy"
         )
-    if journal.first > applied + 1:
-        raise UserError(
-            f"transactions {applied + 1} to {journal.first - 1} are missing: the state ends before them, the journal begins"
-            " after them; restore a newer state, or an older journal"
-        )
-    for position, entry in journal.replay(applied):
-        assert position == applied + 1, f"the journal gave {position} after {applied}"
-        apply_entry(position, entry)
-        applied = position
-    return applied
+    now_ns = await _replay(store, journal, checkpoint)
+    term = max(journal.term, checkpoint.term) + 1
+    await store.checkpoint(marks.write(Marks(journal.last, term, now_ns)))
+    await journal.trim(journal.last)
+    return Recovered(term, journal.last, now_ns, journal.last - checkpoint.position, found is None)
+
+
+async def _replay(store: Store, journal: Journal, checkpoint: Marks) -> int:
+    """Apply what the journal has after the checkpoint; the time of the last transaction."""
+    now_ns = checkpoint.now_ns
+    for position, entry in journal.replay(checkpoint.position):
+        transaction = Transaction.decode(entry)
+        outcome = machine.apply(store, transaction)
+        assert outcome.changed, f"transaction {position} changed something when it was journaled"
+        now_ns = transaction.now_ns
+        if store.pending_bytes >= CHECKPOINT_BYTES:
+            await store.checkpoint(marks.write(Marks(position, checkpoint.term, now_ns)))
+    return now_ns
+
+
+def _check_cluster(store: Store, cluster: str) -> None:
+    found = facts.cluster_id(store)
+    if found != cluster:
+        raise UserError(f"the state is of cluster {found}, the configuration of {cluster}: use another state directory")

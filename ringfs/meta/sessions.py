@@ -17,7 +17,7 @@ SESSIONS_MAX = 1024
 class Session:
     """A session as this server has met it since it started."""
 
-    __slots__ = ("heard_ns", "lease_end_ns", "name", "number", "peer", "resumed", "resuming")
+    __slots__ = ("heard_ns", "lease_end_ns", "name", "number", "peer", "resumed", "resuming", "revoked")
 
     def __init__(self, number: int, name: str, heard_ns: int) -> None:
         self.number = number
@@ -30,6 +30,8 @@ class Session:
         self.peer: Any = None
         #: False from a restart until its last ResumeSession: it may have anything open.
         self.resumed = False
+        #: Its leases are not renewed any more, and it is dead when they have ended. Never becomes false again.
+        self.revoked = False
         #: inode → mode, gathered from ResumeSession messages with `more`.
         self.resuming: dict[int, int] = {}
 
@@ -56,9 +58,9 @@ class SessionTable:
         return self._sessions.get(number)
 
     def get(self, number: int) -> Session:
-        """The session; refused NO_SESSION if it has ended."""
+        """The session; refused NO_SESSION if it has ended or is about to."""
         session = self._sessions.get(number)
-        if session is None:
+        if session is None or session.revoked:
             raise Refused(Code.NO_SESSION, f"session {number}")
         return session
 
@@ -77,10 +79,6 @@ class SessionTable:
         """The session has ended."""
         session = self._sessions.pop(number)
         self.missing_count -= not session.resumed
-
-    def heard(self, session: Session, now_ns: int) -> None:
-        """A request of the session came in."""
-        session.heard_ns = now_ns
 
     def renew(self, session: Session, now_ns: int) -> None:
         """A request that renews its leases came in; it was sent earlier, so the true end is earlier too."""
@@ -102,9 +100,13 @@ class SessionTable:
         """Whether somebody unknown may still hold leases that were given before the restart."""
         return self.missing_count > 0 and now_ns < self._grace_end_ns
 
-    def silent(self, now_ns: int) -> list[Session]:
-        """Sessions that are to be ended: not heard for SESSION_TIMEOUT_NS."""
-        return [session for session in self._sessions.values() if now_ns - session.heard_ns >= SESSION_TIMEOUT_NS]
+    def dead(self, now_ns: int) -> list[Session]:
+        """Sessions that are to be ended: not heard for SESSION_TIMEOUT_NS, or revoked; the leases of all of them have ended."""
+        return [
+            session
+            for session in self._sessions.values()
+            if now_ns >= session.lease_end_ns and (session.revoked or now_ns - session.heard_ns >= SESSION_TIMEOUT_NS)
+        ]
 
     def stood_still(self, duration_ns: int) -> None:
         """This process did not run for so long: silence in that time is nobody's fault. Leases end all the same."""

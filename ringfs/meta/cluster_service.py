@@ -1,0 +1,161 @@
+"""The cluster map and data nodes, condemned objects, status: what is asked without a session, and answered in the grace period too.
+
+Liveness: a node that is silent for NODE_SILENCE_NS goes down, one that heartbeats is up; both are transactions, and every
+change of the map is pushed to the sessions once it is durable.
+"""
+
+from functools import partial
+
+import structlog
+
+from ringfs.base.errors import Code, Refused
+from ringfs.base.limits import PAGE_ENTRIES_MAX
+from ringfs.meta.live import Live
+from ringfs.meta.namespace import facts
+from ringfs.meta.namespace.condemned import condemned_page
+from ringfs.meta.namespace.system import EnterNode, MarkReaped, SetNodeState
+from ringfs.wire.messages.cluster import (
+    NODE_UP,
+    ClusterMap,
+    JoinNode,
+    ListCondemned,
+    MapChanged,
+    Node,
+    NodeHeartbeat,
+    NodeJoined,
+    Reaped,
+    Status,
+    StatusSession,
+)
+from ringfs.wire.messages.common import Done
+from ringfs.wire.rpc import Request
+
+log = structlog.get_logger("ringfs.meta")
+
+
+class ClusterService:
+    """See the module. `name` is this server's, for Status."""
+
+    def __init__(self, live: Live, name: str) -> None:
+        self._live = live
+        self._name = name
+        #: A change of nodes' states waits for admission.
+        self._is_changing = False
+
+    def get_map(self, request: Request) -> None:
+        """GetMap: ClusterMap."""
+        self._live.reply(request, self._live.nodes.map)
+
+    # --- data nodes ---------------------------------------------------------------------------------------------------
+
+    def join(self, request: Request) -> None:
+        """JoinNode: NodeJoined; a transaction unless the map says all that already."""
+        self._live.leader.admit(partial(self._join, request))
+
+    def _join(self, request: Request) -> None:
+        message: JoinNode = request.message
+        live = self._live
+        node = self._as_in_map(message)
+        if node is None:
+            enter = EnterNode(message.uuid, message.name, message.address, message.domain, message.weight)
+            joined = live.transact_own(enter)
+            if isinstance(joined, Refused):
+                live.reply(request, joined)
+                return
+            log.info("node joined", node=joined.node, name=message.name, address=message.address)
+            node = joined.node
+            self._take_map(joined.map)
+        live.nodes.joined(node, live.clock.monotonic_ns())
+        live.reply(request, NodeJoined(node, live.nodes.map))
+
+    def _as_in_map(self, joining: JoinNode) -> int | None:
+        for node in self._live.nodes.map.nodes:
+            wanted = Node(node.node, joining.uuid, joining.name, joining.address, joining.domain, joining.weight, NODE_UP)
+            if node == wanted:
+                return node.node
+        return None
+
+    def heartbeat(self, request: Request) -> None:
+        """NodeHeartbeat: the map if the node's is old, else Done. Refused NOT_FOUND: the node must join."""
+        message: NodeHeartbeat = request.message
+        if not self._live.nodes.report(message, self._live.clock.monotonic_ns()):
+            raise Refused(Code.NOT_FOUND, f"node {message.node}")
+        self.follow_liveness()
+        cluster_map = self._live.nodes.map
+        self._live.reply(request, Done() if message.epoch == cluster_map.epoch else cluster_map)
+
+    def follow_liveness(self) -> None:
+        """Make the map say who is up."""
+        if not self._is_changing and self._live.nodes.state_changes(self._live.clock.monotonic_ns()):
+            self._is_changing = True
+            self._live.leader.admit(self._change_states)
+
+    def _change_states(self) -> None:
+        self._is_changing = False
+        for node, state in self._live.nodes.state_changes(self._live.clock.monotonic_ns()):
+            changed = self._live.transact_own(SetNodeState(node, state))
+            # Without room for the transaction the next look at the nodes tries again.
+            if not isinstance(changed, Refused):
+                log.warning("node is up" if state == NODE_UP else "node is down", node=node)
+                self._take_map(changed)
+
+    def _take_map(self, cluster_map: ClusterMap) -> None:
+        if cluster_map.epoch != self._live.nodes.map.epoch:
+            self._live.nodes.map = cluster_map
+            self._live.leader.when_durable(self._push_map, cluster_map)
+
+    def _push_map(self, cluster_map: ClusterMap) -> None:
+        for session in self._live.sessions:
+            if session.peer is not None:
+                session.peer.push(MapChanged(cluster_map))
+
+    # --- condemned objects --------------------------------------------------------------------------------------------
+
+    def list_condemned(self, request: Request) -> None:
+        """ListCondemned: CondemnedPage."""
+        message: ListCondemned = request.message
+        limit = min(message.limit, PAGE_ENTRIES_MAX)
+        leader = self._live.leader
+        self._live.reply(request, condemned_page(leader.view, message.after, limit, leader.tell_now_ns()))
+
+    def reaped(self, request: Request) -> None:
+        """Reaped: Done."""
+        self._live.leader.admit(partial(self._reaped, request))
+
+    def _reaped(self, request: Request) -> None:
+        message: Reaped = request.message
+        self._live.reply(request, self._live.transact_own(MarkReaped(message.node, message.through)))
+
+    # --- status -------------------------------------------------------------------------------------------------------
+
+    def get_status(self, request: Request) -> None:
+        """GetStatus: Status."""
+        live = self._live
+        now_ns = live.clock.monotonic_ns()
+        counters = facts.counters(live.leader.view)
+        total_bytes, free_bytes = live.capacity()
+        status = Status(
+            cluster=live.nodes.map.cluster,
+            leader=self._name,
+            term=live.leader.term,
+            position=live.leader.applied,
+            checkpoint=live.leader.checkpointed,
+            default_class=live.default_class,
+            map=live.nodes.map,
+            nodes=live.nodes.statuses(now_ns),
+            sessions=self._sessions(now_ns),
+            inode_count=counters.inode_count,
+            live_bytes=counters.live_bytes,
+            dead_bytes=counters.dead_bytes,
+            total_bytes=total_bytes,
+            free_bytes=free_bytes,
+            trouble=live.leader.trouble,
+        )
+        live.reply(request, status)
+
+    def _sessions(self, now_ns: int) -> list[StatusSession]:
+        opens = self._live.opens
+        return [
+            StatusSession(each.number, each.name, opens.count_of(each.number), max(0, now_ns - each.heard_ns) // 10**6)
+            for each in self._live.sessions
+        ]

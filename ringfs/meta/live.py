@@ -1,0 +1,176 @@
+"""What the services of the metadata server share: the leader and all volatile state, and the few acts that need several of them.
+
+Volatile state is what a restart may forget: liveness, connections, open inodes, leases, nodes' reports.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+import trio
+
+from ringfs.base.clock import Clock
+from ringfs.base.errors import Code, Refused
+from ringfs.base.ids import NO_SESSION
+from ringfs.base.limits import REQUESTS_IN_FLIGHT_MAX
+from ringfs.meta.leader import Leader
+from ringfs.meta.leases import LeaseTable, Ticket
+from ringfs.meta.namespace.machine import Transaction
+from ringfs.meta.nodes import NodeTable
+from ringfs.meta.opens import OpenTable
+from ringfs.meta.sessions import Session, SessionTable
+from ringfs.ring.classes import parse_class
+from ringfs.wire.messages.session import Recall, RecallItem
+from ringfs.wire.rpc import Peer, Request
+
+#: Requests of one peer that may wait for other sessions. The rest of its allowance stays free, so that what others
+#: wait for (RecallDone, Commit, Heartbeat) always gets in.
+WAITING_MAX = REQUESTS_IN_FLIGHT_MAX // 2
+#: A session that renews its leases but leaves a recall unconfirmed for so long is ended.
+RECALL_TIMEOUT_NS = 60 * 10**9
+
+log = structlog.get_logger("ringfs.meta")
+
+
+class PeerState:
+    """What the server keeps with a connection (Peer.state)."""
+
+    __slots__ = ("is_connected", "sessions", "waiting_count")
+
+    def __init__(self) -> None:
+        self.is_connected = True
+        #: Sessions whose peer this is.
+        self.sessions: set[int] = set()
+        #: Its requests that wait in a task of their own.
+        self.waiting_count = 0
+
+
+class Live:
+    """See the module. Fields are public: this is one state, looked at by several services."""
+
+    def __init__(self, leader: Leader, sessions: SessionTable, nodes: NodeTable, clock: Clock, default_class: str) -> None:
+        self.leader = leader
+        self.default_class = default_class
+        self.sessions = sessions
+        self.nodes = nodes
+        self.clock = clock
+        self.opens = OpenTable()
+        self.leases = LeaseTable(self.opens)
+        #: Set once no unknown session can hold leases from before the restart.
+        self.grace_over = trio.Event()
+        self.look_at_grace()
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def reply(self, request: Request, answer: Any) -> None:
+        """Answer once everything applied by now is durable."""
+        if isinstance(answer, Refused):
+            self.leader.when_durable(request.refuse, answer.code, answer.detail)
+        else:
+            self.leader.when_durable(request.reply, answer)
+
+    def session_of(self, request: Request, number: int) -> Session:
+        """The session that a request names, which must be at home on the request's connection."""
+        session = self.sessions.get(number)
+        if session.peer is not request.peer:
+            raise Refused(Code.BAD_REQUEST, f"session {number} is not resumed on this connection")
+        session.heard_ns = self.clock.monotonic_ns()
+        return session
+
+    def wait_then(self, request: Request, wait: Callable[[], Awaitable[None]], act: Callable[[], None]) -> None:
+        """Await wait() in a task of the request's peer, then call act(); a Refused of it is the answer."""
+        state: PeerState = request.peer.state
+        if state.is_connected:
+            state.waiting_count += 1
+            request.peer.start_soon(self._wait_then, request, wait, act)
+
+    async def _wait_then(self, request: Request, wait: Callable[[], Awaitable[None]], act: Callable[[], None]) -> None:
+        try:
+            await wait()
+        finally:
+            request.peer.state.waiting_count -= 1
+        try:
+            act()
+        except Refused as refused:
+            self.reply(request, refused)
+
+    def check_may_wait(self, request: Request) -> None:
+        """Refused OVERLOADED if too many requests of the peer wait already."""
+        if request.peer.state.waiting_count >= WAITING_MAX:
+            raise Refused(Code.OVERLOADED, f"{WAITING_MAX} requests wait for other sessions")
+
+    def capacity(self) -> tuple[int, int]:
+        """(total, free) bytes that users can store under the default class."""
+        return self.nodes.capacity(parse_class(self.default_class).copies)
+
+    # --- recalls ------------------------------------------------------------------------------------------------------
+
+    def send_recalls(self) -> None:
+        """Send what the lease table has to send. A session without connection learns of it when it resumes."""
+        for ticket in self.leases.poll_recalls():
+            self.send_recall(ticket)
+
+    def send_recall(self, ticket: Ticket) -> None:
+        """Send one recall, if its session has a connection."""
+        session = self.sessions.find(ticket.session)
+        if session is not None and session.peer is not None:
+            session.peer.push(Recall(ticket.serial, [RecallItem(inode, ticket.kind) for inode in ticket.inodes]))
+
+    async def settled(self, tickets: list[Ticket]) -> None:
+        """Wait until each recall is confirmed or void. It ends: leases end, and a session that only renews them is revoked."""
+        deadline_ns = self.clock.monotonic_ns() + RECALL_TIMEOUT_NS
+        for ticket in tickets:
+            while not ticket.settled:
+                await self._wait_for(ticket, deadline_ns)
+
+    async def _wait_for(self, ticket: Ticket, deadline_ns: int) -> None:
+        session = self.sessions.find(ticket.session)
+        assert session is not None, "recalls to a session that has ended are settled"
+        now_ns = self.clock.monotonic_ns()
+        if now_ns >= session.lease_end_ns:
+            self.leases.lapse(session.number)
+            return
+        if now_ns >= deadline_ns:
+            self.revoke(session)
+        event = trio.Event()
+        ticket.waiters.append(event.set)
+        until_ns = session.lease_end_ns if session.revoked else min(deadline_ns, session.lease_end_ns)
+        with trio.move_on_after((until_ns - now_ns) / 1e9):
+            await event.wait()
+
+    def revoke(self, session: Session) -> None:
+        """Renew its leases no more: when they have ended, so does the session."""
+        if not session.revoked:
+            log.warning("session does not obey recalls; it is ended", session=session.number, name=session.name)
+            session.revoked = True
+            self.detach(session, close=True)
+
+    # --- connections --------------------------------------------------------------------------------------------------
+
+    def attach(self, session: Session, peer: Peer) -> None:
+        """The session is at home on this connection from now on."""
+        if session.peer is not peer:
+            self.detach(session, close=True)
+            if peer.state.is_connected:
+                session.peer = peer
+                peer.state.sessions.add(session.number)
+
+    def detach(self, session: Session, *, close: bool) -> None:
+        """The session has no connection any more."""
+        peer, session.peer = session.peer, None
+        session.resuming = {}
+        if peer is not None:
+            peer.state.sessions.discard(session.number)
+            if close and not peer.state.sessions:
+                peer.close("its session went elsewhere or ended")
+
+    # --- acts of the leader's own ------------------------------------------------------------------------------------------
+
+    def transact_own(self, operation: Any) -> Any:
+        """Apply a transaction of the leader's own; only from work given to Leader.admit. Its answer, or a Refused."""
+        return self.leader.transact(Transaction(NO_SESSION, 0, 0, 0, [], operation), frees=True).answer
+
+    def look_at_grace(self) -> None:
+        """Let waiting requests go if the grace period is over."""
+        if not self.grace_over.is_set() and not self.sessions.in_grace(self.clock.monotonic_ns()):
+            self.grace_over.set()

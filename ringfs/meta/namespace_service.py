@@ -1,0 +1,182 @@
+"""Mutate and Query: the namespace as sessions use it, coherent by leases.
+
+The rules: wire/messages/session.py and docs/decisions/0001-leases.md. A request that need not wait for another session is
+answered in a plain call. Not here: what operations mean (namespace/).
+"""
+
+from functools import partial
+from typing import Any
+
+from ringfs.base.errors import Code, Refused
+from ringfs.meta.answers import clear_leases, inodes_of, set_leases
+from ringfs.meta.leases import Ticket
+from ringfs.meta.live import Live
+from ringfs.meta.namespace import keys, machine
+from ringfs.meta.namespace.machine import Transaction
+from ringfs.meta.namespace.system import FreeOrphans
+from ringfs.meta.sessions import Session
+from ringfs.meta.targets import flush_targets, makes_room, removed_by
+from ringfs.wire.messages.common import Done
+from ringfs.wire.messages.namespace import FsFigures, GetAttributes, Mknod, StatFs
+from ringfs.wire.messages.session import OPEN_READ, OPEN_WRITE, Close, Mutate, Open, Query
+from ringfs.wire.rpc import Request
+
+#: Pairs (session, inode) that a request has had flushed.
+Flushed = set[tuple[int, int]]
+
+
+class NamespaceService:
+    """See the module."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._leader = live.leader
+        self._leases = live.leases
+        self._opens = live.opens
+
+    # --- transactions -------------------------------------------------------------------------------------------------
+
+    def mutate(self, request: Request) -> None:
+        """Mutate: the operation's answer, durable, once no other session shows what was before."""
+        if not self._live.grace_over.is_set():
+            self._after_grace(request, self.mutate)
+            return
+        self._mutate_when_admitted(request, set())
+
+    def _mutate_when_admitted(self, request: Request, flushed: Flushed) -> None:
+        self._leader.admit(partial(self._admitted, request, flushed))
+
+    def _admitted(self, request: Request, flushed: Flushed) -> None:
+        try:
+            self._mutate(request, flushed)
+        except Refused as refused:
+            self._live.reply(request, refused)
+
+    def _mutate(self, request: Request, flushed: Flushed) -> None:
+        message: Mutate = request.message
+        operation: Any = message.operation
+        session = self._live.session_of(request, message.session)
+        if self._opens.others_write(session.number):
+            tickets = self._leases.flush(session.number, flush_targets(self._leader.view, operation), flushed)
+            if tickets:
+                self._flush_then(request, tickets, partial(self._mutate_when_admitted, request, flushed))
+                return
+        if type(operation) is Mknod and operation.open_mode:
+            self._opens.check_room()
+        outcome = self._leader.transact(self._transaction(message), frees=makes_room(self._leader.view, operation))
+        if isinstance(outcome.answer, Refused):
+            raise outcome.answer
+        changed = outcome.touched
+        if type(operation) is Mknod and operation.open_mode:
+            changed = changed | self._opened(session, outcome.answer.attributes.inode, operation.open_mode)
+        self._answer_when_dropped(request, session, operation, outcome.answer, changed)
+
+    def _transaction(self, message: Mutate) -> Transaction:
+        holders = self._live.sessions.missing()
+        if holders or self._opens.count:
+            removed = removed_by(self._leader.view, message.operation)
+            holders = [] if removed is None else sorted({*holders, *self._opens.holders(removed)})
+        return Transaction(message.session, message.number, message.acknowledged, 0, holders, message.operation)
+
+    # --- questions ----------------------------------------------------------------------------------------------------
+
+    def query(self, request: Request) -> None:
+        """Query: the answer, shown only once it is durable, with leases on what it shows."""
+        if not self._live.grace_over.is_set():
+            self._after_grace(request, self.query)
+            return
+        operation = request.message.operation
+        if type(operation) is Close:
+            self._close(request, operation)
+        elif type(operation) is StatFs:
+            self._statfs(request, operation)
+        else:
+            self._ask(request, set())
+
+    def _ask(self, request: Request, flushed: Flushed) -> None:
+        message: Query = request.message
+        question: Any = message.operation
+        session = self._live.session_of(request, message.session)
+        is_open = type(question) is Open
+        answer = machine.query(self._leader.view, GetAttributes(question.inode) if is_open else question)
+        if self._opens.others_write(session.number):
+            tickets = self._leases.flush(session.number, inodes_of(question, answer), flushed)
+            if tickets:
+                self._flush_then(request, tickets, partial(self._ask, request, flushed))
+                return
+        changed: set[int] = set()
+        if is_open:
+            self._check_openable(session, answer.attributes.inode, answer.attributes.links, question.mode)
+            changed = self._opened(session, answer.attributes.inode, question.mode)
+        self._answer_when_dropped(request, session, question, answer, changed)
+
+    def _check_openable(self, session: Session, inode: int, links: int, mode: int) -> None:
+        if mode not in (OPEN_READ, OPEN_WRITE, OPEN_READ | OPEN_WRITE):
+            raise Refused(Code.INVALID, f"mode {mode}")
+        # An orphan is kept for those that had it open when its last name went, and for nobody else.
+        if links == 0 and not self._opens.has(session.number, inode):
+            raise Refused(Code.STALE, f"inode {inode}")
+
+    def _opened(self, session: Session, inode: int, mode: int) -> set[int]:
+        """Remember an open; the inodes that others must drop because of it: a writer changes them without a word."""
+        self._opens.open(session.number, inode, mode)
+        return {inode} if mode & OPEN_WRITE else set()
+
+    def _close(self, request: Request, operation: Close) -> None:
+        session = self._live.session_of(request, request.message.session)
+        closed = [each.inode for each in operation.opens if self._opens.close(session.number, each.inode)]
+        orphans = [inode for inode in closed if self._leader.view.get(keys.orphan(inode, session.number)) is not None]
+        if orphans:
+            self._leader.admit(partial(self._free, request, session.number, orphans))
+        else:
+            self._live.reply(request, Done())
+
+    def _free(self, request: Request, session: int, orphans: list[int]) -> None:
+        answer = self._live.transact_own(FreeOrphans(session, orphans))
+        self._live.reply(request, answer)
+
+    def _statfs(self, request: Request, question: StatFs) -> None:
+        self._live.session_of(request, request.message.session)
+        counted: FsFigures = machine.query(self._leader.view, question)
+        total_bytes, free_bytes = self._live.capacity()
+        self._live.reply(request, FsFigures(total_bytes, free_bytes, counted.inode_count))
+
+    # --- answers ------------------------------------------------------------------------------------------------------
+
+    def _answer_when_dropped(self, request: Request, session: Session, question: Any, answer: Any, changed: set[int]) -> None:
+        """Answer once no other session shows older state of what the answer changed or shows."""
+        number, leases = session.number, self._leases
+        tickets = leases.drop(number, changed) if changed else []
+        tickets += leases.outstanding_drops(number, inodes_of(question, answer)) if leases.is_dropping else ()
+        # Taken before the grants: making room for one may recall another.
+        serial = leases.serial
+        granted_serial = serial if set_leases(question, answer, partial(leases.grant, number)) else None
+        self._live.send_recalls()
+        if tickets:
+            act = partial(self._answer, request, number, question, answer, granted_serial)
+            self._live.wait_then(request, partial(self._live.settled, tickets), act)
+        else:
+            self._answer(request, number, question, answer, granted_serial)
+
+    def _answer(self, request: Request, session: int, question: Any, answer: Any, granted_serial: int | None) -> None:
+        if granted_serial is None:
+            self._leader.when_durable(request.reply, answer)
+        else:
+            self._leader.when_durable(self._reply_leased, request, session, question, answer, granted_serial)
+
+    def _reply_leased(self, request: Request, session: int, question: Any, answer: Any, granted_serial: int) -> None:
+        # What was recalled since the grant was recalled on the wire before this answer: the answer must not grant it again.
+        if self._leases.was_recalled(session, granted_serial):
+            clear_leases(question, answer)
+        request.reply(answer)
+
+    # --- waiting ------------------------------------------------------------------------------------------------------
+
+    def _flush_then(self, request: Request, tickets: list[Ticket], act: Any) -> None:
+        self._live.send_recalls()
+        self._live.check_may_wait(request)
+        self._live.wait_then(request, partial(self._live.settled, tickets), act)
+
+    def _after_grace(self, request: Request, act: Any) -> None:
+        self._live.check_may_wait(request)
+        self._live.wait_then(request, self._live.grace_over.wait, partial(act, request))

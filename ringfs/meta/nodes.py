@@ -1,0 +1,79 @@
+"""What data nodes tell about themselves: liveness, sizes, trouble. Volatile and pure; times come in.
+
+Which nodes there are and which are up is the cluster map, state of the namespace machine. Not here: placement (ring/).
+"""
+
+from dataclasses import dataclass
+
+from ringfs.wire.messages.cluster import NODE_DOWN, NODE_UP, ClusterMap, NodeHeartbeat, NodeStatus
+
+#: A node that was silent this long is down; it heartbeats every second.
+NODE_SILENCE_NS = 5 * 10**9
+
+
+@dataclass(slots=True)
+class _Report:
+    """The latest heartbeat of a node, if there was one since the start, and when the node was heard."""
+
+    heard_ns: int
+    heartbeat: NodeHeartbeat | None
+
+
+class NodeTable:
+    """The latest report of each node of the map."""
+
+    def __init__(self, cluster_map: ClusterMap, now_ns: int) -> None:
+        """Nodes of the map have NODE_SILENCE_NS to report."""
+        self.map = cluster_map
+        self._reports = {node.node: _Report(now_ns, None) for node in cluster_map.nodes}
+
+    def joined(self, node: int, now_ns: int) -> None:
+        """A node presented itself."""
+        report = self._reports.setdefault(node, _Report(now_ns, None))
+        report.heard_ns = now_ns
+
+    def report(self, heartbeat: NodeHeartbeat, now_ns: int) -> bool:
+        """Take a heartbeat; False if there is no such node."""
+        report = self._reports.get(heartbeat.node)
+        if report is None:
+            return False
+        report.heard_ns = now_ns
+        report.heartbeat = heartbeat
+        return True
+
+    def state_changes(self, now_ns: int) -> list[tuple[int, int]]:
+        """(node, new state) where the map disagrees with who was heard."""
+        changes = []
+        for node in self.map.nodes:
+            state = NODE_DOWN if self._silence_ns(node.node, now_ns) >= NODE_SILENCE_NS else NODE_UP
+            if state != node.state:
+                changes.append((node.node, state))
+        return changes
+
+    def stood_still(self, duration_ns: int) -> None:
+        """This process did not run for so long: silence in that time is nobody's fault."""
+        for report in self._reports.values():
+            report.heard_ns += duration_ns
+
+    def capacity(self, copies: int) -> tuple[int, int]:
+        """(total, free) bytes that users can store with so many copies. Free space that nodes share counts once."""
+        up = {node.node for node in self.map.nodes if node.state == NODE_UP}
+        reports = [each.heartbeat for number, each in self._reports.items() if number in up and each.heartbeat is not None]
+        free_by_filesystem = {report.filesystem: report.free_bytes for report in reports}
+        free_bytes = sum(free_by_filesystem.values())
+        used_bytes = sum(report.used_bytes for report in reports)
+        return (free_bytes + used_bytes) // copies, free_bytes // copies
+
+    def statuses(self, now_ns: int) -> list[NodeStatus]:
+        """All nodes of the map, as Status shows them."""
+        return [self._status(node.node, now_ns) for node in self.map.nodes]
+
+    def _status(self, node: int, now_ns: int) -> NodeStatus:
+        silent_ms = self._silence_ns(node, now_ns) // 10**6
+        told = self._reports[node].heartbeat
+        if told is None:
+            return NodeStatus(node, 0, 0, 0, silent_ms, "has not reported since the metadata server started")
+        return NodeStatus(node, told.used_bytes, told.free_bytes, told.object_count, silent_ms, told.trouble)
+
+    def _silence_ns(self, node: int, now_ns: int) -> int:
+        return max(0, now_ns - self._reports[node].heard_ns)

@@ -1,0 +1,93 @@
+"""The metadata server's handler: hands each message to its service, watches connections and time.
+
+Services: namespace_service (Mutate, Query), session_service, cluster_service, snapshots. What they share: live.py.
+"""
+
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from ringfs.base.errors import Code, Refused
+from ringfs.meta.cluster_service import ClusterService
+from ringfs.meta.live import Live, PeerState
+from ringfs.meta.namespace_service import NamespaceService
+from ringfs.meta.session_service import SessionService
+from ringfs.meta.snapshots import SnapshotService
+from ringfs.wire.messages import cluster, session
+from ringfs.wire.rpc import Peer, Request
+
+#: How often silence, grace and old snapshots are looked at.
+TICK_S = 0.5
+#: A tick that comes so much later than it should means that this process stood still.
+STALL_NS = 2 * 10**9
+
+log = structlog.get_logger("ringfs.meta")
+
+
+class MetaServer:
+    """An rpc.Handler. `run` must be running beside it."""
+
+    def __init__(self, live: Live, name: str) -> None:
+        self._live = live
+        self._cluster = ClusterService(live, name)
+        self._sessions = SessionService(live)
+        self.snapshots = SnapshotService(live.leader, live.clock)
+        namespace = NamespaceService(live)
+        self._actions: dict[type, Callable[[Request], None]] = {
+            session.Mutate: namespace.mutate,
+            session.Query: namespace.query,
+            session.OpenSession: self._sessions.open,
+            session.ResumeSession: self._sessions.resume,
+            session.Heartbeat: self._sessions.heartbeat,
+            session.CloseSession: self._sessions.close,
+            session.RecallDone: self._sessions.recall_done,
+            cluster.GetMap: self._cluster.get_map,
+            cluster.JoinNode: self._cluster.join,
+            cluster.NodeHeartbeat: self._cluster.heartbeat,
+            cluster.ListCondemned: self._cluster.list_condemned,
+            cluster.Reaped: self._cluster.reaped,
+            cluster.GetStatus: self._cluster.get_status,
+            cluster.OpenSnapshot: self.snapshots.open,
+            cluster.ReadSnapshot: self.snapshots.read,
+            cluster.CloseSnapshot: self.snapshots.close,
+        }
+
+    def connected(self, peer: Peer) -> None:
+        """See rpc.Handler."""
+        peer.state = PeerState()
+
+    def handle(self, request: Request) -> None:
+        """See rpc.Handler."""
+        action = self._actions.get(type(request.message))
+        if action is None:
+            request.refuse(Code.BAD_REQUEST, type(request.message).__name__)
+            return
+        try:
+            action(request)
+        except Refused as refused:
+            self._live.reply(request, refused)
+
+    def disconnected(self, peer: Peer) -> None:
+        """See rpc.Handler."""
+        peer.state.is_connected = False
+        self._sessions.connection_lost(peer)
+        self.snapshots.connection_lost(peer)
+
+    async def run(self) -> None:
+        """Watch time until cancelled."""
+        clock = self._live.clock
+        before_ns = clock.monotonic_ns()
+        while True:
+            await trio.sleep(TICK_S)
+            now_ns = clock.monotonic_ns()
+            late_ns = now_ns - before_ns - int(TICK_S * 1e9)
+            before_ns = now_ns
+            if late_ns > STALL_NS:
+                log.warning("the server stood still", seconds=round(late_ns / 1e9, 1))
+                self._live.sessions.stood_still(late_ns)
+                self._live.nodes.stood_still(late_ns)
+            self._live.look_at_grace()
+            self._cluster.follow_liveness()
+            self._sessions.end_dead(now_ns)
+            self.snapshots.close_old(now_ns)

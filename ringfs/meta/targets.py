@@ -1,0 +1,66 @@
+"""What a transaction is about, before it is applied: whose dirty bytes must come first, whose opens keep what it removes. Pure."""
+
+from typing import Any
+
+from ringfs.base.kv.view import ReadView
+from ringfs.base.limits import NAME_BYTES_MAX
+from ringfs.meta.namespace import keys
+from ringfs.meta.namespace.facts import child_number
+from ringfs.meta.namespace.records import unpack_attributes
+from ringfs.wire.messages.namespace import (
+    RENAME_EXCHANGE,
+    SET_SIZE,
+    Link,
+    Mknod,
+    RemoveXattr,
+    Rename,
+    Rmdir,
+    Setattr,
+    SetXattr,
+    Unlink,
+)
+
+
+def flush_targets(view: ReadView, operation: Any) -> list[int]:
+    """Inodes whose other writers are to commit before the operation. None for a Commit: it may be what a FLUSH waits for."""
+    match operation:
+        case Setattr() | SetXattr() | RemoveXattr() | Link():
+            return [operation.inode]
+        case Unlink():
+            return _children(view, (operation.parent, operation.name))
+        case Mknod(exclusive=False):
+            return _children(view, (operation.parent, operation.name))
+        case Rename():
+            return _children(view, (operation.parent, operation.name), (operation.new_parent, operation.new_name))
+        case _:
+            return []
+
+
+def removed_by(view: ReadView, operation: Any) -> int | None:
+    """The inode that the operation takes a name from for good, if there is one."""
+    match operation:
+        case Unlink() | Rmdir():
+            removed = _children(view, (operation.parent, operation.name))
+        case Rename() if not operation.flags & RENAME_EXCHANGE:
+            removed = _children(view, (operation.new_parent, operation.new_name))
+        case _:
+            return None
+    return removed[0] if removed else None
+
+
+def makes_room(view: ReadView, operation: Any) -> bool:
+    """Whether a person does this to get space back: it may use the journal's reserve."""
+    match operation:
+        case Unlink() | Rmdir():
+            return True
+        case Setattr() if operation.valid & SET_SIZE:
+            row = view.get(keys.inode(operation.inode))
+            return row is not None and operation.size_bytes < unpack_attributes(operation.inode, row).size_bytes
+        case _:
+            return False
+
+
+def _children(view: ReadView, *places: tuple[int, bytes]) -> list[int]:
+    """What the names stand for. A name that is too long is the machine's to refuse; no store is asked for it."""
+    found = (child_number(view, parent, name) for parent, name in places if len(name) <= NAME_BYTES_MAX)
+    return [child for child in found if child is not None]
