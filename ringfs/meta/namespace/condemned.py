@@ -1,0 +1,148 @@
+"""Life and death of objects: references settled, live bytes counted, the dead condemned, the condemned revived.
+
+Why a deletion never overtakes a commit: docs/formats/namespace.md, "Condemned objects".
+"""
+
+from typing import Any
+
+from ringfs.base.errors import Code, Refused
+from ringfs.base.kv.view import ReadView
+from ringfs.base.limits import CLOCK_SKEW_MAX_NS, DELETE_GRACE_NS, PUT_FRESH_NS
+from ringfs.meta.namespace import keys
+from ringfs.meta.namespace.records import pack_condemned, pack_object
+from ringfs.meta.namespace.work import Work
+from ringfs.wire.messages.cluster import Condemned, CondemnedPage
+from ringfs.wire.messages.namespace import NewObject
+from ringfs.wire.packing import pack, unpack
+
+#: How many ids a refusal names; with a comma each they fit its text.
+_IDS_NAMED_MAX = 90
+
+
+def objects_for(work: Work, declared: list[NewObject], wanted: set[bytes]) -> dict[bytes, int]:
+    """Sizes of the wanted objects: live ones, and declared ones that no deletion can have overtaken. Refused NO_OBJECT, INVALID."""
+    for new in declared:
+        if new.put_ns > work.now_ns + CLOCK_SKEW_MAX_NS:
+            ahead_s = (new.put_ns - work.now_ns) / 1e9
+            raise Refused(Code.INVALID, f"put_ns is {ahead_s:.0f} s ahead of the leader's clock: set the clocks")
+    offered = {new.object: new for new in declared}
+    sizes: dict[bytes, int] = {}
+    missing: list[bytes] = []
+    for oid in wanted:
+        live = work.references.live_object(oid)
+        if live is not None:
+            sizes[oid] = live[0]
+        elif oid in offered and _is_held(work, offered[oid]):
+            sizes[oid] = offered[oid].size_bytes
+        else:
+            missing.append(oid)
+    if missing:
+        raise Refused(Code.NO_OBJECT, ",".join(oid.hex() for oid in sorted(missing)[:_IDS_NAMED_MAX]))
+    return sizes
+
+
+def _is_held(work: Work, new: NewObject) -> bool:
+    """Whether the nodes certainly hold it still: put a moment ago, or condemned so lately that nobody was told."""
+    if new.put_ns + PUT_FRESH_NS > work.now_ns:
+        return True
+    row = find_condemned(work.rows, new.object)
+    return row is not None and row[1] + PUT_FRESH_NS > work.now_ns
+
+
+def find_condemned(view: ReadView, oid: bytes) -> tuple[int, int, int] | None:
+    """(sequence, verdict ns, size) of a condemned object, or None."""
+    value = view.get(keys.verdict(oid))
+    if value is None:
+        return None
+    sequence = unpack(value)
+    row = view.get(keys.condemned(sequence))
+    assert row is not None, "both rows of a verdict come and go together"
+    _, verdict_ns, size_bytes = unpack(row)
+    return sequence, verdict_ns, size_bytes
+
+
+def settle(work: Work) -> None:
+    """Write the changed references and live bytes; condemn what nothing points to, among it what was put for nothing."""
+    deltas = work.references.deltas
+    offered = {new.object: new for new in work.declared}
+    for oid, chunks in deltas.items():
+        total = sum(_settle_reference(work, oid, suffix, delta) for suffix, delta in chunks.items())
+        _settle_object(work, oid, total, offered.get(oid))
+    for oid, new in offered.items():
+        if oid not in deltas and work.references.live_object(oid) is None:
+            _settle_object(work, oid, 0, new)
+
+
+def _settle_reference(work: Work, oid: bytes, suffix: bytes, delta_bytes: int) -> int:
+    if delta_bytes == 0:
+        return 0
+    key = keys.reference(oid, suffix)
+    before = work.rows.get(key)
+    live_bytes: int = delta_bytes if before is None else unpack(before) + delta_bytes
+    assert live_bytes >= 0, "a chunk points to no fewer than 0 bytes"
+    if live_bytes:
+        work.rows.put(key, pack(live_bytes))
+    else:
+        work.rows.delete(key)
+    return delta_bytes
+
+
+def _settle_object(work: Work, oid: bytes, delta_bytes: int, new: NewObject | None) -> None:
+    counters = work.counters
+    before: list[Any] | None = work.references.live_object(oid)
+    if before is None:
+        assert new is not None, "only declared objects come to life"
+        revive(work, oid)
+        size_bytes, live_bytes, stored_class = new.size_bytes, 0, new.stored_class
+    else:
+        size_bytes, live_bytes, stored_class = before
+        counters.dead_bytes -= max(0, size_bytes - live_bytes)
+    live_bytes += delta_bytes
+    counters.live_bytes += delta_bytes
+    assert live_bytes >= 0, "an object has no fewer than 0 live bytes"
+    if live_bytes:
+        counters.dead_bytes += max(0, size_bytes - live_bytes)
+        work.rows.put(keys.object_row(oid), pack_object(size_bytes, live_bytes, stored_class))
+        return
+    if before is not None:
+        work.rows.delete(keys.object_row(oid))
+    _condemn(work, oid, size_bytes)
+
+
+def _condemn(work: Work, oid: bytes, size_bytes: int) -> None:
+    counters = work.counters
+    sequence = counters.next_condemned
+    counters.next_condemned = sequence + 1
+    counters.dead_bytes += size_bytes
+    work.rows.put(keys.condemned(sequence), pack_condemned(oid, work.now_ns, size_bytes))
+    work.rows.put(keys.verdict(oid), pack(sequence))
+
+
+def revive(work: Work, oid: bytes) -> None:
+    """Take back the verdict on an object, if there is one."""
+    row = find_condemned(work.rows, oid)
+    if row is not None:
+        sequence, _, size_bytes = row
+        forget_verdict(work, sequence, oid, size_bytes)
+
+
+def forget_verdict(work: Work, sequence: int, oid: bytes, size_bytes: int) -> None:
+    """Remove both rows of a verdict."""
+    work.rows.delete(keys.condemned(sequence))
+    work.rows.delete(keys.verdict(oid))
+    work.counters.dead_bytes -= size_bytes
+
+
+def condemned_page(view: ReadView, after: int, limit: int, now_ns: int) -> CondemnedPage:
+    """What nodes may delete now: condemned objects after that sequence number whose grace has passed, at most limit.
+
+    `through` goes up to the last one told, or, at the end, to the last verdict whose grace has passed.
+    """
+    page = CondemnedPage([], after)
+    for key, value in view.scan(keys.condemned(after + 1), keys.condemned((1 << 64) - 1)):
+        oid, verdict_ns, _ = unpack(value)
+        if verdict_ns + DELETE_GRACE_NS > now_ns or len(page.entries) >= limit:
+            break
+        page.through = keys.number_at(key, 1)
+        page.entries.append(Condemned(page.through, oid, verdict_ns))
+    return page

@@ -1,0 +1,40 @@
+"""Mkdir: a new, empty directory.
+
+Rules: mkdir(2). As mknod.py; besides, a setgid directory hands its bit down, the default ACL is inherited as such, and the
+parent gets one more link.
+
+| refused | when |
+| --- | --- |
+| STALE, NOT_DIRECTORY, NOT_FOUND | the parent does not exist, is no directory, was removed |
+| NAME_TOO_LONG, INVALID, NOT_FOUND, EXISTS | the name, see names.py; "." and ".." exist |
+| EXISTS | the name exists |
+| TOO_MANY_LINKS | the parent has LINKS_MAX links |
+"""
+
+from stat import S_IFDIR
+
+from ringfs.base.errors import Code, Refused
+from ringfs.base.limits import LINKS_MAX
+from ringfs.meta.namespace.directory import FIRST_COOKIE, add_entry, refuse_existing
+from ringfs.meta.namespace.names import check_name
+from ringfs.meta.namespace.ops.mknod import group_for
+from ringfs.meta.namespace.work import Work
+from ringfs.meta.namespace.xattrs import inherit
+from ringfs.wire.messages.namespace import Entry, Mkdir
+
+
+def apply(work: Work, op: Mkdir) -> Entry:
+    """See the module."""
+    check_name(op.name, Code.EXISTS, Code.EXISTS)
+    parent = work.directory(op.parent)
+    refuse_existing(work, parent, op.name)
+    if parent.links >= LINKS_MAX:
+        raise Refused(Code.TOO_MANY_LINKS)
+    # Linux gives a new directory the sticky and permission bits asked for; setgid comes from the parent alone.
+    mode = S_IFDIR | op.mode & 0o1777 | parent.mode & 0o2000
+    inode = work.new_inode(mode, op.uid, group_for(parent, op.gid), 2)
+    inode.next_cookie = FIRST_COOKIE
+    inherit(work, parent, inode, op.umask)
+    add_entry(work, parent, op.name, inode)
+    parent.links += 1
+    return Entry(inode.attributes(), parent.attributes(), True, True)

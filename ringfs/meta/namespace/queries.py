@@ -1,0 +1,136 @@
+"""Questions: what the view holds, as answers of messages/namespace.py. Every `leased` flag is True; the server knows better."""
+
+from collections.abc import Callable
+from stat import S_IFLNK, S_IFMT
+from typing import Any
+
+from ringfs.base.errors import Code, Refused
+from ringfs.base.kv.prefix import after_prefix
+from ringfs.base.kv.view import ReadView
+from ringfs.base.limits import FRAME_BODY_BYTES_MAX, NAME_BYTES_MAX, PAGE_ENTRIES_MAX
+from ringfs.meta.namespace import keys, xattrs
+from ringfs.meta.namespace.content import chunk_extents
+from ringfs.meta.namespace.facts import counters
+from ringfs.meta.namespace.records import Inode, unpack_attributes, unpack_inode
+from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages.common import Attributes
+from ringfs.wire.messages.session import Opened
+from ringfs.wire.packing import unpack
+
+#: Packed chunks of one answer; unpacked into messages they grow by less than half.
+_CHUNKS_BYTES_MAX = FRAME_BODY_BYTES_MAX // 2
+
+
+def query(view: ReadView, question: Any) -> Any:
+    """The answer to a question. Raises Refused: STALE, and what the question's docstring says; BAD_REQUEST if it is none."""
+    answer = _QUESTIONS.get(type(question))
+    if answer is None:
+        raise Refused(Code.BAD_REQUEST, f"{type(question).__name__} is no question")
+    return answer(view, question)
+
+
+def _row(view: ReadView, number: int) -> bytes:
+    value = view.get(keys.inode(number))
+    if value is None:
+        raise Refused(Code.STALE, f"inode {number}")
+    return value
+
+
+def _attributes(view: ReadView, number: int) -> Attributes:
+    return unpack_attributes(number, _row(view, number))
+
+
+def _directory(view: ReadView, number: int) -> Inode:
+    inode = unpack_inode(number, _row(view, number))
+    if not inode.is_directory():
+        raise Refused(Code.NOT_DIRECTORY, f"inode {number}")
+    return inode
+
+
+def _lookup(view: ReadView, op: m.Lookup) -> m.Entry:
+    parent = _directory(view, op.parent)
+    if len(op.name) > NAME_BYTES_MAX:
+        raise Refused(Code.NAME_TOO_LONG)
+    attributes = parent.attributes()
+    if op.name == b".":
+        return m.Entry(attributes, attributes, True, True)
+    if op.name == b"..":
+        above = parent.parent if parent.links else parent.number
+        return m.Entry(_attributes(view, above), attributes, True, True)
+    value = view.get(keys.dentry(op.parent, op.name))
+    child = None if value is None else _attributes(view, unpack(value)[0])
+    return m.Entry(child, attributes, True, True)
+
+
+def _get_attributes(view: ReadView, op: m.GetAttributes) -> Opened:
+    return Opened(_attributes(view, op.inode), True)
+
+
+def _read_directory(view: ReadView, op: m.ReadDirectory) -> m.DirectoryPage:
+    directory = _directory(view, op.inode)
+    entries: list[m.DirectoryEntry] = []
+    limit = min(max(op.limit, 1), PAGE_ENTRIES_MAX)
+    more = False
+    stop = after_prefix(keys.COOKIE + keys.u64(op.inode))
+    if op.after < directory.next_cookie:
+        for key, value in view.scan(keys.cookie(op.inode, op.after + 1), stop):
+            if len(entries) == limit:
+                more = True
+                break
+            name, child = unpack(value)
+            entries.append(m.DirectoryEntry(keys.number_at(key, 9), name, _attributes(view, child), True))
+    return m.DirectoryPage(directory.attributes(), entries, more, True)
+
+
+def _read_link(view: ReadView, op: m.ReadLink) -> m.LinkTarget:
+    attributes = _attributes(view, op.inode)
+    if S_IFMT(attributes.mode) != S_IFLNK:
+        raise Refused(Code.INVALID, "no symlink")
+    value = view.get(keys.target(op.inode))
+    assert value is not None, "a symlink has a target"
+    return m.LinkTarget(unpack(value))
+
+
+def _get_xattr(view: ReadView, op: m.GetXattr) -> m.XattrFound:
+    xattrs.check_name(op.name)
+    inode = unpack_inode(op.inode, _row(view, op.inode))
+    value = xattrs.find(view, op.inode, op.name) if inode.xattr_count else None
+    if value is None:
+        raise Refused(Code.NO_XATTR)
+    return m.XattrFound(value, True)
+
+
+def _list_xattrs(view: ReadView, op: m.ListXattrs) -> m.XattrNames:
+    attributes = _attributes(view, op.inode)
+    return m.XattrNames(xattrs.names(view, op.inode) if attributes.xattr_count else [], True)
+
+
+def _read_extents(view: ReadView, op: m.ReadExtents) -> m.Extents:
+    attributes = _attributes(view, op.inode)
+    extents: list[m.Extent] = []
+    size_bytes = 0
+    stop = min(op.first_chunk + op.chunk_count, 0xFFFF_FFFF)
+    for key, value in view.scan(keys.chunk(op.inode, op.first_chunk), keys.chunk(op.inode, stop)):
+        size_bytes += len(value)
+        if extents and size_bytes > _CHUNKS_BYTES_MAX:
+            raise Refused(Code.RANGE, "more extents than one answer holds: ask for fewer chunks")
+        extents += chunk_extents(value, int.from_bytes(key[9:], "big"))
+    return m.Extents(attributes, extents, True)
+
+
+def _stat_fs(view: ReadView, op: m.StatFs) -> m.FsFigures:
+    """Bytes are what objects hold; the server adds what nodes have free."""
+    figures = counters(view)
+    return m.FsFigures(figures.live_bytes + figures.dead_bytes, 0, figures.inode_count)
+
+
+_QUESTIONS: dict[type, Callable[[ReadView, Any], Any]] = {
+    m.Lookup: _lookup,
+    m.GetAttributes: _get_attributes,
+    m.ReadDirectory: _read_directory,
+    m.ReadLink: _read_link,
+    m.GetXattr: _get_xattr,
+    m.ListXattrs: _list_xattrs,
+    m.ReadExtents: _read_extents,
+    m.StatFs: _stat_fs,
+}

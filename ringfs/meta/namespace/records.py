@@ -1,0 +1,231 @@
+"""The values of the namespace's rows, packed and unpacked. Normative: docs/formats/namespace.md. Keys: keys.py.
+
+Values are msgpack arrays in the order given here. Hand-written: these are the machine's hot path.
+"""
+
+from stat import S_IFDIR, S_IFMT
+from typing import Any
+
+from ringfs.wire.messages.common import Attributes
+from ringfs.wire.packing import pack, unpack
+
+#: How many fields an inode's row shares with Attributes, in the same order; a directory's has three more.
+_SHARED = 14
+
+
+class Inode:
+    """An inode while a transaction works on it. Mutable; Work.inode gives out one per number and transaction.
+
+    The fields up to `flags` are those of Attributes. For a directory size_bytes is its count of entries, links is 2 + its
+    subdirectories (0 once removed), and the last three fields have meaning.
+    """
+
+    __slots__ = (
+        "atime_ns",
+        "btime_ns",
+        "change",
+        "ctime_ns",
+        "flags",
+        "gid",
+        "links",
+        "mode",
+        "mtime_ns",
+        "name",
+        "next_cookie",
+        "number",
+        "parent",
+        "rdev",
+        "size_bytes",
+        "stored_bytes",
+        "uid",
+        "xattr_count",
+    )
+
+    number: int
+    mode: int
+    uid: int
+    gid: int
+    links: int
+    size_bytes: int
+    stored_bytes: int
+    rdev: int
+    atime_ns: int
+    mtime_ns: int
+    ctime_ns: int
+    btime_ns: int
+    change: int
+    xattr_count: int
+    flags: int
+    #: Directories: the dentry that names it. The root is its own parent, under the name b"".
+    parent: int
+    name: bytes
+    #: Directories: the cookie that the next new entry gets. Only grows.
+    next_cookie: int
+
+    def is_directory(self) -> bool:
+        """Whether it is a directory."""
+        return S_IFMT(self.mode) == S_IFDIR
+
+    def pack(self) -> bytes:
+        """The value of its row."""
+        fields: list[Any] = [
+            self.mode,
+            self.uid,
+            self.gid,
+            self.links,
+            self.size_bytes,
+            self.stored_bytes,
+            self.rdev,
+            self.atime_ns,
+            self.mtime_ns,
+            self.ctime_ns,
+            self.btime_ns,
+            self.change,
+            self.xattr_count,
+            self.flags,
+        ]
+        if self.mode & 0o170000 == S_IFDIR:
+            fields += (self.parent, self.name, self.next_cookie)
+        return pack(fields)
+
+    def attributes(self) -> Attributes:
+        """As everybody outside sees it."""
+        return Attributes(
+            self.number,
+            self.mode,
+            self.uid,
+            self.gid,
+            self.links,
+            self.size_bytes,
+            self.stored_bytes,
+            self.rdev,
+            self.atime_ns,
+            self.mtime_ns,
+            self.ctime_ns,
+            self.btime_ns,
+            self.change,
+            self.xattr_count,
+            self.flags,
+        )
+
+
+def unpack_inode(number: int, value: bytes) -> Inode:
+    """The inode that a row's value describes."""
+    inode = Inode()
+    inode.number = number
+    fields = unpack(value)
+    if len(fields) > _SHARED:
+        inode.parent, inode.name, inode.next_cookie = fields[_SHARED:]
+        del fields[_SHARED:]
+    (
+        inode.mode,
+        inode.uid,
+        inode.gid,
+        inode.links,
+        inode.size_bytes,
+        inode.stored_bytes,
+        inode.rdev,
+        inode.atime_ns,
+        inode.mtime_ns,
+        inode.ctime_ns,
+        inode.btime_ns,
+        inode.change,
+        inode.xattr_count,
+        inode.flags,
+    ) = fields
+    return inode
+
+
+def unpack_attributes(number: int, value: bytes) -> Attributes:
+    """Attributes straight from a row's value, for questions."""
+    return Attributes(number, *unpack(value)[:_SHARED])
+
+
+class Counters:
+    """The counters' row. Each is exact after every transaction."""
+
+    __slots__ = (
+        "dead_bytes",
+        "inode_count",
+        "live_bytes",
+        "next_condemned",
+        "next_inode",
+        "next_node",
+        "next_session",
+    )
+
+    #: The numbers that the next inode, session, node and verdict get. Only grow.
+    next_inode: int
+    next_session: int
+    next_node: int
+    next_condemned: int
+    #: Inodes that have a row, orphans included.
+    inode_count: int
+    #: Bytes of objects that extents point to; a byte that two extents point to counts twice.
+    live_bytes: int
+    #: Bytes of objects that nothing needs: max(0, size - live) of each live one, and the sizes of the condemned ones.
+    dead_bytes: int
+
+    def pack(self) -> bytes:
+        """The value of the row."""
+        return pack(
+            (
+                self.next_inode,
+                self.next_session,
+                self.next_node,
+                self.next_condemned,
+                self.inode_count,
+                self.live_bytes,
+                self.dead_bytes,
+            )
+        )
+
+
+def unpack_counters(value: bytes) -> Counters:
+    """The counters that a row's value holds."""
+    counters = Counters()
+    (
+        counters.next_inode,
+        counters.next_session,
+        counters.next_node,
+        counters.next_condemned,
+        counters.inode_count,
+        counters.live_bytes,
+        counters.dead_bytes,
+    ) = unpack(value)
+    return counters
+
+
+# --- small rows: (fields) → value, and back as a list ----------------------------------------------------------------
+
+#: dentry: child, file type (its bits of the mode, shifted right by 12), cookie.
+Dentry = list[int]
+
+
+def pack_dentry(child: int, mode: int, cookie: int) -> bytes:
+    """Value of a dentry's row."""
+    return pack((child, mode >> 12, cookie))
+
+
+def pack_cookie(name: bytes, child: int) -> bytes:
+    """Value of a cookie's row."""
+    return pack((name, child))
+
+
+def pack_object(size_bytes: int, live_bytes: int, stored_class: str) -> bytes:
+    """Value of a live object's row."""
+    return pack((size_bytes, live_bytes, stored_class))
+
+
+def pack_condemned(oid: bytes, verdict_ns: int, size_bytes: int) -> bytes:
+    """Value of a condemned object's row."""
+    return pack((oid, verdict_ns, size_bytes))
+
+
+def pack_session(name: str, opened_ns: int, acknowledged: int) -> bytes:
+    """Value of a session's row."""
+    return pack((name, opened_ns, acknowledged))
+
+
+#: Value of rows that say all in their key.
+NOTHING = pack(None)
