@@ -31,6 +31,6 @@ def command(run_dir: Path | None, config_path: Path, name: str | None) -> None:
     async def main(started: Started) -> None:
         from ringfs.meta.daemon import run_meta
 
-        await until_told(lambda: run_meta(config, server.name, started=started))
+        await until_told(lambda: run_meta(config, server.name, started=lambda _address: started()))
 
     run_daemon(config, run_dir, f"{server.name} serves {server.address}", main)
