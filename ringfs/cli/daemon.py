@@ -8,7 +8,8 @@ and it leaves in the directory how it ended.
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -24,21 +25,28 @@ READY = "ready"
 
 run_dir_option = click.option(RUN_DIR_OPTION, type=click.Path(path_type=Path), hidden=True)
 
-Started = Callable[[], None]
+#: Told what is served, and where, when it is.
+Started = Callable[[str], None]
 
 
-def run_daemon(config: ClusterConfig, run_dir: Path | None, what: str, main: Callable[[Started], Awaitable[None]]) -> None:
-    """Run main(started) until it returns; it calls started() when it serves. What it raises is recorded and goes on."""
+def run_daemon(config: ClusterConfig, run_dir: Path | None, main: Callable[[Started], Awaitable[None]]) -> None:
+    """Run main(started) until it returns; it calls started(what) when it serves. What it raises is recorded and goes on."""
     set_up_log(config.log_level)
     if run_dir is not None:
         os.chdir("/")  # a daemon holds no directory that somebody may want to unmount
+    with recorded(lambda code, words: _record(run_dir, f"{code} {words}")):
+        trio.run(main, lambda what: _announce(what, run_dir))
+
+
+@contextmanager
+def recorded(record: Callable[[int, str], None]) -> Iterator[None]:
+    """Call record(exit code, words) however the block ends."""
     try:
-        trio.run(main, lambda: _announce(what, run_dir))
+        yield
     except BaseException as error:
-        code, line = exits.explain(error) or (exits.NOT_CLEAN, f"a bug stopped it: {error!r}")
-        _record(run_dir, f"{code} {line}")
+        record(*(exits.explain(error) or (exits.NOT_CLEAN, f"a bug stopped it: {error!r}")))
         raise
-    _record(run_dir, "0")
+    record(exits.OK, "")
 
 
 async def until_told(main: Callable[[], Awaitable[None]]) -> None:

@@ -26,6 +26,6 @@ def command(run_dir: Path | None, config_path: Path, name: str) -> None:
     async def main(started: Started) -> None:
         from ringfs.data.daemon import run_data
 
-        await until_told(lambda: run_data(config, node.name, started=started))
+        await until_told(lambda: run_data(config, node.name, started=lambda at: started(f"{node.name} serves {at}")))
 
-    run_daemon(config, run_dir, f"{node.name} serves {node.address}", main)
+    run_daemon(config, run_dir, main)

@@ -33,4 +33,4 @@ def command(run_dir: Path | None, config_path: Path, name: str | None) -> None:
 
         await until_told(lambda: run_meta(config, server.name, started=lambda _address: started()))
 
-    run_daemon(config, run_dir, f"{server.name} serves {server.address}", main)
+    run_daemon(config, run_dir, main)

@@ -1,0 +1,1 @@
+"""`ringfs check`: copying a snapshot, proving the namespace, finding every object on the nodes. The verb is cli/check.py."""
