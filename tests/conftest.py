@@ -6,7 +6,7 @@ pytest_plugins = ["tests.support.mounts"]
 
 #: The order of the kinds: the first red test is the cheapest one that shows the fault. Kinds not named come between.
 FIRST = ("tidy", "unit")
-LAST = ("mount", "kill")
+LAST = ("mount", "process")
 
 
 def kind_order(nodeid: str) -> int:

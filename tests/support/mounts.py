@@ -1,21 +1,161 @@
-"""Where tests that need a mounted ringfs run, and the proof that they did.
+"""Real clusters and mounts for tests, and the proof that tests ran on one.
 
 `make test` gives --require-mounts: such a run fails unless tests under tests/mount passed on a real FUSE mount, so a
-machine without FUSE can not pass by skipping.
+machine without FUSE can not pass by skipping. RINGFS_TEST_DIRECTORY=DIR runs tests/mount in any directory instead: on
+a file system that one trusts, that shows whether a test is right.
 """
 
 import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 TEST_DIRECTORY_VARIABLE = "RINGFS_TEST_DIRECTORY"
+#: The longest that a command on a cluster may take before its test fails.
+COMMAND_SECONDS_MAX = 120
+RINGFS = Path(sys.executable).with_name("ringfs")
 
 
 def substitute_directory() -> Path | None:
-    """The directory that stands in for a mount, if the environment names one: the same tests on a file system one trusts."""
+    """The directory that stands in for a mount, if the environment names one."""
     name = os.environ.get(TEST_DIRECTORY_VARIABLE)
-    return Path(name) if name else None
+    return Path(name).resolve() if name else None
+
+
+class DevCluster:
+    """A cluster of real processes, driven through `ringfs dev`."""
+
+    def __init__(self, root: Path) -> None:
+        #: Everything is under it: cluster/ with a directory for each process, and mount points.
+        self.root = root
+        self.directory = root / "cluster"
+        self.mount = root / "mnt"
+
+    def ringfs(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs a ringfs command; with check, one that fails fails the test with all it said and the ends of all logs."""
+        command = [str(RINGFS), *map(str, arguments)]
+        # Files, not pipes: a daemon that inherited a pipe would keep this waiting for its end.
+        with tempfile.TemporaryFile("w+") as output:
+            code = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, timeout=COMMAND_SECONDS_MAX, check=False
+            ).returncode
+            output.seek(0)
+            said = output.read()
+        if check and code:
+            pytest.fail(f"{' '.join(command)}: exit code {code}\n{said}\n{self.logs()}")
+        return subprocess.CompletedProcess(command, code, said, "")
+
+    def dev(self, verb: str, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """`ringfs dev VERB DIR ARGUMENTS`."""
+        return self.ringfs("dev", verb, self.directory, *arguments, check=check)
+
+    def up(self, *options: str) -> None:
+        """Starts it, or what of it does not run; mounted when it returns."""
+        self.mount.mkdir(exist_ok=True)
+        self.dev("up", "--mount", self.mount, *options)
+
+    def another_mount(self, name: str) -> Path:
+        """One more mount point, mounted."""
+        point = self.root / name
+        point.mkdir()
+        self.dev("mount", point)
+        return point
+
+    def logs(self) -> str:
+        """The ends of all logs."""
+        ends = (f"--- {log.parent.name}\n{log.read_text(errors='replace')[-2000:]}" for log in sorted(self.directory.glob("*/log")))
+        return "\n".join(ends)
+
+    def pids(self) -> list[int]:
+        """Of all processes that it ever told of and that still are ours."""
+        found = []
+        for file in self.directory.glob("*/pid"):
+            with suppress(ValueError, OSError):  # not written yet, or ended meanwhile
+                pid = int(file.read_text().split()[0])
+                if str(self.directory).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(pid)
+        return found
+
+    def destroy(self) -> None:
+        """Ends everything whatever state it is in, and removes it: down, then SIGKILL by pid, then lazy unmounts."""
+        try:
+            self.dev("down", check=False)
+        finally:
+            for pid in self.pids():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            for point in self.mounted():
+                subprocess.run(["umount", "--lazy", str(point)], check=False)
+            shutil.rmtree(self.root)
+
+    def mounted(self) -> list[Path]:
+        """Mount points under root that are still mounted."""
+        points = (Path(line.split()[1]) for line in Path("/proc/mounts").read_text().splitlines())
+        return [point for point in points if point.is_relative_to(self.root)]
+
+
+@contextmanager
+def dev_cluster(*options: str) -> Iterator[DevCluster]:
+    """A cluster that is up and mounted, with those options of `ringfs dev up`; nothing of it is left afterwards."""
+    # Not pytest's tmp_path: other users must be able to reach the mount.
+    root = Path(tempfile.mkdtemp(prefix="ringfs-test."))
+    root.chmod(0o755)
+    cluster = DevCluster(root)
+    try:
+        cluster.up(*options)
+        yield cluster
+    finally:
+        cluster.destroy()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[DevCluster]:
+    """The cluster that all mount tests share: three data nodes, replica:2. Tests that kill something make their own."""
+    if not Path("/dev/fuse").exists():
+        pytest.fail("there is no /dev/fuse on this machine: tests on a mount cannot run", pytrace=False)
+    with dev_cluster("--data", "3") as shared:
+        yield shared
+
+
+@pytest.fixture(scope="session")
+def mount_point(request: pytest.FixtureRequest) -> Path:
+    """A mounted ringfs, or the directory that stands in for it."""
+    substitute = substitute_directory()
+    if substitute is not None:
+        return substitute
+    shared: DevCluster = request.getfixturevalue("cluster")
+    return shared.mount
+
+
+@pytest.fixture(scope="session")
+def second_mount_point(request: pytest.FixtureRequest, mount_point: Path) -> Path:
+    """Another mount of the same file system; the substitute directory itself where there is one."""
+    if substitute_directory() is not None:
+        return mount_point
+    shared: DevCluster = request.getfixturevalue("cluster")
+    return shared.another_mount("mnt2")
+
+
+@pytest.fixture(scope="session")
+def is_ringfs() -> bool:
+    """Whether the tests run on ringfs: what it declines works on a local file system."""
+    return substitute_directory() is None
+
+
+@pytest.fixture
+def place(mount_point: Path) -> Iterator[Path]:
+    """An empty directory on the mount, open to every user; it can be removed with all that a test left in it."""
+    directory = Path(tempfile.mkdtemp(prefix="t.", dir=mount_point))
+    directory.chmod(0o777)
+    yield directory
+    shutil.rmtree(directory)
 
 
 class MountRequirement:

@@ -1,0 +1,159 @@
+"""Calls that POSIX tests make and Python's os lacks, and their outcomes as words: "ok" or the errno's name."""
+
+import ctypes
+import errno
+import os
+import pickle
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.seekdir.argtypes = [ctypes.c_void_p, ctypes.c_long]
+_libc.telldir.argtypes = [ctypes.c_void_p]
+_libc.telldir.restype = ctypes.c_long
+_libc.opendir.restype = ctypes.c_void_p
+_libc.readdir64.argtypes = [ctypes.c_void_p]
+_libc.readdir64.restype = ctypes.c_void_p
+_libc.rewinddir.argtypes = [ctypes.c_void_p]
+_libc.closedir.argtypes = [ctypes.c_void_p]
+_libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+
+AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW = 0x100
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+RENAME_WHITEOUT = 4
+UTIME_NOW = (1 << 30) - 1
+UTIME_OMIT = (1 << 30) - 2
+#: Users that no test machine gives a meaning to.
+ALICE, BOB = 30001, 30002
+#: CLOCK_REALTIME_COARSE of time.h, which Python's time lacks.
+_REALTIME_COARSE = 5
+#: Offset of d_name in struct dirent64.
+_NAME_OFFSET = 19
+
+
+def outcome(function: Callable[..., object], *arguments: Any, **named: Any) -> str:
+    """What a call comes to: "ok", or the name of its errno."""
+    try:
+        function(*arguments, **named)
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+    return "ok"
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def renameat2(old: Path | str, new: Path | str, flags: int) -> None:
+    """renameat2(2) from the current directory."""
+    _checked(_libc.renameat2(AT_FDCWD, os.fsencode(old), AT_FDCWD, os.fsencode(new), flags))
+
+
+def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
+    """fallocate(2) with any mode."""
+    _checked(_libc.fallocate(fd, mode, offset, length))
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+def utimensat(path: Path, atime: tuple[int, int], mtime: tuple[int, int], *, follow: bool = True) -> None:
+    """utimensat(2) with (seconds, nanoseconds); UTIME_NOW and UTIME_OMIT are nanoseconds."""
+    times = (_Timespec * 2)(_Timespec(*atime), _Timespec(*mtime))
+    _checked(_libc.utimensat(AT_FDCWD, os.fsencode(path), times, 0 if follow else AT_SYMLINK_NOFOLLOW))
+
+
+class DirectoryStream:
+    """opendir(3) and its company, with positions."""
+
+    def __init__(self, path: Path) -> None:
+        self._stream = _libc.opendir(os.fsencode(path))
+        assert self._stream, path
+
+    def read(self) -> str | None:
+        """The next name, or None at the end."""
+        entry = _libc.readdir64(self._stream)
+        return os.fsdecode(ctypes.string_at(entry + _NAME_OFFSET)) if entry else None
+
+    def __iter__(self) -> Iterator[str]:
+        while (name := self.read()) is not None:
+            yield name
+
+    def tell(self) -> int:
+        """Where the next read will be."""
+        return int(_libc.telldir(self._stream))
+
+    def seek(self, position: int) -> None:
+        """Goes back to where tell was."""
+        _libc.seekdir(self._stream, position)
+
+    def rewind(self) -> None:
+        """To the start, with what is there now."""
+        _libc.rewinddir(self._stream)
+
+    def close(self) -> None:
+        """Ends it."""
+        _libc.closedir(self._stream)
+
+
+def as_user(
+    uid: int, function: Callable[[], Any], *, gid: int | None = None, groups: tuple[int, ...] = (), umask: int = 0o022
+) -> Any:
+    """What function returns or raises when a child with that identity and no capabilities calls it."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        try:
+            os.setgroups(groups)
+            os.setresgid(*[uid if gid is None else gid] * 3)
+            os.setresuid(uid, uid, uid)
+            os.umask(umask)
+            result: tuple[str, Any] = ("returned", function())
+        except OSError as error:
+            result = ("raised", error)
+        except BaseException:  # a failed assertion in the child fails the test in the parent
+            result = ("failed", traceback.format_exc())
+        with os.fdopen(writer, "wb") as pipe:
+            pickle.dump(result, pipe)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        kind, value = pickle.load(pipe)
+    os.waitpid(child, 0)
+    if kind == "raised":
+        raise value
+    assert kind == "returned", value
+    return value
+
+
+def with_umask(mask: int, function: Callable[[], Result]) -> Result:
+    """Calls function under that umask."""
+    before = os.umask(mask)
+    try:
+        return function()
+    finally:
+        os.umask(before)
+
+
+def tick() -> None:
+    """Returns when the coarse clock that file systems stamp with has moved on, so that a later stamp is a larger one."""
+    start = time.clock_gettime_ns(_REALTIME_COARSE)
+    while time.clock_gettime_ns(_REALTIME_COARSE) == start:
+        os.sched_yield()
+
+
+def names(directory: Path) -> list[str]:
+    """Sorted names in it."""
+    return sorted(os.listdir(directory))
