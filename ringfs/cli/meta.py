@@ -31,6 +31,6 @@ def command(run_dir: Path | None, config_path: Path, name: str | None) -> None:
     async def main(started: Started) -> None:
         from ringfs.meta.daemon import run_meta
 
-        await until_told(lambda: run_meta(config, server.name, started=lambda _address: started()))
+        await until_told(lambda: run_meta(config, server.name, started=lambda at: started(f"{server.name} serves {at}")))
 
     run_daemon(config, run_dir, main)
