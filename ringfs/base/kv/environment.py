@@ -31,6 +31,14 @@ class StoreFailed(Exception):
     """The disk failed, or LMDB's file is damaged. The process must stop; the journal has everything since the last checkpoint."""
 
 
+class StoreDamaged(UserError):
+    """What is in the directory is not a readable LMDB environment."""
+
+
+#: What reads of a damaged environment raise.
+ReadDamaged: tuple[type[Exception], ...] = (lmdb.Error,)
+
+
 class LmdbView:
     """What a committed transaction left: a ReadView, and the marks that were committed with it. One thread only."""
 

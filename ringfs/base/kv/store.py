@@ -12,7 +12,15 @@ from typing import Final
 import trio
 
 from ringfs.base.files import RealFiles
-from ringfs.base.kv.environment import KEY_BYTES_MAX, Environment, LmdbView, StoreFailed, StoreFull
+from ringfs.base.kv.environment import (
+    KEY_BYTES_MAX,
+    Environment,
+    LmdbView,
+    ReadDamaged,
+    StoreDamaged,
+    StoreFailed,
+    StoreFull,
+)
 from ringfs.base.kv.merge import merged, without_deletions
 from ringfs.base.kv.table import Change, ChangeTable
 from ringfs.base.kv.turns import Turns
@@ -164,4 +172,4 @@ class Store:
             raise failure
 
 
-__all__ = ["Snapshot", "Store", "StoreFailed", "StoreFull"]
+__all__ = ["ReadDamaged", "Snapshot", "Store", "StoreDamaged", "StoreFailed", "StoreFull"]

@@ -1,0 +1,68 @@
+"""What is wrong with a disk, in one place: it decides whether puts are taken, and it is the line that status shows."""
+
+import structlog
+
+from ringfs.base.errors import Code, Refused
+
+log = structlog.get_logger("ringfs.data")
+
+
+class Health:
+    """State of one disk. All of it is volatile: a start finds out again."""
+
+    def __init__(self) -> None:
+        #: Why the disk failed; set once, by the first failed write or sync, and kept until the process ends: what such a disk
+        #: still holds is not known. Reads go on.
+        self.failure: str | None = None
+        #: No segment could be made for want of space; cleared when one could be.
+        self.is_full = False
+        #: Since the start: gets and verifies that met wrong bytes, reads that failed, records that a scan found damaged.
+        self.corrupt_count = 0
+        self.read_error_count = 0
+        self.lost_count = 0
+
+    @property
+    def trouble(self) -> str:
+        """Empty, or one line."""
+        lines = []
+        if self.failure is not None:
+            lines.append(f"disk failed: {self.failure}")
+        if self.is_full:
+            lines.append("disk full")
+        for count, what in (
+            (self.corrupt_count, "reads of corrupt objects"),
+            (self.read_error_count, "read errors"),
+            (self.lost_count, "objects lost to damage"),
+        ):
+            if count:
+                lines.append(f"{count} {what}")
+        return "; ".join(lines)
+
+    def fail(self, reason: str) -> None:
+        """The disk failed for good."""
+        if self.failure is None:
+            self.failure = reason
+            log.error("disk failed", reason=reason)
+
+    def full(self, is_full: bool) -> None:
+        """There is no space, or there is again."""
+        if is_full != self.is_full:
+            self.is_full = is_full
+            log.warning("disk full" if is_full else "disk has space again")
+
+    def check_writable(self) -> None:
+        """Refused DISK_FAILED once the disk failed."""
+        if self.failure is not None:
+            raise Refused(Code.DISK_FAILED, self.failure)
+
+    def read_failed(self, oid: bytes, error: OSError) -> Refused:
+        """A read failed: counted, logged, and as a refusal."""
+        self.read_error_count += 1
+        log.error("read failed", object=oid.hex(), reason=str(error))
+        return Refused(Code.DISK_FAILED, f"{oid.hex()}: {error.strerror or error}")
+
+    def corrupt(self, oid: bytes, what: str) -> Refused:
+        """Wrong bytes were read: counted, logged, and as a refusal."""
+        self.corrupt_count += 1
+        log.error("object corrupt", object=oid.hex(), what=what)
+        return Refused(Code.CORRUPT, f"{oid.hex()}: {what}")

@@ -1,0 +1,265 @@
+"""What a data node knows of its segments: where each object is, what may be freed. Rules over a key-value view; no files here.
+
+Rows (docs/formats/data-index.md is normative). A position is segment << 32 | offset.
+    "o" object id       -> position, size, birth, position of the latest renewal (0: none)
+    "s" segment u32     -> live bytes, objects
+    "p" position u64    -> length: a range that no row points to any more, to be punched once that is durable
+    "h"                 -> version, uuid of the disk, mark, newest birth
+The mark: records before it are reflected here; those after it are found by scanning.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ringfs.base.errors import Code, Refused
+from ringfs.base.kv.view import View
+from ringfs.base.limits import HASH_BYTES
+from ringfs.data.segment_format import HEAD_BYTES, KIND_OBJECT, Head, record_bytes
+
+VERSION = 1
+_ENTRY = struct.Struct(">QIqQ")
+_SEGMENT = struct.Struct(">QI")
+_SEGMENT_KEY = struct.Struct(">cI")
+_PUNCH_KEY = struct.Struct(">cQ")
+_LENGTH = struct.Struct(">I")
+_HEADER_KEY = b"h"
+_HEADER = struct.Struct(">H16sQq")
+NO_RENEWAL = 0
+
+
+def position_of(segment: int, offset: int) -> int:
+    """Positions are ordered as records were appended."""
+    return segment << 32 | offset
+
+
+def place_of(position: int) -> tuple[int, int]:
+    """Segment and offset."""
+    return position >> 32, position & 0xFFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where an object's record is. birth_ns is the newest of its record and its renewals."""
+
+    position: int
+    size_bytes: int
+    birth_ns: int
+    renewal: int = NO_RENEWAL
+
+
+@dataclass(slots=True)
+class SegmentUse:
+    """live_bytes: of records that rows point to, renewals included. A segment without any can go."""
+
+    live_bytes: int = 0
+    object_count: int = 0
+
+
+class IndexDamaged(Exception):
+    """A row that no correct node wrote: the index has to be built anew from the segments."""
+
+
+class Index:
+    """The rows of one disk. Changes are in the view at once; they are durable after flush() and a checkpoint of the view."""
+
+    def __init__(self, view: View, disk: bytes) -> None:
+        self._view = view
+        self._disk = disk
+        #: Equal to the "s" rows but for the numbers in _changed, whose rows are written by flush().
+        self.segments: dict[int, SegmentUse] = {}
+        self._changed: set[int] = set()
+        #: Equal to the "p" rows.
+        self.punches: dict[int, int] = {}
+        self.mark = 0
+        #: No birth is newer; births are given out above it, so that a clock that was set back makes nothing look older.
+        self.newest_birth_ns = 0
+
+    def load(self) -> bool:
+        """Read the small rows. False if the view holds no index of this disk. Raises IndexDamaged."""
+        header = self._view.get(_HEADER_KEY)
+        if header is None:
+            return False
+        try:
+            version, disk, self.mark, self.newest_birth_ns = _HEADER.unpack(header)
+            for key, row in self._view.scan(b"s", b"t"):
+                self.segments[_SEGMENT_KEY.unpack(key)[1]] = SegmentUse(*_SEGMENT.unpack(row))
+            for key, row in self._view.scan(b"p", b"q"):
+                (self.punches[_PUNCH_KEY.unpack(key)[1]],) = _LENGTH.unpack(row)
+        except struct.error as error:
+            raise IndexDamaged(str(error)) from error
+        return (version, disk) == (VERSION, self._disk)
+
+    def flush(self, mark: int) -> None:
+        """Write the rows that are kept in memory; to be followed by a checkpoint of the view before anything else changes."""
+        self.mark = mark
+        for number in self._changed:
+            use = self.segments.get(number)
+            if use is None:
+                self._view.delete(_SEGMENT_KEY.pack(b"s", number))
+            else:
+                self._view.put(_SEGMENT_KEY.pack(b"s", number), _SEGMENT.pack(use.live_bytes, use.object_count))
+        self._changed.clear()
+        self._view.put(_HEADER_KEY, _HEADER.pack(VERSION, self._disk, mark, self.newest_birth_ns))
+
+    def is_consistent(self) -> bool:
+        """Whether the segments' figures are what the objects' rows add up to. Reads all rows. Raises IndexDamaged."""
+        counted: dict[int, SegmentUse] = {number: SegmentUse() for number in self.segments}
+        for _, entry in self.entries():
+            use = counted.setdefault(place_of(entry.position)[0], SegmentUse())
+            use.live_bytes += record_bytes(entry.size_bytes)
+            use.object_count += 1
+            if entry.renewal:
+                counted.setdefault(place_of(entry.renewal)[0], SegmentUse()).live_bytes += HEAD_BYTES
+        return counted == self.segments
+
+    # --- questions ---------------------------------------------------------------------------------------------------
+
+    def get(self, oid: bytes) -> Entry | None:
+        """The entry of an object that is held."""
+        row = self._view.get(b"o" + oid)
+        return None if row is None else _entry(row)
+
+    def page(self, after: bytes, limit: int) -> tuple[list[tuple[bytes, Entry]], bool]:
+        """Up to `limit` objects after an id, ascending, and whether there are more."""
+        rows: list[tuple[bytes, Entry]] = []
+        for oid, entry in self.entries(after + b"\0" if after else after):
+            if len(rows) == limit:
+                return rows, True
+            rows.append((oid, entry))
+        return rows, False
+
+    def entries(self, start: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
+        """All objects from an id on, ascending."""
+        for key, row in self._view.scan(b"o" + start, b"p"):
+            yield key[1:], _entry(row)
+
+    @property
+    def object_count(self) -> int:
+        """Objects held."""
+        return sum(use.object_count for use in self.segments.values())
+
+    @property
+    def live_bytes(self) -> int:
+        """What the records of all objects take on the disk."""
+        return sum(use.live_bytes for use in self.segments.values())
+
+    # --- changes -----------------------------------------------------------------------------------------------------
+
+    def next_birth(self, wall_ns: int) -> int:
+        """A birth newer than all before it."""
+        self.newest_birth_ns = max(wall_ns, self.newest_birth_ns + 1)
+        return self.newest_birth_ns
+
+    def know_segment(self, number: int) -> None:
+        """A segment file exists."""
+        if number not in self.segments:
+            self.segments[number] = SegmentUse()
+            self._changed.add(number)
+
+    def forget_segment(self, number: int) -> None:
+        """A segment without live bytes was unlinked."""
+        use = self.segments.pop(number)
+        assert not use.live_bytes, "a segment with live records is never forgotten"
+        self._changed.add(number)
+        self.forget_punches([position for position in self.punches if place_of(position)[0] == number])
+
+    def lose_segment(self, number: int) -> int:
+        """A segment file is gone or unreadable: forget what it held. The count of objects lost."""
+        lost = [oid for oid, entry in self.entries() if place_of(entry.position)[0] == number]
+        for oid in lost:
+            self.remove(oid)
+        for oid, entry in list(self.entries()):
+            if entry.renewal and place_of(entry.renewal)[0] == number:
+                self._put(oid, replace(entry, renewal=NO_RENEWAL))
+        use = self.segments[number]
+        use.live_bytes = use.object_count = 0
+        self.forget_segment(number)
+        return len(lost)
+
+    def add(self, oid: bytes, position: int, size_bytes: int, birth_ns: int) -> None:
+        """The record at position holds the object from now on; what held it before can be freed."""
+        old = self.get(oid)
+        birth_ns = birth_ns if old is None else max(birth_ns, old.birth_ns)
+        self._put(oid, Entry(position, size_bytes, birth_ns))
+        self._count(position, record_bytes(size_bytes), 1)
+        if old is not None:
+            self._release(old)
+
+    def renew(self, oid: bytes, position: int, birth_ns: int) -> None:
+        """The renewal record at position gives a held object a newer birth; the one before it can be freed."""
+        old = self.get(oid)
+        assert old is not None, "only a held object is renewed"
+        assert old.birth_ns < birth_ns, "births only grow"
+        self._put(oid, replace(old, birth_ns=birth_ns, renewal=position))
+        self._count(position, HEAD_BYTES, 0)
+        if old.renewal:
+            self._free(old.renewal, HEAD_BYTES, 0)
+
+    def remove(self, oid: bytes) -> None:
+        """The object is not held any more; its records can be freed."""
+        old = self.get(oid)
+        assert old is not None, "only a held object is removed"
+        self._view.delete(b"o" + oid)
+        self._release(old)
+
+    def replay(self, head: Head, position: int) -> None:
+        """A scan found a record: take it up unless the rows know it, or something later."""
+        entry = self.get(head.object)
+        if head.kind == KIND_OBJECT:
+            if entry is None or entry.position < position:
+                self.add(head.object, position, head.size_bytes, head.birth_ns)
+            elif entry.position > position:
+                self.waste(position, record_bytes(head.size_bytes))
+        elif entry is not None and entry.birth_ns < head.birth_ns:
+            self.renew(head.object, position, head.birth_ns)
+        elif entry is None or entry.renewal != position:
+            self.waste(position, HEAD_BYTES)
+
+    def waste(self, position: int, length_bytes: int) -> None:
+        """A range holds nothing that counts: punch it."""
+        self.know_segment(place_of(position)[0])
+        self.punches[position] = length_bytes
+        self._view.put(_PUNCH_KEY.pack(b"p", position), _LENGTH.pack(length_bytes))
+
+    def forget_punches(self, positions: list[int]) -> None:
+        """These ranges were punched durably."""
+        for position in positions:
+            del self.punches[position]
+            self._view.delete(_PUNCH_KEY.pack(b"p", position))
+
+    def _put(self, oid: bytes, entry: Entry) -> None:
+        self._view.put(b"o" + oid, _ENTRY.pack(entry.position, entry.size_bytes, entry.birth_ns, entry.renewal))
+        self.newest_birth_ns = max(self.newest_birth_ns, entry.birth_ns)
+
+    def _release(self, entry: Entry) -> None:
+        self._free(entry.position, record_bytes(entry.size_bytes), 1)
+        if entry.renewal:
+            self._free(entry.renewal, HEAD_BYTES, 0)
+
+    def _free(self, position: int, length_bytes: int, object_count: int) -> None:
+        self._count(position, -length_bytes, -object_count)
+        self.waste(position, length_bytes)
+
+    def _count(self, position: int, length_bytes: int, object_count: int) -> None:
+        number = place_of(position)[0]
+        self.know_segment(number)
+        use = self.segments[number]
+        use.live_bytes += length_bytes
+        use.object_count += object_count
+        assert min(use.live_bytes, use.object_count) >= 0, "no record is freed twice"
+        self._changed.add(number)
+
+
+def _entry(row: bytes) -> Entry:
+    try:
+        return Entry(*_ENTRY.unpack(row))
+    except struct.error as error:
+        raise IndexDamaged(str(error)) from error
+
+
+def checked_after(after: bytes) -> bytes:
+    """The `after` of a page: empty, or a whole id. Refused INVALID."""
+    if len(after) not in (0, HASH_BYTES):
+        raise Refused(Code.INVALID, "after is no object id")
+    return after

@@ -1,0 +1,130 @@
+"""A data node's place in the cluster: join, send a heartbeat each second, keep the map; begin anew on a lost connection."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from itertools import cycle
+
+import structlog
+import trio
+
+from ringfs.base.config import DataConfig
+from ringfs.base.errors import Code, ConnectionLost, Refused, UserError
+from ringfs.data.reaper import reap_forever
+from ringfs.data.store import ObjectStore
+from ringfs.wire.messages.cluster import ClusterMap, JoinNode, MapChanged, NodeHeartbeat, NodeJoined
+from ringfs.wire.rpc import OnPush, RpcClient
+
+log = structlog.get_logger("ringfs.data")
+
+HEARTBEAT_S = 1.0
+_TIMEOUT_S = 5.0
+_BACKOFF_MIN_S = 0.1
+_BACKOFF_MAX_S = 2.0
+
+#: Connects to a metadata server's address.
+Connect = Callable[[str, OnPush], AbstractAsyncContextManager[RpcClient]]
+
+
+class Membership:
+    """One for each node. on_joined is told the node's number, first of all, each time the node has joined."""
+
+    def __init__(
+        self,
+        node: DataConfig,
+        store: ObjectStore,
+        address: str,
+        metas: list[str],
+        connect: Connect,
+        on_joined: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self._config = node
+        self._store = store
+        self._address = address
+        self._metas = metas
+        self._connect = connect
+        self._on_joined = on_joined
+        #: The newest map that was heard of; None before the first join.
+        self.map: ClusterMap | None = None
+        #: Whether the node is in the cluster just now.
+        self.joined = trio.Event()
+
+    async def run(self) -> None:
+        """For ever. Raises UserError if the cluster does not want this node."""
+        backoff_s = _BACKOFF_MIN_S
+        for address in cycle(self._metas):
+            self.joined = trio.Event()
+            try:
+                end = await self._take_part(address)
+            except ConnectionLost as lost:
+                end = lost
+            if isinstance(end, Refused) and end.code is Code.NODE_NAME_TAKEN:
+                raise self._name_taken()
+            backoff_s = _BACKOFF_MIN_S if self.joined.is_set() else min(2 * backoff_s, _BACKOFF_MAX_S)
+            log.warning("not in the cluster: joining again", meta=address, reason=str(end), in_s=backoff_s)
+            await trio.sleep(backoff_s)
+
+    async def _take_part(self, address: str) -> ConnectionLost | Refused:
+        """Join at one metadata server and stay as long as that goes well; how it ended. Raises ConnectionLost."""
+        async with self._connect(address, self._hear) as client:
+            # Errors leave this block by value: the client's nursery would wrap them.
+            try:
+                node = await self._join(client)
+            except (ConnectionLost, Refused) as error:
+                return error
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._reap, client, node)
+                end = await self._send_heartbeats(client, node)
+                nursery.cancel_scope.cancel()
+            return end
+        raise AssertionError("a client does not suppress exceptions")
+
+    async def _join(self, client: RpcClient) -> int:
+        config = self._config
+        joining = JoinNode(str(self._store.identity.disk), config.name, self._address, config.domain, config.weight)
+        joined: NodeJoined = (await client.call(joining, timeout_s=_TIMEOUT_S)).message
+        self.map = joined.map
+        await self._on_joined(joined.node)
+        self.joined.set()
+        log.info("joined the cluster", node=joined.node, epoch=joined.map.epoch)
+        return joined.node
+
+    async def _send_heartbeats(self, client: RpcClient, node: int) -> ConnectionLost | Refused:
+        """Until one fails: how."""
+        try:
+            while True:
+                answer = await client.call(self._heartbeat(node), timeout_s=_TIMEOUT_S, urgent=True)
+                if isinstance(answer.message, ClusterMap):
+                    self.map = answer.message
+                await trio.sleep(HEARTBEAT_S)
+        except (ConnectionLost, Refused) as error:
+            return error
+
+    def _heartbeat(self, node: int) -> NodeHeartbeat:
+        store = self._store
+        figures = store.figures()
+        return NodeHeartbeat(
+            node=node,
+            epoch=self.map.epoch if self.map else 0,
+            used_bytes=figures.used_bytes,
+            free_bytes=figures.free_bytes,
+            object_count=figures.object_count,
+            filesystem=store.disk.file_system(),
+            trouble=store.health.trouble,
+        )
+
+    async def _reap(self, client: RpcClient, node: int) -> None:
+        try:
+            await reap_forever(client, self._store, node)
+        except ConnectionLost as lost:
+            # The heartbeats on the same connection end with it, and say so.
+            log.debug("reaping stopped", reason=str(lost))
+
+    def _hear(self, message: object) -> None:
+        if isinstance(message, MapChanged):
+            self.map = message.map
+
+    def _name_taken(self) -> UserError:
+        return UserError(
+            f"the cluster knows another disk as data node {self._config.name!r}: is the right disk mounted at {self._config.disk}? "
+            "If it was replaced by an empty one, give the node a new name"
+        )

@@ -1,0 +1,185 @@
+"""Opening a store: the index as its last checkpoint left it, completed (or built anew) from the segments.
+
+1. Without a sound index, an empty one: everything is scanned then.
+2. Segments that are gone lose their rows. Ranges that were to be punched are punched.
+3. What the mark does not cover is scanned; the later record of an object counts. Damage is skipped, logged and counted; what
+   a crash cut short at the very end is cut off.
+"""
+
+import shutil
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+import structlog
+import trio
+
+from ringfs.base.clock import Clock
+from ringfs.base.kv.store import ReadDamaged, Store, StoreDamaged
+from ringfs.base.limits import CHECKPOINT_ROW_BYTES
+from ringfs.data.checkpointer import Checkpointer
+from ringfs.data.disk import Disk, Segment
+from ringfs.data.health import Health
+from ringfs.data.identity import Identity
+from ringfs.data.index import Index, IndexDamaged, place_of, position_of
+from ringfs.data.scan import Damaged, Found, scan_segment
+from ringfs.data.segment_format import HEAD_BYTES
+from ringfs.data.segment_log import NO_SPACE, SegmentLog, SegmentSizes
+from ringfs.data.segments import SegmentTable
+from ringfs.data.store import ObjectStore
+
+log = structlog.get_logger("ringfs.data")
+
+#: Records that one call in a thread looks for.
+_RECORDS_PER_BATCH = 256
+
+
+async def open_store(
+    directory: Path, identity: Identity, clock: Clock, sizes: SegmentSizes | None = None, disk_type: type[Disk] = Disk
+) -> ObjectStore:
+    """Open the store of a disk whose lock is held. Raises OSError where the disk cannot be read or written at all."""
+    disk = disk_type(directory)
+    health = Health()
+    segments = SegmentTable(disk)
+    kv, index = _open_index(directory / "index", identity)
+    end = await _Recovery(disk, segments, kv, index, health, identity).run()
+    records = SegmentLog(disk, segments, index, health, identity, clock, sizes or SegmentSizes())
+    records.resume(*end)
+    checkpointer = Checkpointer(kv, index, records, segments, health)
+    return ObjectStore(identity, disk, segments, index, records, checkpointer, health, clock)
+
+
+def _open_index(directory: Path, identity: Identity) -> tuple[Store, Index]:
+    """The index of this disk, or an empty one in place of a missing, foreign or damaged one."""
+    is_new = not directory.exists()
+    try:
+        kv = Store(directory)
+    except StoreDamaged as error:
+        log.warning("index damaged: it is built anew", reason=str(error))
+        return _empty_index(directory, identity)
+    index = Index(kv, identity.disk.bytes)
+    try:
+        if index.load() and index.is_consistent():
+            return kv, index
+        reason = "there is none, or it is another disk's"
+    except IndexDamaged as error:
+        reason = str(error)
+    except ReadDamaged as error:
+        reason = str(error)
+    kv.close()
+    if not is_new:
+        log.warning("no sound index: it is built anew", reason=reason)
+    return _empty_index(directory, identity)
+
+
+def _empty_index(directory: Path, identity: Identity) -> tuple[Store, Index]:
+    shutil.rmtree(directory)
+    kv = Store(directory)
+    return kv, Index(kv, identity.disk.bytes)
+
+
+class _Recovery:
+    """One run of what the module says."""
+
+    def __init__(self, disk: Disk, segments: SegmentTable, kv: Store, index: Index, health: Health, identity: Identity) -> None:
+        self._disk = disk
+        self._segments = segments
+        self._kv = kv
+        self._index = index
+        self._health = health
+        self._identity = identity
+        #: Where records were found to end in the segment scanned last.
+        self._end = index.mark
+
+    async def run(self) -> tuple[int, int]:
+        """Complete the index; where to append next, and the capacity of that segment."""
+        numbers = await trio.to_thread.run_sync(self._disk.numbers)
+        self._forget_missing(numbers)
+        await self._punch_again()
+        marked, offset = place_of(self._index.mark)
+        for number in numbers:
+            # Writes may have been cut short behind the mark; without one, only at the very end (each start cuts).
+            verify = 0 < marked <= number or number == numbers[-1]
+            if number > marked or number not in self._index.segments:
+                await self._scan(number, HEAD_BYTES, verify=verify, is_last=number == numbers[-1])
+            elif number == marked:
+                await self._scan(number, max(offset, HEAD_BYTES), verify=verify, is_last=number == numbers[-1])
+        end = await self._cut(numbers)
+        self._index.flush(end[0])
+        await self._kv.checkpoint({})
+        return end
+
+    def _forget_missing(self, numbers: Iterable[int]) -> None:
+        for number in sorted(set(self._index.segments) - set(numbers)):
+            if lost_count := self._index.lose_segment(number):
+                self._health.lost_count += lost_count
+                log.error("segment missing: its objects are lost", segment=number, objects=lost_count)
+
+    async def _punch_again(self) -> None:
+        for position, length_bytes in self._index.punches.items():
+            number, offset = place_of(position)
+            with self._segments.pinned(number) as segment:
+                await trio.to_thread.run_sync(segment.punch, offset, length_bytes)
+        for number in {place_of(position)[0] for position in self._index.punches}:
+            with self._segments.pinned(number) as segment:
+                await trio.to_thread.run_sync(segment.sync)
+        self._index.forget_punches(list(self._index.punches))
+
+    async def _scan(self, number: int, start: int, *, verify: bool, is_last: bool) -> None:
+        """Take up the records of a segment from start on; verify: check their contents too."""
+        self._index.know_segment(number)
+        self._end = position_of(number, start)
+        with self._segments.pinned(number) as segment:
+            # Only one record is kept back: it tells a torn end from damage with something behind it.
+            held_back: Found | Damaged | None = None
+            records = scan_segment(segment, self._identity.record_key, start, verify=verify)
+            while batch := await trio.to_thread.run_sync(list, islice(records, _RECORDS_PER_BATCH)):
+                for record in batch:
+                    if held_back is not None:
+                        self._take(number, held_back, is_end=False)
+                    held_back = record
+                if self._kv.pending_bytes > CHECKPOINT_ROW_BYTES:
+                    self._index.flush(self._end)
+                    await self._kv.checkpoint({})
+            if held_back is not None:
+                self._take(number, held_back, is_end=is_last)
+
+    def _take(self, number: int, record: Found | Damaged, *, is_end: bool) -> None:
+        position = position_of(number, record.offset)
+        if isinstance(record, Found) and record.is_whole:
+            self._index.replay(record.head, position)
+            self._end = position + record.length_bytes
+        elif is_end:
+            log.info("a write that was cut short is cut off", segment=number, offset=record.offset)
+        else:
+            self._health.lost_count += 1
+            oid = record.head.object.hex() if isinstance(record, Found) else "unknown"
+            log.error("damaged record skipped", segment=number, offset=record.offset, bytes=record.length_bytes, object=oid)
+            self._end = position + record.length_bytes
+
+    async def _cut(self, numbers: list[int]) -> tuple[int, int]:
+        """Make everything behind the last record blank and preallocated again, whatever a crash left there.
+
+        Where to append, and up to which offset: without room, the first append makes a new segment.
+        """
+        number, offset = place_of(self._end)
+        if number not in numbers:
+            return self._end, offset
+        with self._segments.pinned(number) as segment:
+            return self._end, await trio.to_thread.run_sync(_blank, segment, offset)
+
+
+def _blank(segment: Segment, offset: int) -> int:
+    """Up to where the segment is blank and preallocated from offset on."""
+    length = segment.capacity_bytes - offset
+    if length <= 0:
+        return offset
+    segment.punch(offset, length)
+    try:
+        segment.allocate(offset, length)
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        length = 0
+    segment.sync()
+    return offset + length

@@ -1,0 +1,126 @@
+"""What stands in a segment file, as bytes: its header and the heads of its records. Pure; docs/formats/segment.md is normative.
+
+segment header, 4 KiB:
+    0  8   magic "RINGFSSG"
+    8  2   version
+    12 4   segment number
+    16 16  uuid of the disk
+    32 32  record key of the disk
+    64 8   when it was made, wall clock, ns
+    96 32  BLAKE3 of the bytes before
+record head, 4 KiB, at a multiple of 4 KiB; behind that of an object come its bytes, zeros up to a multiple of 4 KiB:
+    0  8   magic "RINGFSRC"
+    8  2   version
+    10 2   kind: 1 object, 2 renewal (of an object's birth; nothing follows it)
+    12 4   segment number
+    16 8   offset of the record in the segment
+    24 8   birth, wall clock, ns
+    32 20  object id
+    52 4   size of the object
+    56 4   length of the block table
+    64 32  BLAKE3 of the whole head with these 32 bytes zero, keyed with the disk's record key
+    96     block table, then zeros
+
+All integers are big-endian. The key keeps the content of an object from being taken for a record.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from ringfs.base.checksums import Buffer, keyed_code, plain_digest
+from ringfs.base.limits import BLOCK_BYTES, HASH_BYTES, OBJECT_BYTES_MAX
+
+VERSION = 1
+HEAD_BYTES = 4096
+KIND_OBJECT = 1
+KIND_RENEWAL = 2
+RECORD_KEY_BYTES = 32
+
+_HEADER_MAGIC = b"RINGFSSG"
+_HEADER = struct.Struct(">8sHxxI16s32sq24x")
+_RECORD_MAGIC = b"RINGFSRC"
+_HEAD = struct.Struct(">8sHHIQq20sIIxxxx")
+_CODE_BYTES = 32
+_TABLE_OFFSET = _HEAD.size + _CODE_BYTES
+_NO_CODE = bytes(_CODE_BYTES)
+
+assert (_HEADER.size, _HEAD.size, _TABLE_OFFSET) == (96, 64, 96), "the offsets of docs/formats/segment.md"
+assert _TABLE_OFFSET + OBJECT_BYTES_MAX // BLOCK_BYTES * HASH_BYTES <= HEAD_BYTES, "a head holds the largest table"
+assert BLOCK_BYTES % HEAD_BYTES == 0, "every block of an object begins at a multiple of the alignment"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentHeader:
+    """`disk` is the uuid's 16 bytes; `record_key` is what heads are keyed with, the same in all segments of a disk."""
+
+    number: int
+    disk: bytes
+    record_key: bytes
+    made_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a record's head says. A renewal has no table."""
+
+    kind: int
+    object: bytes
+    size_bytes: int
+    birth_ns: int
+    table: bytes
+
+
+def aligned(size_bytes: int) -> int:
+    """The next multiple of the alignment."""
+    return -(-size_bytes // HEAD_BYTES) * HEAD_BYTES
+
+
+def record_bytes(size_bytes: int) -> int:
+    """What the record of an object of that size takes in a segment."""
+    return HEAD_BYTES + aligned(size_bytes)
+
+
+def pack_header(header: SegmentHeader) -> bytes:
+    """4 KiB."""
+    packed = _HEADER.pack(_HEADER_MAGIC, VERSION, header.number, header.disk, header.record_key, header.made_ns)
+    return (packed + plain_digest(packed)).ljust(HEAD_BYTES, b"\0")
+
+
+def parse_header(block: Buffer) -> SegmentHeader | None:
+    """The header, or None if this is not one, or a damaged one."""
+    if len(block) < _HEADER.size + _CODE_BYTES:
+        return None
+    magic, version, number, disk, record_key, made_ns = _HEADER.unpack_from(block)
+    whole = bytes(block[: _HEADER.size + _CODE_BYTES])
+    if magic != _HEADER_MAGIC or version != VERSION or plain_digest(whole[: _HEADER.size]) != whole[_HEADER.size :]:
+        return None
+    return SegmentHeader(number, disk, record_key, made_ns)
+
+
+def pack_head(head: Head, record_key: bytes, segment: int, offset: int) -> bytes:
+    """4 KiB, valid only at that place of that segment."""
+    packed = _HEAD.pack(
+        _RECORD_MAGIC, VERSION, head.kind, segment, offset, head.birth_ns, head.object, head.size_bytes, len(head.table)
+    )
+    rest = head.table.ljust(HEAD_BYTES - _TABLE_OFFSET, b"\0")
+    return packed + keyed_code(record_key, packed, _NO_CODE, rest, length=_CODE_BYTES) + rest
+
+
+def parse_head(block: Buffer, record_key: bytes, segment: int, offset: int) -> Head | None:
+    """The head that stands at that place, or None if what stands there is none, or a damaged one."""
+    view = memoryview(block)
+    if len(view) != HEAD_BYTES or view[: len(_RECORD_MAGIC)] != _RECORD_MAGIC:
+        return None
+    _, version, kind, in_segment, at_offset, birth_ns, oid, size_bytes, table_bytes = _HEAD.unpack_from(view)
+    packed, code, rest = view[: _HEAD.size], view[_HEAD.size : _TABLE_OFFSET], view[_TABLE_OFFSET:]
+    if keyed_code(record_key, packed, _NO_CODE, rest, length=_CODE_BYTES) != code:
+        return None
+    if (version, in_segment, at_offset) != (VERSION, segment, offset) or kind not in (KIND_OBJECT, KIND_RENEWAL):
+        return None
+    return Head(kind, oid, size_bytes, birth_ns, bytes(rest[:table_bytes]))
+
+
+def table_in(head_block: Buffer, size_bytes: int) -> bytes:
+    """The block table that a head of an object of that size holds, unproven."""
+    length = -(-size_bytes // BLOCK_BYTES) * HASH_BYTES
+    return bytes(head_block[_TABLE_OFFSET : _TABLE_OFFSET + length])

@@ -1,0 +1,218 @@
+"""Appending records: places in the active segment, writes side by side, one fdatasync for all that wait.
+
+The log knows positions and durability. What a record means, and the index, is the store's business (store.py).
+"""
+
+import errno
+from collections.abc import Callable
+
+import trio
+
+from ringfs.base.clock import Clock
+from ringfs.base.errors import Code, Refused
+from ringfs.base.limits import DISK_RESERVE_BYTES, OBJECT_BYTES_MAX, SEGMENT_BYTES, SEGMENT_BYTES_MIN
+from ringfs.data.disk import Disk, Segment
+from ringfs.data.health import Health
+from ringfs.data.identity import Identity
+from ringfs.data.index import Index, place_of, position_of
+from ringfs.data.segment_format import HEAD_BYTES, SegmentHeader, pack_header, record_bytes
+from ringfs.data.segments import SegmentTable
+
+#: What a full disk says.
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_LARGEST_BYTES = record_bytes(OBJECT_BYTES_MAX)
+_UNLIMITED_BYTES = 1 << 62
+
+
+class SegmentSizes:
+    """How large segments are made and what must stay free: figures of base/limits.py, smaller in tests."""
+
+    def __init__(
+        self,
+        segment_bytes: int = SEGMENT_BYTES,
+        segment_bytes_min: int = SEGMENT_BYTES_MIN,
+        reserve_bytes: int = DISK_RESERVE_BYTES,
+        capacity_bytes: int | None = None,
+    ) -> None:
+        self.segment_bytes = segment_bytes
+        self.segment_bytes_min = segment_bytes_min
+        self.reserve_bytes = reserve_bytes
+        #: The cap on live bytes that the configuration sets.
+        self.capacity_bytes = capacity_bytes
+
+
+class SegmentLog:
+    """The end of the log of one disk. All methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        segments: SegmentTable,
+        index: Index,
+        health: Health,
+        identity: Identity,
+        clock: Clock,
+        sizes: SegmentSizes,
+    ) -> None:
+        self._disk = disk
+        self._segments = segments
+        self._index = index
+        self._health = health
+        self._identity = identity
+        self._clock = clock
+        self._sizes = sizes
+        #: The active segment and where the next record goes; 0: none, the next append makes one.
+        self._active = 0
+        self._tail = 0
+        self._capacity_bytes = 0
+        #: Length by position, ascending: records given a place that the index does not reflect yet. The mark stays before them.
+        self._in_flight: dict[int, int] = {}
+        self._rolling = trio.Lock()
+        #: Appends whose writes are done and wait for a sync, and what wakes the sync loop.
+        self._unsynced: list[tuple[int, trio.Event]] = []
+        self._written = trio.Event()
+        self._threads = trio.CapacityLimiter(2)
+        #: Since the log was opened.
+        self.appended_bytes = 0
+
+    # --- state -------------------------------------------------------------------------------------------------------
+
+    @property
+    def mark(self) -> int:
+        """Every record before this position is reflected in the index, or never will be."""
+        return next(iter(self._in_flight), position_of(self._active, self._tail))
+
+    @property
+    def room_bytes(self) -> int:
+        """Preallocated space that is left in the active segment."""
+        return self._capacity_bytes - self._tail
+
+    def resume(self, position: int, capacity_bytes: int) -> None:
+        """Go on appending where recovery found the end."""
+        self._active, self._tail = place_of(position)
+        self._capacity_bytes = capacity_bytes
+
+    def is_busy(self, number: int) -> bool:
+        """Whether a segment is the active one or has records in flight."""
+        return number == self._active or any(place_of(position)[0] == number for position in self._in_flight)
+
+    # --- appending ---------------------------------------------------------------------------------------------------
+
+    async def append(self, length_bytes: int, write: Callable[[Segment, int], None], limiter: trio.CapacityLimiter) -> int:
+        """Let `write` write a record of that length in a thread; its position once it is durable.
+
+        It stays in flight until settled() is told that the index reflects it. Refused DISK_FULL, DISK_FAILED, and what `write`
+        refuses: then nothing of it counts.
+        """
+        position = await self._reserve(length_bytes)
+        number, offset = place_of(position)
+        try:
+            with self._segments.pinned(number) as segment:
+                await trio.to_thread.run_sync(write, segment, offset, limiter=limiter)
+        except Refused:
+            self._give_up(position)
+            raise
+        except OSError as error:
+            self._give_up(position)
+            raise self._write_failed(error) from error
+        await self._synced(number)
+        return position
+
+    def settled(self, position: int) -> None:
+        """The index reflects the record."""
+        del self._in_flight[position]
+
+    async def run_syncs(self) -> None:
+        """For ever: one fdatasync for all appends that were written meanwhile."""
+        while True:
+            await self._written.wait()
+            self._written = trio.Event()
+            batch, self._unsynced = self._unsynced, []
+            if self._health.failure is None:
+                await self._sync(sorted({number for number, _ in batch}))
+            for _, synced in batch:
+                synced.set()
+
+    async def _sync(self, numbers: list[int]) -> None:
+        try:
+            for number in numbers:
+                with self._segments.pinned(number) as segment:
+                    await trio.to_thread.run_sync(segment.sync, limiter=self._threads)
+        except OSError as error:
+            # What a failed sync left on the disk is not known, and asking again would not tell.
+            self._health.fail(f"fdatasync: {error.strerror or error}")
+
+    async def _synced(self, number: int) -> None:
+        synced = trio.Event()
+        self._unsynced.append((number, synced))
+        self._written.set()
+        await synced.wait()
+        self._health.check_writable()
+
+    def _give_up(self, position: int) -> None:
+        """The record does not count: its place is wasted."""
+        self._index.waste(position, self._in_flight.pop(position))
+
+    def _write_failed(self, error: OSError) -> Refused:
+        if error.errno in NO_SPACE:
+            self._health.full(True)
+            return Refused(Code.DISK_FULL)
+        self._health.fail(f"write: {error.strerror or error}")
+        return Refused(Code.DISK_FAILED, str(error))
+
+    # --- space -------------------------------------------------------------------------------------------------------
+
+    def free_bytes(self) -> int:
+        """What can still be stored, records and all. Asks the file system. Raises OSError."""
+        return min(self._allowance_bytes, self._disk_bytes() + self.room_bytes)
+
+    def look_for_space(self) -> None:
+        """Notice that a full disk has space again though nobody puts anything. Raises OSError."""
+        if self._health.is_full and self._disk_bytes() >= self._sizes.segment_bytes_min and self._allowance_bytes >= _LARGEST_BYTES:
+            self._health.full(False)
+
+    def _disk_bytes(self) -> int:
+        return max(0, self._disk.free_bytes() - self._sizes.reserve_bytes)
+
+    # --- places ------------------------------------------------------------------------------------------------------
+
+    async def _reserve(self, length_bytes: int) -> int:
+        """A place for a record of that length."""
+        self._health.check_writable()
+        async with self._rolling:
+            if self._allowance_bytes < length_bytes:
+                self._health.full(True)
+                raise Refused(Code.DISK_FULL, "its configured capacity is used up")
+            if self.room_bytes < length_bytes:
+                await self._roll()
+            if min(self.room_bytes, self._allowance_bytes) >= _LARGEST_BYTES:
+                self._health.full(False)
+            position = position_of(self._active, self._tail)
+            self._tail += length_bytes
+            self.appended_bytes += length_bytes
+            self._in_flight[position] = length_bytes
+            return position
+
+    @property
+    def _allowance_bytes(self) -> int:
+        """What the configured capacity leaves."""
+        if self._sizes.capacity_bytes is None:
+            return _UNLIMITED_BYTES
+        return max(0, self._sizes.capacity_bytes - self._index.live_bytes - sum(self._in_flight.values()))
+
+    async def _roll(self) -> None:
+        """Make the next segment and give back what is left of the active one."""
+        capacity_bytes = min(self._sizes.segment_bytes, self._disk_bytes() // HEAD_BYTES * HEAD_BYTES)
+        if capacity_bytes < self._sizes.segment_bytes_min:
+            self._health.full(True)
+            raise Refused(Code.DISK_FULL)
+        number = max(self._active, *self._index.segments, 0) + 1
+        header = SegmentHeader(number, self._identity.disk.bytes, self._identity.record_key, self._clock.wall_ns())
+        try:
+            await self._segments.create(number, capacity_bytes, pack_header(header))
+        except OSError as error:
+            raise self._write_failed(error) from error
+        if self._active and self.room_bytes:
+            self._index.waste(position_of(self._active, self._tail), self.room_bytes)
+        self._index.know_segment(number)
+        self._active, self._tail, self._capacity_bytes = number, HEAD_BYTES, capacity_bytes

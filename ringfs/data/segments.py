@@ -1,0 +1,64 @@
+"""The open segment files of a disk: opened when first used, closed when unused for longest. Belongs to the event loop's thread."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import trio
+
+from ringfs.base.limits import SEGMENTS_OPEN_MAX
+from ringfs.data.disk import Disk, Segment
+
+
+class SegmentTable:
+    """Segments by number. Whoever uses one pins it meanwhile, so that no descriptor is closed under a thread."""
+
+    def __init__(self, disk: Disk, open_max: int = SEGMENTS_OPEN_MAX) -> None:
+        self._disk = disk
+        self._open_max = open_max
+        #: Least recently used first. Only unpinned ones are closed, so there may be more than open_max for a while.
+        self._open: OrderedDict[int, Segment] = OrderedDict()
+
+    @contextmanager
+    def pinned(self, number: int) -> Iterator[Segment]:
+        """The segment, for as long as the block lasts. Opening it blocks for microseconds. Raises OSError."""
+        segment = self._open.get(number)
+        if segment is None:
+            segment = self._open[number] = self._disk.open(number)
+        self._open.move_to_end(number)
+        segment.pins += 1
+        try:
+            yield segment
+        finally:
+            segment.pins -= 1
+            self._close_unused()
+
+    async def create(self, number: int, capacity_bytes: int, header: bytes) -> None:
+        """Make a new segment file."""
+        self._open[number] = await trio.to_thread.run_sync(self._disk.create, number, capacity_bytes, header)
+
+    async def unlink(self, number: int) -> bool:
+        """Remove a segment file, unless somebody uses it just now."""
+        segment = self._open.get(number)
+        if segment is not None and segment.pins:
+            return False
+        if segment is not None:
+            del self._open[number]
+            segment.close()
+        await trio.to_thread.run_sync(self._disk.unlink, number)
+        return True
+
+    def close(self) -> None:
+        """Close all."""
+        for segment in self._open.values():
+            assert not segment.pins, "nothing is under way when the store is closed"
+            segment.close()
+        self._open.clear()
+
+    def _close_unused(self) -> None:
+        if len(self._open) <= self._open_max:
+            return
+        for number in [number for number, segment in self._open.items() if not segment.pins]:
+            if len(self._open) <= self._open_max:
+                return
+            self._open.pop(number).close()

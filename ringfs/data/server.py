@@ -1,0 +1,173 @@
+"""The data node's side of messages/data.py: which request is answered at once, which one by the workers, and with what.
+
+What is in memory is answered in the call. Puts and gets wait in two bounded queues, each with workers of its own, so that
+neither starves the other and no request costs a task.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from ringfs.base.errors import Code, Refused
+from ringfs.base.limits import GET_THREADS, GETS_WAITING_MAX, PAGE_ENTRIES_MAX, PUT_THREADS, PUTS_WAITING_MAX
+from ringfs.data.index import checked_after
+from ringfs.data.store import ObjectStore
+from ringfs.wire.messages.data import (
+    Blocks,
+    Delete,
+    Deleted,
+    Get,
+    GetStoreStatus,
+    Have,
+    Held,
+    ListObjects,
+    ObjectPage,
+    ObjectRow,
+    Put,
+    PutDone,
+    StoreStatus,
+    Verified,
+    Verify,
+)
+from ringfs.wire.rpc import Peer, Request
+
+#: Puts spend part of their time waiting for a sync, in which others can write.
+_PUT_WORKERS = 4 * PUT_THREADS
+_GET_WORKERS = GET_THREADS
+_LIST_ROWS_MAX = PAGE_ENTRIES_MAX // 4
+
+
+class DataServer:
+    """A wire Handler over one store. run() must be running."""
+
+    def __init__(self, store: ObjectStore, cluster: str) -> None:
+        self._store = store
+        self._cluster = cluster
+        #: The node's number, 0 until it is known.
+        self.node = store.identity.node
+        self._send_put, self._puts = trio.open_memory_channel[Request](PUTS_WAITING_MAX)
+        self._send_get, self._gets = trio.open_memory_channel[Request](GETS_WAITING_MAX)
+        self._handlers: dict[type, Callable[[Request], None]] = {
+            Put: self._queue_put,
+            Delete: self._queue_put,
+            Get: self._queue_get,
+            Verify: self._queue_get,
+            Have: self._have,
+            ListObjects: self._list,
+            GetStoreStatus: self._status,
+        }
+        self._slow: dict[type, Callable[[Request], Awaitable[None]]] = {
+            Put: self._put,
+            Delete: self._delete,
+            Get: self._get,
+            Verify: self._verify,
+        }
+
+    async def run(self) -> None:
+        """The workers, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(_PUT_WORKERS):
+                nursery.start_soon(self._work, self._puts)
+            for _ in range(_GET_WORKERS):
+                nursery.start_soon(self._work, self._gets)
+
+    # --- Handler -----------------------------------------------------------------------------------------------------
+
+    def connected(self, peer: Peer) -> None:
+        """See Handler: a peer has no state here."""
+
+    def disconnected(self, peer: Peer) -> None:
+        """See Handler: what it asked for is finished and answered to nobody."""
+
+    def handle(self, request: Request) -> None:
+        """See Handler."""
+        handler = self._handlers.get(type(request.message))
+        if handler is None:
+            request.refuse(Code.BAD_REQUEST, f"a data node does not know {type(request.message).__name__}")
+            return
+        try:
+            handler(request)
+        except Refused as refused:
+            request.refuse(refused.code, refused.detail)
+
+    # --- answered at once --------------------------------------------------------------------------------------------
+
+    def _have(self, request: Request) -> None:
+        request.reply(Held([oid for oid in request.message.objects if self._store.holds(oid)]))
+
+    def _list(self, request: Request) -> None:
+        asked: ListObjects = request.message
+        if not asked.limit:
+            raise Refused(Code.INVALID, "a page of no objects")
+        rows, more = self._store.page(checked_after(asked.after), min(asked.limit, _LIST_ROWS_MAX))
+        request.reply(ObjectPage([ObjectRow(oid, entry.size_bytes, entry.birth_ns) for oid, entry in rows], more))
+
+    def _status(self, request: Request) -> None:
+        store = self._store
+        figures = store.figures()
+        request.reply(
+            StoreStatus(
+                node=self.node,
+                uuid=str(store.identity.disk),
+                cluster=self._cluster,
+                used_bytes=figures.used_bytes,
+                free_bytes=figures.free_bytes,
+                object_count=figures.object_count,
+                segment_count=figures.segment_count,
+                trouble=store.health.trouble,
+            )
+        )
+
+    # --- answered by workers -----------------------------------------------------------------------------------------
+
+    def _queue_put(self, request: Request) -> None:
+        self._queue(self._send_put, request)
+
+    def _queue_get(self, request: Request) -> None:
+        self._queue(self._send_get, request)
+
+    def _queue(self, channel: trio.MemorySendChannel[Request], request: Request) -> None:
+        try:
+            channel.send_nowait(request)
+        except trio.WouldBlock:
+            raise Refused(Code.OVERLOADED) from None
+
+    async def _work(self, channel: trio.MemoryReceiveChannel[Request]) -> None:
+        async for request in channel:
+            await self._serve(request)
+
+    async def _serve(self, request: Request) -> None:
+        try:
+            await self._slow[type(request.message)](request)
+        except Refused as refused:
+            request.refuse(refused.code, refused.detail)
+
+    async def _put(self, request: Request) -> None:
+        asked: Put = request.message
+        if len(request.payload) != asked.size_bytes:
+            raise Refused(Code.BAD_REQUEST, f"{len(request.payload)} bytes for an object of {asked.size_bytes}")
+        fresh = await self._store.put(asked.object, asked.table, request.payload)
+        request.reply(PutDone(fresh))
+
+    async def _delete(self, request: Request) -> None:
+        asked: Delete = request.message
+        (deleted,) = await self._store.delete([(asked.object, asked.verdict_ns)])
+        request.reply(Deleted(deleted))
+
+    async def _get(self, request: Request) -> None:
+        if not request.peer.has_room:
+            # A peer that is slow to take its answers waits by itself, not in a worker.
+            request.peer.start_soon(self._get_later, request)
+            return
+        asked: Get = request.message
+        size_bytes, table, content = await self._store.get(asked.object, asked.first_block, asked.block_count)
+        request.reply(Blocks(size_bytes, table if asked.want_table else b""), [content] if content else ())
+
+    async def _get_later(self, request: Request) -> None:
+        await request.peer.wait_room()
+        self.handle(request)
+
+    async def _verify(self, request: Request) -> None:
+        asked: Verify = request.message
+        findings = await self._store.verify(asked.object)
+        request.reply(Verified(findings.header_ok, findings.bad_blocks))
