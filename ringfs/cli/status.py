@@ -7,6 +7,7 @@ from typing import Any
 import click
 import trio
 
+from ringfs.base.config import ClusterConfig
 from ringfs.cli import exits
 from ringfs.cli.output import age_text, json_option, size_text, table
 from ringfs.cli.place import cluster_option, find_cluster
@@ -27,13 +28,14 @@ def command(place: str | None, cluster: str | None, as_json: bool) -> int:
     Example:  ringfs status /mnt/ringfs
               ringfs status --cluster ./cluster --json
     """
-    status = trio.run(ask_status, find_cluster(cluster, place), "status")
-    troubles = troubles_of(status)
+    config = find_cluster(cluster, place)
+    status = trio.run(ask_status, config, "status")
+    troubles = troubles_of(config, status)
     click.echo(json.dumps(_to_json(status, troubles)) if as_json else _render(status, troubles))
     return exits.NOT_CLEAN if troubles else exits.OK
 
 
-def troubles_of(status: Status) -> list[str]:
+def troubles_of(config: ClusterConfig, status: Status) -> list[str]:
     """What is wrong with the cluster, one line each."""
     figures = {row.node: row for row in status.nodes}
     found = [status.trouble] if status.trouble else []
@@ -42,7 +44,8 @@ def troubles_of(status: Status) -> list[str]:
             found.append(f"{node.name} is down")
         elif node.node in figures and figures[node.node].trouble:
             found.append(f"{node.name}: {figures[node.node].trouble}")
-    return found
+    known = {node.name for node in status.map.nodes}
+    return found + [f"{row.name} has never joined" for row in config.data if row.name not in known]
 
 
 def _to_json(status: Status, troubles: list[str]) -> dict[str, Any]:

@@ -1,0 +1,44 @@
+"""A short session of a verb at the metadata service: it asks, caches nothing, and obeys every recall at once."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from ringfs.base.config import ClusterConfig
+from ringfs.base.errors import ConnectionLost, Refused
+from ringfs.cli.reach import ANSWER_TIMEOUT_S, caller_name, reach_leader
+from ringfs.wire.messages.session import CloseSession, OpenSession, Query, Recall, RecallDone, SessionOpened
+from ringfs.wire.rpc import Answer, RpcClient
+
+
+class Session:
+    """An open session. What is dirty in mounts is flushed before a question about it is answered."""
+
+    def __init__(self, leader: RpcClient, opened: SessionOpened) -> None:
+        self.leader = leader
+        self.opened = opened
+
+    async def ask(self, question: Any) -> Any:
+        """The answer to a question of messages/namespace.py. Raises Refused, ConnectionLost."""
+        return (await self.leader.call(Query(self.opened.session, question), timeout_s=ANSWER_TIMEOUT_S)).message
+
+
+@asynccontextmanager
+async def open_session(config: ClusterConfig, verb: str) -> AsyncIterator[Session]:
+    """A session that is closed at the end of the block. Raises NotReachable."""
+    current: list[Session] = []
+
+    def obey(pushed: Any) -> None:
+        if isinstance(pushed, Recall) and current:
+            done = RecallDone(current[0].opened.session, pushed.serial)
+            current[0].leader.call_soon(done, _ignore, urgent=True)
+
+    async with reach_leader(config, verb, on_push=obey) as leader:
+        opened: SessionOpened = (await leader.call(OpenSession(caller_name(verb)), timeout_s=ANSWER_TIMEOUT_S)).message
+        current.append(Session(leader, opened))
+        yield current[0]
+        await leader.call(CloseSession(opened.session), timeout_s=ANSWER_TIMEOUT_S)
+
+
+def _ignore(_answer: Answer | Refused | ConnectionLost) -> None:
+    """Nothing was cached, so nothing depends on it."""
