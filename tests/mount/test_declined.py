@@ -1,0 +1,100 @@
+"""What the mount declines, and with which errno (docs/posix.md has the list); what the kernel does by itself then."""
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.posix import RENAME_WHITEOUT, fallocate, outcome, renameat2
+
+FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_COLLAPSE_RANGE, FALLOC_ZERO_RANGE = 1, 2, 8, 16
+FS_IOC_GETFLAGS = 0x80086601
+
+
+@pytest.fixture
+def on_ringfs(is_ringfs: bool) -> None:
+    """These are of ringfs; other file systems do some of it."""
+    if not is_ringfs:
+        pytest.skip("other file systems may have these")
+
+
+@pytest.fixture
+def file(place: Path) -> Path:
+    """A file of 100,000 bytes."""
+    path = place / "file"
+    path.write_bytes(b"x" * 100_000)
+    return path
+
+
+@pytest.mark.usefixtures("on_ringfs")
+@pytest.mark.parametrize(
+    "mode", [0, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, FALLOC_ZERO_RANGE, FALLOC_COLLAPSE_RANGE]
+)
+def test_fallocate(file: Path, mode: int) -> None:
+    """Not through pyfuse3: EOPNOTSUPP, and nothing changes. posix_fallocate then writes zeros itself, as glibc does."""
+    with open(file, "r+b") as opened:
+        assert outcome(fallocate, opened.fileno(), mode, 0, 4096) == "EOPNOTSUPP"
+    assert file.read_bytes() == b"x" * 100_000
+
+
+def test_posix_fallocate_grows(file: Path) -> None:
+    """posix_fallocate extends the file with zeros wherever it runs, and keeps what was there."""
+    with open(file, "r+b") as opened:
+        os.posix_fallocate(opened.fileno(), 0, 200_000)
+    assert file.read_bytes() == b"x" * 100_000 + bytes(100_000)
+
+
+def test_seek_hole(place: Path) -> None:
+    """Without support the whole file is data and the hole is its end, which is a right answer; with it, holes are found."""
+    path = place / "sparse"
+    with open(path, "wb") as file:
+        file.write(b"x" * 65536)
+        file.truncate(1 << 20)
+        file.flush()
+        os.fsync(file.fileno())
+    fd = os.open(path, os.O_RDONLY)
+    hole = os.lseek(fd, 0, os.SEEK_HOLE)
+    assert 65536 <= hole <= 1 << 20
+    assert os.lseek(fd, 0, os.SEEK_DATA) == 0
+    assert outcome(os.lseek, fd, 1 << 20, os.SEEK_DATA) == "ENXIO"
+    assert outcome(os.lseek, fd, 1 << 21, os.SEEK_HOLE) == "ENXIO"
+    os.close(fd)
+
+
+@pytest.mark.usefixtures("on_ringfs")
+def test_unnamed_temporary_file(place: Path) -> None:
+    """O_TMPFILE: EOPNOTSUPP, which makes tempfile and others fall back to a name."""
+    assert outcome(os.open, place, os.O_TMPFILE | os.O_RDWR) == "EOPNOTSUPP"
+    assert os.listdir(place) == []
+
+
+@pytest.mark.usefixtures("on_ringfs")
+def test_whiteout(file: Path) -> None:
+    """RENAME_WHITEOUT (for overlayfs) is EINVAL."""
+    assert outcome(renameat2, file, file.with_name("new"), RENAME_WHITEOUT) == "EINVAL"
+
+
+@pytest.mark.usefixtures("on_ringfs")
+def test_ioctl(file: Path) -> None:
+    """File attributes of lsattr: ENOTTY, or ENOSYS where the kernel says it that way."""
+    with open(file, "rb") as opened:
+        assert outcome(fcntl.ioctl, opened, FS_IOC_GETFLAGS, bytes(8)) in ("ENOTTY", "ENOSYS", "EOPNOTSUPP")
+
+
+def test_locks_within_one_mount(file: Path) -> None:
+    """flock and POSIX record locks exclude each other's holders on one mount; across mounts they are not promised yet."""
+    first, second = os.open(file, os.O_RDWR), os.open(file, os.O_RDWR)
+    fcntl.flock(first, fcntl.LOCK_EX)
+    assert outcome(fcntl.flock, second, fcntl.LOCK_SH | fcntl.LOCK_NB) == "EAGAIN"
+    fcntl.flock(first, fcntl.LOCK_UN)
+    assert outcome(fcntl.flock, second, fcntl.LOCK_SH | fcntl.LOCK_NB) == "ok"
+    fcntl.lockf(first, fcntl.LOCK_EX, 100, 50)
+    child = os.fork()
+    if child == 0:
+        busy = outcome(fcntl.lockf, second, fcntl.LOCK_EX | fcntl.LOCK_NB, 10, 60) in ("EAGAIN", "EACCES")
+        free = outcome(fcntl.lockf, second, fcntl.LOCK_EX | fcntl.LOCK_NB, 10, 0) == "ok"
+        os._exit(0 if busy and free else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    os.close(first)
+    os.close(second)
