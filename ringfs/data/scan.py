@@ -11,7 +11,7 @@ from ringfs.base.buffers import buffers
 from ringfs.base.checksums import first_bad_block, is_table_of
 from ringfs.base.limits import MIB
 from ringfs.data.disk import Segment
-from ringfs.data.segment_format import HEAD_BYTES, KIND_OBJECT, Head, parse_head, record_bytes
+from ringfs.data.segment_format import HEAD_BYTES, KIND_OBJECT, Head, aligned, parse_head, record_bytes
 
 _WINDOW_BYTES = MIB
 _BLANK = bytes(HEAD_BYTES)
@@ -103,7 +103,8 @@ def _is_whole(segment: Segment, offset: int, head: Head) -> bool:
     """Whether the content is what the head's table and id prove."""
     if head.kind != KIND_OBJECT:
         return True
-    content = buffers.take(head.size_bytes)
-    if segment.read(content, offset + HEAD_BYTES, direct=False) < head.size_bytes:
+    padded = buffers.take(aligned(head.size_bytes))
+    if segment.read(padded, offset + HEAD_BYTES, direct=True) < head.size_bytes:
         return False
+    content = padded[: head.size_bytes]
     return is_table_of(head.object, head.size_bytes, head.table) and first_bad_block(head.table, 0, content) is None

@@ -7,6 +7,7 @@ import hmac
 import struct
 from typing import Any
 
+from ringfs.base.buffers import buffers
 from ringfs.base.checksums import Buffer, keyed_code
 from ringfs.base.errors import PeerBrokeProtocol
 from ringfs.base.limits import FRAME_BODY_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, KIB, PAYLOAD_SMALL_BYTES
@@ -156,7 +157,7 @@ class FrameReader:
         large, size = self._large, self.large_payload_bytes
         assert large is not None, "a large payload is waited for"
         assert size, "it has no memory yet"
-        large.payload = payload = memoryview(bytearray(size))
+        large.payload = payload = buffers.take(size)
         self._filled = there = min(size, self._end - self._start)
         payload[:there] = self._view[self._start : self._start + there]
         self._start += there
