@@ -7,10 +7,8 @@ or not, or in part (sectors of 512 bytes), in any order. A failed fdatasync is n
 All calls block; where an event loop runs, they belong in a thread. Errors are OSError unless said otherwise.
 """
 
-import ctypes
 import fcntl
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -33,20 +31,12 @@ class File(Protocol):
         """Write all of data at offset, or raise (then any part of it may be written)."""
         ...
 
-    def pwritev(self, parts: Sequence[Buffer], offset: int) -> None:
-        """As pwrite of the parts one after the other, without joining them."""
-        ...
-
     def fdatasync(self) -> None:
         """Everything written so far, and the size, are durable on return."""
         ...
 
     def fallocate(self, offset: int, length_bytes: int) -> None:
         """Give the range its disk space; the file ends at its end or later. What was not written reads as zeros."""
-        ...
-
-    def punch(self, offset: int, length_bytes: int) -> None:
-        """Give the range's disk space back; it reads as zeros, the size stays."""
         ...
 
     def close(self) -> None:
@@ -119,14 +109,8 @@ class RealFile:
     def pwrite(self, data: Buffer, offset: int) -> None:
         """See File."""
         written = os.pwrite(self._descriptor, data, offset)
-        if written < len(data):
-            self._write_rest([memoryview(data)], written, offset)
-
-    def pwritev(self, parts: Sequence[Buffer], offset: int) -> None:
-        """See File."""
-        views = [memoryview(part).cast("B") for part in parts if len(part)]
-        written = os.pwritev(self._descriptor, views[: os.sysconf("SC_IOV_MAX")], offset) if views else 0
-        self._write_rest(views, written, offset)
+        while written < len(data):
+            written += os.pwrite(self._descriptor, memoryview(data)[written:], offset + written)
 
     def fdatasync(self) -> None:
         """See File."""
@@ -136,23 +120,9 @@ class RealFile:
         """See File."""
         os.posix_fallocate(self._descriptor, offset, length_bytes)
 
-    def punch(self, offset: int, length_bytes: int) -> None:
-        """See File."""
-        if _libc.fallocate(self._descriptor, _PUNCH_HOLE_KEEP_SIZE, offset, length_bytes) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-
     def close(self) -> None:
         """See File."""
         os.close(self._descriptor)
-
-    def _write_rest(self, views: list[memoryview], written: int, offset: int) -> None:
-        """Go on where a short write stopped: `written` bytes of the views are at offset."""
-        start = 0
-        for view in views:
-            while start + len(view) > written:
-                written += os.pwrite(self._descriptor, view[written - start :], offset + written)
-            start += len(view)
 
 
 class RealLock:
@@ -219,10 +189,3 @@ LOCK_NAME = "lock"
 def already_used(directory: Path, pid: str) -> UserError:
     """What lock() raises when another process holds the directory."""
     return UserError(f"{directory} is in use by process {pid}: stop it first, or give this server another directory")
-
-
-# FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE of <linux/falloc.h>; the os module has no fallocate(2).
-_PUNCH_HOLE_KEEP_SIZE = 0x01 | 0x02
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-_libc.fallocate.restype = ctypes.c_int

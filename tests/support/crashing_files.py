@@ -17,7 +17,7 @@ import copy
 import errno
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def choices(seed: str, random_count: int) -> Iterator[tuple[str, Choice]]:
 
 @dataclass(slots=True)
 class Change:
-    """A write (or zeros punched), or a change of size alone."""
+    """A write, or a change of size alone."""
 
     offset: int
     data: bytes
@@ -324,10 +324,6 @@ class CrashingFile:
             raise
         self._change(offset, data)
 
-    def pwritev(self, parts: Sequence[Buffer], offset: int) -> None:
-        """See File."""
-        self.pwrite(b"".join(parts), offset)
-
     def fdatasync(self) -> None:
         """See File."""
         try:
@@ -342,12 +338,6 @@ class CrashingFile:
         self._files.step("fallocate")
         self._files.take_space(offset + length_bytes - self.size_bytes())
         self._node.change(offset, b"", max(self.size_bytes(), offset + length_bytes))
-
-    def punch(self, offset: int, length_bytes: int) -> None:
-        """See File."""
-        self._files.step("punch")
-        length_bytes = max(0, min(length_bytes, self.size_bytes() - offset))
-        self._change(offset, bytes(length_bytes))
 
     def close(self) -> None:
         """See File."""

@@ -39,6 +39,10 @@ class StoreDamaged(UserError):
 ReadDamaged: tuple[type[Exception], ...] = (lmdb.Error,)
 
 
+# What LMDB says of files that are not, or no longer, its own.
+_DAMAGE = (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError, lmdb.PageNotFoundError)
+
+
 class LmdbView:
     """What a committed transaction left: a ReadView, and the marks that were committed with it. One thread only."""
 
@@ -76,8 +80,12 @@ class Environment:
             self._lmdb = lmdb.open(os.fspath(directory), map_size=map_bytes, max_dbs=2, mode=0o600, readahead=False, meminit=False)
             self._state = self._lmdb.open_db(b"state")
             self._marks = self._lmdb.open_db(b"marks")
+        except _DAMAGE as error:
+            raise StoreDamaged(
+                f"{directory} holds no readable LMDB environment ({error}): restore it, or have it built anew"
+            ) from error
         except lmdb.Error as error:
-            raise UserError(f"cannot open the LMDB environment: {error}: mend or restore {directory}") from error
+            raise UserError(f"cannot open the LMDB environment in {directory}: {error}") from error
 
     def view(self) -> LmdbView:
         """The last committed transaction."""

@@ -39,9 +39,10 @@ from ringfs.meta.journal.record import (
 )
 
 SEGMENT, SPARE, UNFINISHED = "segment-", "spare-", "unfinished-"
-#: Spare files that opening and trimming make sure of, and that trimming keeps at most.
-SPARES_AHEAD = 2
-SPARES_KEPT = 4
+#: Spare files that are secured ahead, as long as there is space: room for all that a leader gathers while it appends as much.
+SPARES_AHEAD = 3
+#: Spare files that trimming keeps at most: so that appending rarely has to make one.
+SPARES_KEPT = 6
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _FILL = bytes(MIB)
 
@@ -260,7 +261,7 @@ class SegmentLog:
         full = self._file
         self._file = self._begin_segment(self._segments[-1].header.number + 1)
         full.close()
-        self.secure_space(1)
+        self.secure_space(SPARES_AHEAD)
 
     def _begin_segment(self, number: int) -> File:
         """Make a spare file the segment of this number, the last one. The open file."""
