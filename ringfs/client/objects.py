@@ -3,7 +3,8 @@
 Knows no files. Placement is ring/; connections are nodes.py.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
 
 import structlog
 import trio
@@ -31,14 +32,17 @@ _PUT_PAUSE_S = 1.0
 _INLINE_VERIFY_BYTES = 4 * BLOCK_BYTES
 _TABLES_BYTES_MAX = 8 << 20
 
+#: run_in_thread(function, *arguments); simulations bring their own, since virtual time does not wait for threads.
+RunInThread = Callable[..., Awaitable[Any]]
+
 
 class Objects:
     """See the module."""
 
-    def __init__(self, nodes: DataNodes, hashing: trio.CapacityLimiter, clock: Clock) -> None:
+    def __init__(self, nodes: DataNodes, run_in_thread: RunInThread, clock: Clock) -> None:
         self._nodes = nodes
         self._clock = clock
-        self._hashing = hashing
+        self._run_in_thread = run_in_thread
         self._map = ClusterMap(0, "", [])
         self._ring = Ring(self._map)
         self._by_number: dict[int, Node] = {}
@@ -62,7 +66,7 @@ class Objects:
         """
         size_bytes = sum(len(part) for part in parts)
         assert 0 < size_bytes <= OBJECT_BYTES_MAX
-        parts, table = await trio.to_thread.run_sync(_hashed, parts, limiter=self._hashing)
+        parts, table = await self._run_in_thread(_hashed, parts)
         put_ns = self._clock.wall_ns()
         oid = object_id(size_bytes, table)
         request = Put(oid, size_bytes, table)
@@ -155,7 +159,7 @@ class Objects:
         if expected <= _INLINE_VERIFY_BYTES:
             bad = first_bad_block(table, first_block, content)
         else:
-            bad = await trio.to_thread.run_sync(first_bad_block, table, first_block, content, limiter=self._hashing)
+            bad = await self._run_in_thread(first_bad_block, table, first_block, content)
         if bad is not None:
             raise Refused(Code.CORRUPT, f"block {bad} of {oid.hex()} from {node.name}")
         return content

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import trio
 
@@ -15,7 +16,7 @@ from ringfs.client.file_system import FileSystem
 from ringfs.client.inodes import InodeTable
 from ringfs.client.metadata import MetadataLink
 from ringfs.client.nodes import DataNodes
-from ringfs.client.objects import Objects
+from ringfs.client.objects import Objects, RunInThread
 from ringfs.client.reader import Reader
 from ringfs.client.rewriter import Rewriter
 from ringfs.client.writer import Writer
@@ -33,12 +34,14 @@ async def open_file_system(
     kernel: KernelCache | None = None,
     clock: Clock | None = None,
     dial: Dial = dial_tcp,
+    run_in_thread: RunInThread | None = None,
 ) -> AsyncIterator[FileSystem]:
     """A session with the cluster, and a file system on it. At the end everything is flushed and the session closed.
 
     `purpose` is shown by `ringfs status`. Waits until a metadata server answers.
     """
     clock = clock or SystemClock()
+    run_in_thread = run_in_thread or partial(trio.to_thread.run_sync, limiter=trio.CapacityLimiter(_HASHING_THREADS))
     key = config.load_key()
     name = f"{socket.gethostname()}:{os.getpid()} {purpose}"
     coherence = Coherence()
@@ -46,7 +49,7 @@ async def open_file_system(
     inodes = InodeTable(link.holds)
     tunables = config.mount
     async with trio.open_nursery() as nursery:
-        objects = Objects(DataNodes(key, name, nursery, dial), trio.CapacityLimiter(_HASHING_THREADS), clock)
+        objects = Objects(DataNodes(key, name, nursery, dial), run_in_thread, clock)
         link.on_map = objects.follow
         blocks = BlockCache(objects.read_blocks, tunables.cache_bytes_max, nursery)
         reader = Reader(blocks, coherence.load_extents, tunables.readahead_bytes)
