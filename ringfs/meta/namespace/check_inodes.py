@@ -32,6 +32,8 @@ def inode_at(view: ReadView, number: int) -> Inode | None:
 def check_inodes(view: ReadView) -> Iterator[Finding]:
     """Each inode by itself, and how many there are."""
     count = last = 0
+    if inode_at(view, ROOT_INODE) is None:
+        yield Finding("tree", "there is no root")
     for inode in all_inodes(view):
         count, last = count + 1, inode.number
         yield from _check_inode(view, inode)

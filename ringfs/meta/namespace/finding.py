@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`rule` is a word of docs/formats/namespace.md, "What always holds"; `detail` says what and where, for people."""
+    """`what` is a word of docs/formats/namespace.md, "What always holds"; `where` is for people."""
 
-    rule: str
-    detail: str
+    what: str
+    where: str
 
     def __str__(self) -> str:
-        return f"{self.rule}: {self.detail}"
+        return f"{self.what}: {self.where}"
