@@ -1,0 +1,148 @@
+"""Object stores for tests: objects to put, a store that is opened on a directory and runs, segments that fail on command."""
+
+import errno
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from ringfs.base.checksums import Buffer, block_table, object_id
+from ringfs.base.files import RealFiles
+from ringfs.base.limits import KIB, MIB
+from ringfs.data.disk import Disk, Segment
+from ringfs.data.identity import check_disk, make_identity
+from ringfs.data.recovery import open_store
+from ringfs.data.segment_log import SegmentSizes
+from ringfs.data.store import ObjectStore
+
+CLUSTER = "11111111-2222-3333-4444-555555555555"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An object to put."""
+
+    oid: bytes
+    table: bytes
+    content: bytes
+
+
+def made(seed: int, size_bytes: int = 3 * 64 * KIB + 17) -> Made:
+    """The object of that seed and size, always the same."""
+    content = random.Random(seed).randbytes(size_bytes)
+    table = block_table(content)
+    return Made(object_id(size_bytes, table), table, content)
+
+
+class TickingClock:
+    """A wall clock that a test sets; it ticks with each look."""
+
+    def __init__(self, now_ns: int = 1_000_000) -> None:
+        self.now_ns = now_ns
+
+    def wall_ns(self) -> int:
+        """See Clock."""
+        self.now_ns += 1
+        return self.now_ns
+
+    def monotonic_ns(self) -> int:
+        """See Clock."""
+        return int(trio.current_time() * 1e9)
+
+
+class Faults:
+    """What the segments of a FaultyDisk do wrong; shared by all of them, none at first."""
+
+    def __init__(self) -> None:
+        self.on_write: int | None = None
+        self.on_read: int | None = None
+        self.on_sync: int | None = None
+        self.on_create: int | None = None
+        #: What the file system says it has free; None: the truth.
+        self.free_bytes: int | None = None
+        self.sync_count = 0
+        #: Called in the thread before each sync.
+        self.before_sync: Callable[[], None] | None = None
+
+
+def faulty_disk(faults: Faults) -> type[Disk]:
+    """A Disk whose segments do what faults says."""
+
+    class FaultySegment(Segment):
+        def write(self, parts: Sequence[Buffer], offset: int) -> None:
+            if faults.on_write is not None:
+                # A failed write leaves a part of it behind.
+                super().write([parts[0]], offset)
+                raise OSError(faults.on_write, os.strerror(faults.on_write))
+            super().write(parts, offset)
+
+        def read(self, buffer: memoryview, offset: int, *, direct: bool) -> int:
+            if faults.on_read is not None:
+                raise OSError(faults.on_read, os.strerror(faults.on_read))
+            return super().read(buffer, offset, direct=direct)
+
+        def sync(self) -> None:
+            faults.sync_count += 1
+            if faults.before_sync is not None:
+                faults.before_sync()
+            if faults.on_sync is not None:
+                raise OSError(faults.on_sync, os.strerror(faults.on_sync))
+            super().sync()
+
+    class FaultyDisk(Disk):
+        segment_type = FaultySegment
+
+        def create(self, number: int, capacity_bytes: int, header: bytes) -> Segment:
+            if faults.on_create is not None:
+                raise OSError(faults.on_create, os.strerror(faults.on_create))
+            return super().create(number, capacity_bytes, header)
+
+        def free_bytes(self) -> int:
+            return super().free_bytes() if faults.free_bytes is None else faults.free_bytes
+
+    return FaultyDisk
+
+
+SMALL = SegmentSizes(segment_bytes=4 * MIB, segment_bytes_min=MIB, reserve_bytes=0)
+EIO = errno.EIO
+ENOSPC = errno.ENOSPC
+
+
+async def opened(
+    directory: Path, sizes: SegmentSizes = SMALL, clock: TickingClock | None = None, faults: Faults | None = None
+) -> ObjectStore:
+    """The store on a directory, which becomes a disk if it is empty. Not running, nothing locked."""
+    identity = check_disk(RealFiles(), directory, CLUSTER) or make_identity(RealFiles(), directory, CLUSTER)
+    return await open_store(directory, identity, clock or TickingClock(), sizes, faulty_disk(faults) if faults else Disk)
+
+
+@asynccontextmanager
+async def running(
+    directory: Path, sizes: SegmentSizes = SMALL, clock: TickingClock | None = None, faults: Faults | None = None
+) -> AsyncIterator[ObjectStore]:
+    """The same store running; closed with a checkpoint at the end."""
+    store = await opened(directory, sizes, clock, faults)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(store.run)
+            yield store
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True):
+            await store.close()
+
+
+async def put(store: ObjectStore, thing: Made) -> bool:
+    """Put it; whether it was fresh."""
+    return await store.put(thing.oid, thing.table, memoryview(bytearray(thing.content)))
+
+
+async def content_of(store: ObjectStore, thing: Made) -> bytes:
+    """All of it, as the store gives it."""
+    size_bytes, table, content = await store.get(thing.oid, 0, 128)
+    assert (size_bytes, table) == (len(thing.content), thing.table)
+    return bytes(content)
