@@ -53,7 +53,7 @@ async def _check(config: ClusterConfig, scratch: Path, report: Report, shown: Pr
             report.position = await copy_snapshot(leader, store, shown)
             shown.step("checking the namespace")
             for finding in namespace_check.check(store):
-                report.found(Finding(finding.detail, f"namespace, {finding.rule}"))
+                report.found(Finding(str(finding), "namespace"))
             counters = store.get(keys.COUNTERS)
             report.inode_count = unpack_counters(counters).inode_count if counters else 0
             cluster_map: ClusterMap = (await leader.call(GetMap(), timeout_s=ANSWER_TIMEOUT_S)).message

@@ -151,11 +151,25 @@ def _spawn(layout: Layout, server: Server) -> _Starting:
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_DUP2, child_end, 1),
         (os.POSIX_SPAWN_OPEN, 2, str(server.log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+        *((os.POSIX_SPAWN_CLOSE, number) for number in _inheritable_descriptors()),
     ]
     pid = os.posix_spawn(sys.executable, argv, _environment(), file_actions=actions, setsid=True)
     os.close(child_end)
     (server.directory / "pid").write_text(f"{pid}\n")
     return _Starting(server, pid, pipe, log_start)
+
+
+def _inheritable_descriptors() -> list[int]:
+    """What a caller left open for its children, be it a lock or a pipe: a daemon that kept it would hold it for ever."""
+    numbers = [int(name) for name in os.listdir("/proc/self/fd")]
+    return [number for number in numbers if number > 2 and _is_inheritable(number)]
+
+
+def _is_inheritable(number: int) -> bool:
+    try:
+        return os.get_inheritable(number)
+    except OSError:
+        return False  # the one that listed the directory
 
 
 def _environment() -> dict[str, str]:
