@@ -1,5 +1,6 @@
 """TOML files read key by key, with mistakes named by file, line and key. Which keys there are is config.py's business."""
 
+import difflib
 import re
 import tomllib
 from collections.abc import Callable
@@ -32,6 +33,8 @@ class Table:
     def take(self, key: str, convert: Convert[T]) -> T:
         """The value of a key that must be there. Raises UserError."""
         if key not in self._left:
+            for close in difflib.get_close_matches(key, self._left, 1):
+                self.mistake(close, f"is not known here: is {key} meant?")
             self.mistake(None, f"{key} is missing")
         try:
             return convert(self._left.pop(key))

@@ -11,8 +11,6 @@ PeerBrokeProtocol; a peer's nonsense never reaches a handler.
 """
 
 import dataclasses
-import types
-import typing
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
@@ -25,23 +23,32 @@ from ringfs.base.limits import (
     XATTR_NAME_BYTES_MAX,
     XATTR_VALUE_BYTES_MAX,
 )
+from ringfs.wire.codecs import AnyMessage, Between, Codec, Registry, Sized, make_codec
 from ringfs.wire.packing import pack, unpack
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Between:
-    """An integer with inclusive bounds."""
-
-    low: int
-    high: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Sized:
-    """Bytes, text or a list with inclusive bounds on its length."""
-
-    low: int
-    high: int
+__all__ = [
+    "I64",
+    "U8",
+    "U16",
+    "U32",
+    "U64",
+    "AnyMessage",
+    "Between",
+    "Blob",
+    "Hash",
+    "Name",
+    "Sized",
+    "Target",
+    "Text",
+    "XattrName",
+    "XattrValue",
+    "decode",
+    "encode",
+    "from_array",
+    "message",
+    "registered",
+    "to_array",
+]
 
 
 U8 = Annotated[int, Between(0, 0xFF)]
@@ -59,46 +66,10 @@ Blob = Annotated[bytes, Sized(0, FRAME_BODY_BYTES_MAX)]
 Text = Annotated[str, Sized(0, 4096)]
 
 
-class AnyMessage:
-    """Field marker: any registered message, encoded with its tag."""
-
-
-Check = Callable[[Any], Any]
 M = TypeVar("M")
 
-_BY_TAG: dict[int, "_Plan"] = {}
-_BY_CLASS: dict[type, "_Plan"] = {}
-
-
-class _Plan:
-    """What encoding and decoding of one message class needs, computed at import."""
-
-    __slots__ = ("checks", "cls", "flat", "names", "tag", "to_wire")
-
-    def __init__(self, tag: int, cls: type) -> None:
-        self.tag = tag
-        self.cls = cls
-        hints = typing.get_type_hints(cls, include_extras=True)
-        self.names = tuple(field.name for field in dataclasses.fields(cls))
-        self.checks: tuple[Check, ...] = tuple(_decoder(hints[name]) for name in self.names)
-        self.to_wire: tuple[Check | None, ...] = tuple(_encoder(hints[name]) for name in self.names)
-        self.flat = all(convert is None for convert in self.to_wire)
-
-    def fields_of(self, value: Any) -> list[Any]:
-        if self.flat:
-            return [getattr(value, name) for name in self.names]
-        return [
-            getattr(value, name) if convert is None else convert(getattr(value, name))
-            for name, convert in zip(self.names, self.to_wire, strict=True)
-        ]
-
-    def build(self, fields: list[Any]) -> Any:
-        if len(fields) != len(self.checks):
-            raise PeerBrokeProtocol(f"{self.cls.__name__} has {len(self.checks)} fields, not {len(fields)}")
-        try:
-            return self.cls(*[check(field) for check, field in zip(self.checks, fields, strict=True)])
-        except PeerBrokeProtocol as error:
-            raise PeerBrokeProtocol(f"{self.cls.__name__}: {error}") from None
+_BY_TAG: dict[int, Codec] = {}
+_BY_CLASS: dict[Any, Codec] = {}
 
 
 @dataclass_transform()
@@ -108,8 +79,7 @@ def message(tag: int) -> Callable[[type[M]], type[M]]:
     def declare(cls: type[M]) -> type[M]:
         made = dataclasses.dataclass(slots=True)(cls)
         assert tag not in _BY_TAG, f"tag {tag:#06x} is taken by {_BY_TAG[tag].cls.__name__}"
-        plan = _Plan(tag, made)
-        _BY_TAG[tag] = _BY_CLASS[made] = plan
+        _BY_TAG[tag] = _BY_CLASS[made] = make_codec(tag, made, _REGISTRY)
         return made
 
     return declare
@@ -117,28 +87,22 @@ def message(tag: int) -> Callable[[type[M]], type[M]]:
 
 def registered() -> dict[int, type]:
     """All declared messages by tag."""
-    return {tag: plan.cls for tag, plan in _BY_TAG.items()}
+    return {tag: codec.cls for tag, codec in _BY_TAG.items()}
 
 
 def to_array(value: Any) -> list[Any]:
     """[tag, field, …] as msgpack takes it."""
-    plan = _BY_CLASS[type(value)]
-    return [plan.tag, *plan.fields_of(value)]
+    return _BY_CLASS[type(value)].to_array(value)
 
 
 def from_array(array: Any) -> Any:
     """The message that an unpacked array stands for. Raises PeerBrokeProtocol."""
-    if type(array) is not list or not array or type(array[0]) is not int:
-        raise PeerBrokeProtocol("a message is an array that begins with its tag")
-    plan = _BY_TAG.get(array[0])
-    if plan is None:
-        raise PeerBrokeProtocol(f"unknown message {array[0]:#x}")
-    return plan.build(array[1:])
+    return _codec_for(array).from_fields(array[1:])
 
 
 def encode(value: Any) -> bytes:
     """The bytes of a message."""
-    return pack(to_array(value))
+    return pack(_BY_CLASS[type(value)].to_array(value))
 
 
 def decode(data: bytes | memoryview) -> Any:
@@ -146,101 +110,21 @@ def decode(data: bytes | memoryview) -> Any:
     return from_array(unpack(data))
 
 
-def _encoder(hint: Any) -> Check | None:
-    """How a field becomes msgpack's types, or None if it is one of them already."""
-    origin = typing.get_origin(hint)
-    if origin is Annotated:
-        return _encoder(typing.get_args(hint)[0])
-    if hint is AnyMessage:
-        return to_array
-    if origin is list:
-        return _each(_encoder(typing.get_args(hint)[0]))
-    if origin in (types.UnionType, typing.Union):
-        return _unless_none(_encoder(_optional_of(hint)))
-    plan = _BY_CLASS.get(hint)
-    return None if plan is None else plan.fields_of
+def _codec_for(array: Any) -> Codec:
+    if type(array) is not list or not array or type(array[0]) is not int:
+        raise PeerBrokeProtocol("a message is an array that begins with its tag")
+    codec = _BY_TAG.get(array[0])
+    if codec is None:
+        raise PeerBrokeProtocol(f"unknown message {array[0]:#x}")
+    return codec
 
 
-def _each(inner: Check | None) -> Check | None:
-    return None if inner is None else lambda values: [inner(value) for value in values]
+def _from_inner_array(array: Any) -> Any:
+    """The message under an AnyMessage field. One that has such a field itself is refused: nesting has an end."""
+    codec = _codec_for(array)
+    if codec.holds_any:
+        raise PeerBrokeProtocol(f"{codec.cls.__name__} inside of another message")
+    return codec.from_fields(array[1:])
 
 
-def _unless_none(inner: Check | None) -> Check | None:
-    return None if inner is None else lambda value: None if value is None else inner(value)
-
-
-def _decoder(hint: Any) -> Check:
-    """The check (and conversion) of one field."""
-    origin = typing.get_origin(hint)
-    bound = None
-    if origin is Annotated:
-        base, *marks = typing.get_args(hint)
-        bound = marks[0]
-        hint, origin = base, typing.get_origin(base)
-    if hint is AnyMessage:
-        return from_array
-    if origin in (types.UnionType, typing.Union):
-        inner = _decoder(_optional_of(hint))
-        return lambda value: None if value is None else inner(value)
-    if origin is list:
-        return _list_decoder(_decoder(typing.get_args(hint)[0]), bound)
-    if hint is int and isinstance(bound, Between):
-        return _int_decoder(bound.low, bound.high)
-    if hint in (bytes, str) and isinstance(bound, Sized):
-        return _sized_decoder(hint, bound.low, bound.high)
-    if hint is bool:
-        return _bool
-    plan = _BY_CLASS.get(hint)
-    assert plan is not None, f"a field cannot have the type {hint!r}"
-    return _nested_decoder(plan)
-
-
-def _optional_of(hint: Any) -> Any:
-    inner = [arg for arg in typing.get_args(hint) if arg is not type(None)]
-    assert len(inner) == 1, "only X | None is a field type"
-    return inner[0]
-
-
-def _bool(value: Any) -> bool:
-    if type(value) is not bool:
-        raise PeerBrokeProtocol("not a bool")
-    return value
-
-
-def _int_decoder(low: int, high: int) -> Check:
-    def check(value: Any) -> int:
-        if type(value) is not int or not low <= value <= high:
-            raise PeerBrokeProtocol(f"not an integer in {low}..{high}")
-        return value
-
-    return check
-
-
-def _sized_decoder(kind: type, low: int, high: int) -> Check:
-    def check(value: Any) -> Any:
-        if type(value) is not kind or not low <= len(value) <= high:  # type: ignore[arg-type]
-            raise PeerBrokeProtocol(f"not {kind.__name__} of {low}..{high}")
-        return value
-
-    return check
-
-
-def _list_decoder(inner: Check, bound: Any) -> Check:
-    assert isinstance(bound, Sized), "every list field has a bound: Annotated[list[X], Sized(0, N)]"
-    low, high = bound.low, bound.high
-
-    def check(value: Any) -> list[Any]:
-        if type(value) is not list or not low <= len(value) <= high:
-            raise PeerBrokeProtocol(f"not a list of {low}..{high}")
-        return [inner(item) for item in value]
-
-    return check
-
-
-def _nested_decoder(plan: _Plan) -> Check:
-    def check(value: Any) -> Any:
-        if type(value) is not list:
-            raise PeerBrokeProtocol("not an array")
-        return plan.build(value)
-
-    return check
+_REGISTRY = Registry(_BY_CLASS.get, to_array, _from_inner_array)

@@ -202,7 +202,7 @@ class Request:
         self.reply(Refusal(code.number, detail[:_DETAIL_CHARS_MAX]))
 
 
-class _Server:
+class Server:
     """What the connections of one server share."""
 
     def __init__(self, handler: Handler, key: bytes) -> None:
@@ -256,10 +256,10 @@ async def serve_tcp(
         raise UserError(f"cannot listen on {address}: {error.strerror or error}; is another server running?") from error
     actual_port = listeners[0].socket.getsockname()[1]
     async with trio.open_nursery() as nursery:
-        await nursery.start(trio.serve_listeners, _Server(handler, key).serve_accepted, listeners)
+        await nursery.start(trio.serve_listeners, Server(handler, key).serve_accepted, listeners)
         task_status.started(join_address(host, actual_port))
 
 
 async def serve_stream(handler: Handler, key: bytes, stream: trio.abc.Stream, *, name: str = "") -> None:
     """Serve one connection over a stream that is connected already, until it ends; closes it."""
-    await _Server(handler, key).serve(stream, name)
+    await Server(handler, key).serve(stream, name)

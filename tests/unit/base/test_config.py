@@ -1,0 +1,180 @@
+"""cluster.toml: what a good one gives, and the one line that each mistake gives, with file, line and key."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ringfs.base.config import DataConfig, MetaConfig, MountConfig, load_config, load_key
+from ringfs.base.errors import UserError
+from ringfs.base.limits import MIB
+
+SMALL = """\
+cluster = "6F1E1C9E-52A7-4F1B-9D63-1F0D0A6F3C11"
+key_file = "cluster.key"
+
+[[meta]]
+name = "meta1"
+address = "127.0.0.1:7000"
+state = "meta1/state"
+
+[[data]]
+name = "data1"
+address = "127.0.0.1:7001"
+disk = "/disks/one"
+
+[[data]]
+name = "data2"
+address = "[::1]:7002"
+disk = "data2/disk"
+"""
+FULL = (
+    SMALL.replace("[[meta]]", 'default_class = "replica:3"\n\n[[meta]]', 1)
+    + """\
+domain = "rack2"
+weight = 50
+capacity_bytes = 1_000_000_000
+
+[mount]
+dirty_bytes_max = 67_108_864
+cache_bytes_max = 33554432
+readahead_bytes = 0
+commit_interval_s = 0.5
+entry_timeout_s = 0
+attr_timeout_s = 2
+
+[log]
+level = "debug"
+"""
+)
+
+
+def written(folder: Path, text: str) -> Path:
+    """A cluster.toml of that text."""
+    path = folder / "cluster.toml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults(tmp_path: Path) -> None:
+    """What a short file leaves out has its documented default; paths are relative to the file."""
+    config = load_config(written(tmp_path, SMALL))
+    assert config.cluster == "6f1e1c9e-52a7-4f1b-9d63-1f0d0a6f3c11"
+    assert config.key_file == tmp_path / "cluster.key"
+    assert config.default_class == "replica:2"
+    assert config.meta == (MetaConfig("meta1", "127.0.0.1:7000", tmp_path / "meta1/state"),)
+    assert config.data[0] == DataConfig("data1", "127.0.0.1:7001", Path("/disks/one"), "data1", 100, None)
+    assert config.mount == MountConfig(128 * MIB, 96 * MIB, 16 * MIB, 1.0, 1.0, 1.0)
+    assert config.log_level == "info"
+
+
+def test_everything(tmp_path: Path) -> None:
+    """Every key there is."""
+    config = load_config(written(tmp_path, FULL))
+    assert config.default_class == "replica:3"
+    assert config.data[1] == DataConfig("data2", "[::1]:7002", tmp_path / "data2/disk", "rack2", 50, 10**9)
+    assert config.mount == MountConfig(64 * MIB, 32 * MIB, 0, 0.5, 0.0, 2.0)
+    assert config.log_level == "debug"
+
+
+def test_by_name(tmp_path: Path) -> None:
+    """Servers are found by name; a wrong one is answered with those there are."""
+    config = load_config(written(tmp_path, SMALL))
+    assert config.meta_named("meta1") is config.meta[0]
+    assert config.data_named("data2") is config.data[1]
+    with pytest.raises(UserError, match=r"no \[\[data\]\] named 'data9'; it has data1, data2"):
+        config.data_named("data9")
+    with pytest.raises(UserError, match=r"no \[\[meta\]\] named 'data1'; it has meta1"):
+        config.meta_named("data1")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "what"),
+    [
+        ("cluster = ", "clusterr = ", 1, "clusterr is not known here: is cluster meant?"),
+        ("cluster = ", "id = ", 1, "cluster is missing"),
+        ('key_file = "cluster.key"', 'key_file = ""', 2, "key_file must be text"),
+        ('"6F1E', '"XF1E', 1, "cluster must be a uuid"),
+        ('default_class = "replica:3"', 'default_class = "three"', 4, "default_class must be a class of service"),
+        ('default_class = "replica:3"', "speed = 1", 4, "speed is not known here"),
+        ('name = "meta1"', "name = 1", 7, "[meta] name must be a name"),
+        ('name = "meta1"', 'name = "me/ta"', 7, "[meta] name must be a name"),
+        ('state = "meta1/state"', 'stat = "x"', 9, "[meta] stat is not known here: is state meant?"),
+        ('state = "meta1/state"', "", 6, "[meta] state is missing"),
+        ("127.0.0.1:7000", "127.0.0.1", 8, "[meta] address is wrong"),
+        ("127.0.0.1:7000", "127.0.0.1:0", 8, "[meta] address must have a port"),
+        ('disk = "/disks/one"', 'disk = "/disks/one"\nwieght = 1', 15, "[data] wieght is not known here"),
+        ('name = "data2"', 'name = "data1"', 17, "[data] name 'data1' is there twice"),
+        ('name = "data2"', 'name = "meta1"', 17, "[data] name 'meta1' is there twice"),
+        ("[::1]:7002", "127.0.0.1:7001", 18, "[data] address '127.0.0.1:7001' is there twice"),
+        ("data2/disk", "/disks/one", 19, "[data] disk '/disks/one' is there twice"),
+        ("weight = 50", "weight = 0", 21, "[data] weight must be a whole number from 1"),
+        ("weight = 50", "weight = true", 21, "[data] weight must be a whole number"),
+        ("weight = 50", "weight = 50.5", 21, "[data] weight must be a whole number"),
+        ("1_000_000_000", "-1", 22, "[data] capacity_bytes must be"),
+        ("67_108_864", '"64 MiB"', 25, "[mount] dirty_bytes_max must be a whole number"),
+        ("attr_timeout_s = 2", "attr_timeout_s = nan", 30, "[mount] attr_timeout_s must be a number of seconds"),
+        ("attr_timeout_s = 2", "attr_timeout = 2", 30, "[mount] attr_timeout is not known here"),
+        ('level = "debug"', 'level = "loud"', 33, "[log] level must be one of debug, info, warning, error"),
+        ('level = "debug"', "level = [1]", 33, "[log] level must be one of"),
+        ("[log]", "[logs]", 32, "logs is not known here"),
+        ("[log]", "[[log]]", 32, "log must be a table"),
+    ],
+)
+def test_mistakes(tmp_path: Path, old: str, new: str, line: int, what: str) -> None:
+    """Each mistake is refused with the file, the line and the key."""
+    assert old in FULL
+    path = written(tmp_path, FULL.replace(old, new, 1))
+    with pytest.raises(UserError) as refused:
+        load_config(path)
+    assert str(refused.value).startswith(f"{path}, line {line}: {what}"), refused.value
+
+
+def test_not_toml_not_there_nobody_in_it(tmp_path: Path) -> None:
+    """No file, no TOML, no text, no servers."""
+    with pytest.raises(UserError, match=r"cannot read .*: No such file"):
+        load_config(tmp_path / "cluster.toml")
+    with pytest.raises(UserError, match=r"is not TOML.*line 2"):
+        load_config(written(tmp_path, "a = 1\nb = x\n"))
+    (tmp_path / "cluster.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="is not TOML"):
+        load_config(tmp_path / "cluster.toml")
+    head, meta, data = SMALL.partition("[[meta]]")[0], SMALL[SMALL.index("[[meta]]") :].partition("[[data]]")[0], SMALL
+    with pytest.raises(UserError, match=r"there is no \[\[data\]\]"):
+        load_config(written(tmp_path, head + meta))
+    with pytest.raises(UserError, match=r"there is no \[\[meta\]\]"):
+        load_config(written(tmp_path, head + data[data.index("[[data]]") :]))
+    with pytest.raises(UserError, match=r"line 3: mount must be a table"):
+        load_config(written(tmp_path, head.rstrip() + "\nmount = 1\n" + meta))
+    with pytest.raises(UserError, match=r"line 3: data must be an array of tables"):
+        load_config(written(tmp_path, head.rstrip() + "\ndata = [1]\n" + meta))
+
+
+@given(st.integers(0, len(FULL)), st.integers(0, 60), st.text(max_size=10))
+def test_any_damage_is_a_user_error(tmp_path_factory: pytest.TempPathFactory, start: int, length: int, text: str) -> None:
+    """Whatever is cut out of a file and put in its place: it is still right, or the person is told."""
+    path = tmp_path_factory.mktemp("damage") / "cluster.toml"
+    path.write_bytes((FULL[:start] + text + FULL[start + length :]).encode("utf-8", "surrogatepass"))
+    with contextlib.suppress(UserError):
+        assert len(load_config(path).data) in (1, 2)
+
+
+def test_key_file(tmp_path: Path) -> None:
+    """64 hexadecimal digits that only the owner can read; anything else is refused without showing the key."""
+    path = tmp_path / "cluster.key"
+    path.write_text("ab" * 32 + "\n")
+    path.chmod(0o600)
+    assert load_key(path) == b"\xab" * 32
+    for mode in (0o640, 0o604, 0o610):
+        path.chmod(mode)
+        with pytest.raises(UserError, match="chmod 600"):
+            load_key(path)
+    path.chmod(0o600)
+    for text in ("", "ab" * 31, "ab" * 33, "xy" * 32, "é" * 32):
+        path.write_text(text)
+        with pytest.raises(UserError, match="64 hexadecimal digits"):
+            load_key(path)
+    with pytest.raises(UserError, match="cannot read the key file"):
+        load_key(tmp_path / "none")

@@ -1,0 +1,69 @@
+"""Golden bytes: messages that were ever sent are sent and read in the same way for ever."""
+
+from typing import Any
+
+import pytest
+
+from ringfs.wire.messages.cluster import ClusterMap, Node
+from ringfs.wire.messages.common import Attributes, Done, Refusal
+from ringfs.wire.messages.data import Get, Put
+from ringfs.wire.messages.namespace import HOLE, INLINE, Commit, Entry, Extent, FileCommit, Lookup, NewObject
+from ringfs.wire.messages.session import Mutate, Query
+from ringfs.wire.schema import decode, encode
+
+ATTRIBUTES = Attributes(1, 0o100644, 1000, 1000, 1, 5, 5, 0, 10, 20, 30, -1, 7, 0, 0)
+OID = bytes(range(20))
+
+GOLDEN: list[tuple[Any, str]] = [
+    (Done(), "9101"),
+    (Refusal(101, "a/b"), "930265a3612f62"),
+    (ATTRIBUTES, "dc00100301cd81a4cd03e8cd03e8010505000a141eff070000"),
+    (Query(5, Lookup(1, b"n\xff")), "93cd02080593cd014101c4026eff"),
+    (
+        Entry(ATTRIBUTES, ATTRIBUTES, True, False),
+        "95cd01219f01cd81a4cd03e8cd03e8010505000a141eff0700009f01cd81a4cd03e8cd03e8010505000a141eff070000c3c2",
+    ),
+    (Entry(None, ATTRIBUTES, False, True), "95cd0121c09f01cd81a4cd03e8cd03e8010505000a141eff070000c2c3"),
+    (
+        Mutate(
+            5,
+            9,
+            8,
+            Commit(
+                [NewObject(OID, 65536, "replica:2", 1)],
+                [
+                    FileCommit(
+                        7,
+                        [Extent(0, 3, INLINE, b"abc"), Extent(4096, 1 << 20, HOLE, b""), Extent(1 << 26, 10, 0, OID)],
+                        -1,
+                        -1,
+                        40,
+                        7,
+                        False,
+                    )
+                ],
+            ),
+        ),
+        "95cd020705090893cd010e9194c414000102030405060708090a0b0c0d0e0f10111213ce00010000a97265706c6963613a32"
+        "0191970793940003ffc40361626394cd1000ce00100000fec40094ce040000000a00c414000102030405060708090a0b0c0d"
+        "0e0f10111213ffff2807c2",
+    ),
+    (
+        ClusterMap(3, "6f1e1c9e-52a7-4f1b-9d63-1f0d0a6f3c11", [Node(1, "u", "data1", "h:1", "rack", 100, 1)]),
+        "94cd030203d92436663165316339652d353261372d346631622d396436332d316630643061366633633131919701a175a564"
+        "61746131a3683a31a47261636b6401",
+    ),
+    (
+        Put(OID, 70000, bytes(40)),
+        "94cd0401c414000102030405060708090a0b0c0d0e0f10111213ce00011170c4280000000000000000000000000000000000"
+        "0000000000000000000000000000000000000000000000",
+    ),
+    (Get(OID, 2, 16, True), "95cd0403c414000102030405060708090a0b0c0d0e0f101112130210c3"),
+]
+
+
+@pytest.mark.parametrize(("value", "wire"), GOLDEN, ids=[type(value).__name__ for value, _ in GOLDEN])
+def test_golden_bytes(value: Any, wire: str) -> None:
+    """Sent as these bytes, and read from them."""
+    assert encode(value).hex() == wire
+    assert decode(bytes.fromhex(wire)) == value
