@@ -29,7 +29,7 @@ class MetaServer:
     """An rpc.Handler. `run` must be running beside it."""
 
     def __init__(self, live: Live, name: str) -> None:
-        self._live = live
+        self.live = live
         self._cluster = ClusterService(live, name)
         self._sessions = SessionService(live)
         self.snapshots = SnapshotService(live.leader, live.clock)
@@ -66,7 +66,7 @@ class MetaServer:
         try:
             action(request)
         except Refused as refused:
-            self._live.reply(request, refused)
+            self.live.reply(request, refused)
 
     def disconnected(self, peer: Peer) -> None:
         """See rpc.Handler."""
@@ -76,7 +76,7 @@ class MetaServer:
 
     async def run(self) -> None:
         """Watch time until cancelled."""
-        clock = self._live.clock
+        clock = self.live.clock
         before_ns = clock.monotonic_ns()
         while True:
             await trio.sleep(TICK_S)
@@ -85,9 +85,9 @@ class MetaServer:
             before_ns = now_ns
             if late_ns > STALL_NS:
                 log.warning("the server stood still", seconds=round(late_ns / 1e9, 1))
-                self._live.sessions.stood_still(late_ns)
-                self._live.nodes.stood_still(late_ns)
-            self._live.look_at_grace()
+                self.live.sessions.stood_still(late_ns)
+                self.live.nodes.stood_still(late_ns)
+            self.live.look_at_grace()
             self._cluster.follow_liveness()
             self._sessions.end_dead(now_ns)
             self.snapshots.close_old(now_ns)
