@@ -10,7 +10,7 @@ from ringfs.base.kv.memory import MemoryView
 from ringfs.cli.checking import holders
 from ringfs.cli.checking.holders import HolderCheck
 from ringfs.cli.checking.nodes import HoldingNode
-from ringfs.cli.checking.report import Report
+from ringfs.cli.checking.report import Finding, Report
 from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.records import pack_object
 from ringfs.wire.messages.cluster import CloseSnapshot, OpenSnapshot, Pair, ReadSnapshot, SnapshotOpened, SnapshotPage
@@ -258,7 +258,7 @@ def test_report_for_scripts() -> None:
     """The verdict, the counts and the findings."""
     report = Report(lambda _finding: None)
     assert report.to_json()["clean"] is True
-    report.found(holders.Finding("broken", "somewhere", ("/a",)))
+    report.found(Finding("broken", "somewhere", ("/a",)))
     assert report.to_json()["clean"] is False
     assert report.to_json()["findings"] == [{"what": "broken", "where": "somewhere", "paths": ("/a",)}]
 
@@ -269,6 +269,6 @@ def test_findings_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Any] = []
     report = Report(shown.append)
     for _ in range(5):
-        report.found(holders.Finding("broken", "somewhere"))
+        report.found(Finding("broken", "somewhere"))
     assert (len(report.findings), report.finding_count, len(shown)) == (2, 5, 5)
     assert not report.is_clean

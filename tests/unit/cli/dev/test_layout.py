@@ -1,7 +1,9 @@
 """A dev cluster's files: what is made, found again, grown, and refused."""
 
+import fcntl
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -115,16 +117,16 @@ def test_half_made_cluster_can_be_made(tmp_path: Path) -> None:
 def test_only_one_holds_the_lock(made: Layout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A second command says that it waits, and for what, before it does."""
     waited: list[int] = []
-    flock = layouts.fcntl.flock
+    flock = fcntl.flock
 
-    def without_waiting(file: object, how: int) -> None:
-        if how & layouts.fcntl.LOCK_NB:
-            flock(file, how)  # type: ignore[arg-type]  # the file object that locked() opened
+    def without_waiting(file: BinaryIO, how: int) -> None:
+        if how & fcntl.LOCK_NB:
+            flock(file, how)
         else:
             waited.append(how)
 
     with layouts.locked(made.root):
-        monkeypatch.setattr(layouts.fcntl, "flock", without_waiting)
+        monkeypatch.setattr(fcntl, "flock", without_waiting)
         with layouts.locked(made.root):
-            assert waited == [layouts.fcntl.LOCK_EX]
+            assert waited == [fcntl.LOCK_EX]
     assert "waiting for another 'ringfs dev' command" in capsys.readouterr().err
