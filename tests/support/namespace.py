@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from ringfs.base.errors import Code, Refused
+from ringfs.base.errors import Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.kv.memory import MemoryView
-from ringfs.meta.namespace import machine, system
+from ringfs.meta.namespace import keys, machine, system
 from ringfs.meta.namespace.check import check
 from ringfs.meta.namespace.machine import Outcome, Transaction
 from ringfs.wire.messages import namespace as m
@@ -96,12 +96,7 @@ class TrialNamespace:
 
     def exists(self, number: int) -> bool:
         """Whether there is such an inode."""
-        try:
-            self.attributes(number)
-        except Refused as refusal:
-            assert refusal.code is Code.STALE
-            return False
-        return True
+        return self.view.get(keys.inode(number)) is not None
 
     def names(self, number: int = ROOT_INODE) -> list[bytes]:
         """A directory's names in its order."""

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ringfs.base.errors import UserError
 from ringfs.base.kv.prefix import scan_prefix
 from ringfs.base.kv.view import ReadView
 from ringfs.meta.namespace import keys
-from ringfs.meta.namespace.records import Counters, unpack_counters
+from ringfs.meta.namespace.records import FORMAT_VERSION, Counters, unpack_counters
 from ringfs.wire.messages.cluster import ClusterMap, Node
 from ringfs.wire.packing import unpack
 
@@ -20,9 +21,11 @@ class SessionFacts(NamedTuple):
     acknowledged: int
 
 
-def is_formatted(view: ReadView) -> bool:
-    """Whether format_namespace has filled this view."""
-    return view.get(keys.COUNTERS) is not None
+def check_format(view: ReadView) -> None:
+    """Raises UserError if a formatted view is of another version than this one's."""
+    found = _single(view, keys.FORMAT)
+    if found != FORMAT_VERSION:
+        raise UserError(f"the namespace has format {found}, this ringfs knows {FORMAT_VERSION}: use the ringfs that wrote it")
 
 
 def cluster_id(view: ReadView) -> str:

@@ -35,7 +35,7 @@ from ringfs.meta.namespace.ops import (
     unlink,
 )
 from ringfs.meta.namespace.queries import query
-from ringfs.meta.namespace.records import Counters, Inode
+from ringfs.meta.namespace.records import FORMAT_VERSION, Counters, Inode
 from ringfs.meta.namespace.work import Work
 from ringfs.wire.messages import namespace
 from ringfs.wire.packing import pack
@@ -157,6 +157,7 @@ def format_namespace(view: View, cluster: str, default_class: str, now_ns: int) 
     counters.live_bytes = counters.dead_bytes = 0
     view.put(keys.inode(ROOT_INODE), root.pack())
     view.put(keys.COUNTERS, counters.pack())
+    view.put(keys.FORMAT, pack(FORMAT_VERSION))
     view.put(keys.CLUSTER, pack(cluster))
     view.put(keys.DEFAULT_CLASS, pack(default_class))
     view.put(keys.MAP_EPOCH, pack(1))

@@ -9,6 +9,8 @@ from typing import Any
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.packing import pack, unpack
 
+#: The format that docs/formats/namespace.md describes.
+FORMAT_VERSION = 1
 #: How many fields an inode's row shares with Attributes, in the same order; a directory's has three more.
 _SHARED = 14
 

@@ -37,7 +37,7 @@ def test_against_a_dictionary() -> None:
     for seed in range(200):
         draw = random.Random(seed)
         keys = [bytes(draw.choices(b"ab\xff", k=draw.randint(0, 3))) for _ in range(12)]
-        model = {key: b"base" for key in draw.sample(keys, 6)}
+        model = dict.fromkeys(draw.sample(keys, 6), b"base")
         overlay = Overlay(MemoryView(model))
         for _ in range(draw.randint(0, 12)):
             key = draw.choice(keys)

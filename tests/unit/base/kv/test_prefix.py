@@ -21,5 +21,5 @@ def test_no_end() -> None:
 
 def test_scan_prefix() -> None:
     """All keys with the prefix, the prefix itself included, and no others."""
-    view = MemoryView({key: b"" for key in (b"a", b"a\x00", b"a\xff\xff", b"b", b"")})
+    view = MemoryView(dict.fromkeys((b"a", b"a\x00", b"a\xff\xff", b"b", b""), b""))
     assert [key for key, _ in scan_prefix(view, b"a")] == [b"a", b"a\x00", b"a\xff\xff"]

@@ -7,7 +7,15 @@ import pytest
 from ringfs.base.kv.memory import MemoryView
 from ringfs.meta.namespace import check_tree, keys, system
 from ringfs.meta.namespace.check import check
-from ringfs.meta.namespace.records import Inode, pack_condemned, pack_cookie, pack_dentry, pack_object, unpack_counters, unpack_inode
+from ringfs.meta.namespace.records import (
+    Inode,
+    pack_condemned,
+    pack_cookie,
+    pack_dentry,
+    pack_object,
+    unpack_counters,
+    unpack_inode,
+)
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.packing import pack, unpack
 from tests.support.namespace import TrialNamespace, hole, inline, object_id, piece_of
@@ -95,6 +103,18 @@ def cycle(view: MemoryView) -> None:
     field(2, "parent", SUB)(view)
 
 
+def remove_everything(view: MemoryView) -> None:
+    """No inode is left, nor an entry."""
+    for key in view.pairs():
+        if key[:1] in b"IDC":
+            view.delete(key)
+
+
+def make_fifo_of_a_byte(found: Inode) -> None:
+    """Fifos have no size."""
+    found.mode, found.size_bytes = 0o010644, 1
+
+
 DAMAGES: dict[str, tuple[str, Damage]] = {
     "unknown family": ("rows", put(b"Z1", b"")),
     "unknown single row": ("rows", put(b"Mother", b"")),
@@ -107,9 +127,9 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "target of a file": ("inodes", put(keys.target(FILE), pack(b"t"))),
     "inodes miscounted": ("counters", counter("inode_count", 1)),
     "inode number to come is taken": ("counters", counter("next_inode", -1)),
-    "root gone": ("tree", lambda view: [view.delete(key) for key in view.pairs() if key[:1] in b"IDC"][0]),
+    "root gone": ("tree", remove_everything),
     "root with a parent": ("tree", field(1, "parent", 2)),
-    "size of a fifo": ("sizes", inode(ORPHAN, lambda found: (setattr(found, "mode", 0o010644), setattr(found, "size_bytes", 1))[0])),
+    "size of a fifo": ("sizes", inode(ORPHAN, make_fifo_of_a_byte)),
     "stored bytes of a directory": ("sizes", field(SUB, "stored_bytes", 1)),
     "directory with a link": ("inodes", field(SUB, "links", 1)),
     "entry to nowhere": ("tree", delete(keys.inode(FILE))),

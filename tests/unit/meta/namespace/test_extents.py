@@ -1,6 +1,7 @@
 """Splicing against a dumb oracle: a map of byte to where it comes from."""
 
 import random
+from itertools import pairwise
 
 from ringfs.base.limits import INLINE_CHUNK_BYTES_MAX
 from ringfs.meta.namespace.extents import Piece, end_of, length_of, splice
@@ -51,7 +52,7 @@ def test_against_a_byte_map() -> None:
             for oid in (b"one", b"two"):
                 expected = sum(isinstance(origin, tuple) and origin[0] == oid for origin in covered)
                 assert sum(length for freed_id, length in freed if freed_id == oid) == expected, f"seed {seed}"
-            for left, right in zip(pieces, pieces[1:], strict=False):
+            for left, right in pairwise(pieces):
                 assert end_of(left) <= right[0], f"seed {seed}"
                 assert not mergeable(left, right), f"seed {seed}: {left} {right}"
 

@@ -16,7 +16,7 @@ def test_lookup(trial: TrialNamespace) -> None:
     a = trial.directory(b"a")
     f = trial.file(b"f", a)
     found = trial.ask(m.Lookup(a, b"f"))
-    assert (found.attributes, found.parent, found.leased, found.parent_leased) == (trial.attributes(f), trial.attributes(a), True, True)
+    assert found == m.Entry(trial.attributes(f), trial.attributes(a), True, True)
     assert trial.ask(m.Lookup(a, b"g")).attributes is None
     assert trial.ask(m.Lookup(a, b".")).attributes.inode == a
     assert trial.ask(m.Lookup(a, b"..")).attributes.inode == 1
@@ -35,7 +35,15 @@ def test_lookup_refused(trial: TrialNamespace) -> None:
 
 
 @pytest.mark.parametrize(
-    "question", [m.GetAttributes(99), m.ReadDirectory(99, 0, 1), m.ReadLink(99), m.GetXattr(99, b"user.a"), m.ListXattrs(99), m.ReadExtents(99, 0, 1)]
+    "question",
+    [
+        m.GetAttributes(99),
+        m.ReadDirectory(99, 0, 1),
+        m.ReadLink(99),
+        m.GetXattr(99, b"user.a"),
+        m.ListXattrs(99),
+        m.ReadExtents(99, 0, 1),
+    ],
 )
 def test_unknown_inode(trial: TrialNamespace, question: object) -> None:
     """STALE, whatever is asked."""
@@ -122,7 +130,6 @@ def test_stat_fs(trial: TrialNamespace) -> None:
 def test_facts(trial: TrialNamespace) -> None:
     """What the server asks beside."""
     file = trial.file(b"f")
-    assert facts.is_formatted(trial.view)
     assert (facts.cluster_id(trial.view), facts.default_class(trial.view)) == ("11111111-2222-3333-4444-555555555555", "replica:2")
     assert (facts.child_number(trial.view, 1, b"f"), facts.child_number(trial.view, 1, b"g")) == (file, None)
     assert (facts.has_session(trial.view, 1), facts.has_session(trial.view, 2)) == (True, False)

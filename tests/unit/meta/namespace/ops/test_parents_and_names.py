@@ -87,7 +87,7 @@ def test_longest_name_and_odd_bytes(trial: TrialNamespace, op: Maker) -> None:
     ],
 )
 def test_dots(trial: TrialNamespace, op: str, dot: Code, dotdot: Code) -> None:
-    """"." and ".." cannot be removed or renamed, each with Linux's errno."""
+    """ "." and ".." cannot be removed or renamed, each with Linux's errno."""
     with refused(dot):
         trial.do(REMOVERS[op](1, b"."))
     with refused(dotdot):

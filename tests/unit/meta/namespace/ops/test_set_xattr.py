@@ -24,7 +24,8 @@ def value_of(trial: TrialNamespace, inode: int, name: bytes) -> bytes:
 
 
 def acl_of(*entries: tuple[int, int]) -> bytes:
-    return acl.serialize([acl.AclEntry(tag, bits, 5 if tag in (acl.USER, acl.GROUP) else acl.UNDEFINED_ID) for tag, bits in entries])
+    named = (acl.USER, acl.GROUP)
+    return acl.serialize([acl.AclEntry(tag, bits, 5 if tag in named else acl.UNDEFINED_ID) for tag, bits in entries])
 
 
 PLAIN = acl_of((acl.USER_OBJ, 6), (acl.GROUP_OBJ, 4), (acl.OTHER, 0))

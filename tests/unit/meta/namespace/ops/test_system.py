@@ -76,7 +76,12 @@ def test_nodes_enter(trial: TrialNamespace) -> None:
 
 @pytest.mark.parametrize(
     ("name", "uuid", "weight", "code"),
-    [("data1", "u2", 1, Code.NODE_NAME_TAKEN), ("", "u2", 1, Code.INVALID), ("x", "", 1, Code.INVALID), ("x", "u2", 0, Code.INVALID)],
+    [
+        ("data1", "u2", 1, Code.NODE_NAME_TAKEN),
+        ("", "u2", 1, Code.INVALID),
+        ("x", "", 1, Code.INVALID),
+        ("x", "u2", 0, Code.INVALID),
+    ],
 )
 def test_nodes_refused(trial: TrialNamespace, name: str, uuid: str, weight: int, code: Code) -> None:
     """Another disk's name; no name, disk or weight."""
