@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ringfs.base.config import load_config
-from ringfs.cli.daemon import Started, run_daemon, run_dir_option, until_told
+from ringfs.cli.daemon import Started, run_daemon, run_dir_option
 
 
 @click.command("data")
@@ -24,8 +24,8 @@ def command(run_dir: Path | None, config_path: Path, name: str) -> None:
     node = config.data_named(name)
 
     async def main(started: Started) -> None:
-        from ringfs.data.daemon import run_data
+        from ringfs.data.node import run_data
 
-        await until_told(lambda: run_data(config, node.name, started=lambda at: started(f"{node.name} serves {at}")))
+        await run_data(config, node.name, started=lambda at: started(f"{node.name} serves {at}"))
 
     run_daemon(config, run_dir, main)

@@ -13,7 +13,7 @@ import re
 import secrets
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +90,7 @@ class Layout:
         """Add data nodes to the configuration until there are so many."""
         first = len(self.config.data) + 1
         ports = free_ports(max(0, data_count - first + 1))
+        _make_disks(self.root, range(first, first + len(ports)))
         added = "".join(_data_section(number, port) for number, port in enumerate(ports, first))
         if added:
             _write(self.config_path, self.config_path.read_bytes() + added.encode())
@@ -131,6 +132,7 @@ def create_layout(root: Path, data_count: int, class_text: str) -> Layout:
     """Make a dev cluster in a directory that is new or empty. cluster.toml comes last: without it there is no cluster yet."""
     (root / _MARK).touch()
     _write(root / "key", secrets.token_hex(32).encode() + b"\n", mode=0o600)
+    _make_disks(root, range(1, data_count + 1))
     meta_port, *data_ports = free_ports(1 + data_count)
     sections = [_head(class_text), _meta_section(meta_port), *(_data_section(n, port) for n, port in enumerate(data_ports, 1))]
     _write(root / CONFIG_NAME, "".join(sections).encode())
@@ -155,6 +157,12 @@ def locked(root: Path) -> Iterator[None]:
             print(f"ringfs: waiting for another 'ringfs dev' command on {root}", file=sys.stderr)
             fcntl.flock(mark, fcntl.LOCK_EX)
         yield
+
+
+def _make_disks(root: Path, numbers: Iterable[int]) -> None:
+    """Once, before a node is known: a disk that is missing later is not there, and must not be made anew."""
+    for number in numbers:
+        (root / f"data{number}" / "disk").mkdir(parents=True, exist_ok=True)
 
 
 def _head(class_text: str) -> str:
