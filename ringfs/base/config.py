@@ -117,8 +117,9 @@ def load_config(path: Path) -> ClusterConfig:
     ]
     _refuse_twins("name", ((table, row.name) for table, row in rows))
     _refuse_twins("address", ((table, row.address) for table, row in rows))
-    _refuse_twins("state", ((table, str(row.state)) for table, row in rows if isinstance(row, MetaConfig)))
-    _refuse_twins("disk", ((table, str(row.disk)) for table, row in rows if isinstance(row, DataConfig)))
+    # Hosts may use the same path each.
+    _refuse_twins("state", ((table, _place(row.address, row.state)) for table, row in rows if isinstance(row, MetaConfig)))
+    _refuse_twins("disk", ((table, _place(row.address, row.disk)) for table, row in rows if isinstance(row, DataConfig)))
     return config
 
 
@@ -189,6 +190,10 @@ def _refuse_twins(key: str, values: Iterable[tuple[Table, str]]) -> None:
         if value in seen:
             table.mistake(key, f"{value!r} is there twice")
         seen.add(value)
+
+
+def _place(address: str, path: Path) -> str:
+    return f"{split_address(address)[0]}:{path}"
 
 
 def _names(rows: Iterable[MetaConfig | DataConfig]) -> str:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import outcome
-import structlog
 import trio
 
 from ringfs.base.address import split_address
@@ -18,8 +17,6 @@ from ringfs.wire.frames import KIND_PUSH, KIND_REPLY, KIND_REQUEST, Frame, Frame
 from ringfs.wire.handshake import greet_server
 from ringfs.wire.messages.common import Refusal
 from ringfs.wire.transport import transport_on
-
-log = structlog.get_logger("ringfs.wire")
 
 
 class Answer:
@@ -156,10 +153,10 @@ class RpcClient:
     ) -> _Pending:
         self._number = number = self._number + 1
         is_alone = not self._pending
+        self._connection.send(KIND_REQUEST, number, request, payload, at_once=is_alone)
         self._pending[number] = pending = _Pending(on_answer, slots, deadline)
         if deadline < self._watch_at:
             self._watch_sooner.set()
-        self._connection.send(KIND_REQUEST, number, request, payload, at_once=is_alone)
         return pending
 
     # --- Owner of the connection ----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ Knows frames, not requests: who asked what is rpc's business (client.py, server.
 plain call from the receiving loop, and whatever that call sends leaves with one system call at the end of the batch.
 """
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -195,10 +196,13 @@ class Connection:
             nursery.cancel_scope.cancel()
 
     def close(self, reason: str) -> None:
-        """End the connection, now. What can be sent without waiting is sent; the first reason counts."""
+        """End the connection, now. What TCP takes without waiting still leaves; the first reason counts."""
         if self.end_reason is not None:
             return
         self.end_reason = reason
+        if self._outbox.unsent_bytes:
+            with contextlib.suppress(ConnectionLost):
+                self._transport.send_now(self._outbox)
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
         self._room_lot.unpark_all()

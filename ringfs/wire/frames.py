@@ -46,7 +46,7 @@ class FrameSealer:
 
     def seal(self, kind: int, number: int, body: bytes, payload_bytes: int) -> list[Buffer]:
         """Header and body as buffers to send; the payload follows them as it is."""
-        assert len(body) <= FRAME_BODY_BYTES_MAX, "bodies are bounded by their schemas"
+        assert len(body) <= FRAME_BODY_BYTES_MAX, f"a body of {len(body)} bytes: its sender must send it in parts"
         assert payload_bytes <= FRAME_PAYLOAD_BYTES_MAX, "payloads are at most an object"
         sealed = _SEALED.pack(kind, len(body), payload_bytes, number, self._sequence)
         self._sequence += 1

@@ -40,7 +40,7 @@ class Handler(Protocol):
         ...
 
     def handle(self, request: "Request") -> None:
-        """Answer the request (reply or refuse), now or later."""
+        """Answer the request (reply or refuse), now or later. Raising PeerBrokeProtocol instead ends the connection."""
         ...
 
     def disconnected(self, peer: "Peer") -> None:

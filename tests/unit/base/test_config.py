@@ -79,6 +79,13 @@ def test_everything(tmp_path: Path) -> None:
     assert config.log_level == "debug"
 
 
+def test_documented_example(tmp_path: Path) -> None:
+    """The example of docs/formats/cluster-toml.md is right; two hosts may use the same path."""
+    page = (Path(__file__).resolve().parents[3] / "docs/formats/cluster-toml.md").read_text()
+    config = load_config(written(tmp_path, page.partition("```toml\n")[2].partition("```")[0]))
+    assert [str(node.disk) for node in config.data] == ["/disks/one", "/disks/one"]
+
+
 def test_by_name(tmp_path: Path) -> None:
     """Servers are found by name; a wrong one is answered with those there are."""
     config = load_config(written(tmp_path, SMALL))
@@ -109,7 +116,12 @@ def test_by_name(tmp_path: Path) -> None:
         ('name = "data2"', 'name = "data1"', 17, "[data] name 'data1' is there twice"),
         ('name = "data2"', 'name = "meta1"', 17, "[data] name 'meta1' is there twice"),
         ("[::1]:7002", "127.0.0.1:7001", 18, "[data] address '127.0.0.1:7001' is there twice"),
-        ("data2/disk", "/disks/one", 19, "[data] disk '/disks/one' is there twice"),
+        (
+            '[::1]:7002"\ndisk = "data2/disk',
+            '127.0.0.1:7003"\ndisk = "/disks/one',
+            19,
+            "[data] disk '127.0.0.1:/disks/one' is there twice",
+        ),
         ("weight = 50", "weight = 0", 21, "[data] weight must be a whole number from 1"),
         ("weight = 50", "weight = true", 21, "[data] weight must be a whole number"),
         ("weight = 50", "weight = 50.5", 21, "[data] weight must be a whole number"),

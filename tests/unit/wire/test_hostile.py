@@ -199,3 +199,28 @@ def test_a_flipped_bit_anywhere(position: int) -> None:
         assert line["event"] in ("connection refused", "connection ended"), line
 
     trio.run(check, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.integers(0, 500), st.sampled_from(["flip", "cut", "drop"]))
+def test_a_server_gone_mad(position: int, fault: str) -> None:
+    """Whatever becomes of what a server sends, from any byte on: a client's caller gets answers, ConnectionLost or Refused."""
+
+    async def check() -> None:
+        link = Link()
+        if fault == "flip":
+            link.to_client.flip_at = position
+        elif fault == "cut":
+            link.to_client.cut_after_bytes = position
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Server(Answering(), KEY).serve, link.server, "mad")
+            with contextlib.suppress(ConnectionLost, Refused):
+                async with client_on(link.client, KEY, name="tester") as client:
+                    for number in range(10):
+                        if fault == "drop" and number == position // 50:
+                            link.drop()
+                        assert (await client.call(Heartbeat(number), timeout_s=10)).message == Done()
+            assert link.client.is_closed
+            nursery.cancel_scope.cancel()
+
+    trio.run(check, clock=trio.testing.MockClock(autojump_threshold=0))

@@ -8,7 +8,7 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
-from ringfs.base.errors import Code, ConnectionLost, Refused, UserError
+from ringfs.base.errors import Code, ConnectionLost, PeerBrokeProtocol, Refused, UserError
 from ringfs.base.limits import FRAME_PAYLOAD_BYTES_MAX, HANDSHAKE_TIMEOUT_S, MIB, PAYLOAD_SMALL_BYTES
 from ringfs.wire.messages.cluster import ClusterMap, GetMap, GetStatus, MapChanged
 from ringfs.wire.messages.common import Done, Refusal
@@ -229,6 +229,35 @@ async def test_server_closes_a_peer() -> None:
         assert [type(answer) for answer in got] == [ConnectionLost]
     # What the handler had kept is answered to nobody.
     handler.kept[0].reply(Done())
+
+
+async def test_refused_and_closed() -> None:
+    """A refusal that is followed by the end of the connection still arrives, over TCP."""
+
+    class Closing(Answering):
+        def handle(self, request: Request) -> None:
+            request.refuse(Code.WRONG_CLUSTER)
+            request.peer.close()
+
+    async with over_tcp(Closing()) as client:
+        with pytest.raises(Refused):
+            await client.call(Heartbeat(1))
+        await client.lost.wait()
+
+
+async def test_handler_finds_nonsense() -> None:
+    """A handler may find that a message makes no sense from this peer: that costs the connection and no more."""
+
+    class Strict(Answering):
+        def handle(self, request: Request) -> None:
+            raise PeerBrokeProtocol("a heartbeat without a session")
+
+    handler = Strict()
+    with capture_logs() as logs:
+        async with connected(handler) as (client, _):
+            await expect_lost(client)
+    assert handler.gone == handler.peers
+    assert [(line["log_level"], line["reason"]) for line in logs] == [("warning", "a heartbeat without a session")]
 
 
 async def expect_lost(client: RpcClient) -> None:
