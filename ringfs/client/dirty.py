@@ -137,6 +137,14 @@ class Times:
     def __bool__(self) -> bool:
         return self.atime_ns >= 0 or self.mtime_ns >= 0 or self.ctime_ns >= 0
 
+    def over(self, earlier: "Times") -> "Times":
+        """These, and where one is not set, the earlier one."""
+        return Times(
+            self.atime_ns if self.atime_ns >= 0 else earlier.atime_ns,
+            self.mtime_ns if self.mtime_ns >= 0 else earlier.mtime_ns,
+            self.ctime_ns if self.ctime_ns >= 0 else earlier.ctime_ns,
+        )
+
     def clear(self) -> None:
         """None is set."""
         self.atime_ns = self.mtime_ns = self.ctime_ns = -1

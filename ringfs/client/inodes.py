@@ -105,6 +105,8 @@ class Inode:
         """The attributes with what is not committed yet on top."""
         end = self.dirty.end if self.dirty else 0
         times = self.times
+        for flight in reversed(self.dirty.flights):
+            times = times.over(flight.times)
         if end <= self.attributes.size_bytes and not times:
             return self.attributes
         known = self.attributes

@@ -404,8 +404,6 @@ def _file_commit(inode: Inode, flights: list[Flight]) -> FileCommit:
     extents = [extent for flight in flights for extent in sorted(flight.extents, key=lambda extent: extent.offset)]
     times = Times()
     for flight in flights:
-        for name in ("atime_ns", "mtime_ns", "ctime_ns"):
-            if getattr(flight.times, name) >= 0:
-                setattr(times, name, getattr(flight.times, name))
+        times = flight.times.over(times)
     expected = inode.attributes.change if inode.expect_unchanged else 0
     return FileCommit(inode.number, extents, times.mtime_ns, times.ctime_ns, times.atime_ns, expected, False)

@@ -1,0 +1,268 @@
+"""A whole cluster in one event loop under virtual time: the real client, metadata server and wire; data nodes, disks and network in
+memory. Everything random comes from one seed, which is noted on every failure.
+
+async with open_world(seed) as world:
+    client = await world.mount("one")
+    …
+    await world.crash_meta()
+    await world.start_meta()
+"""
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import trio
+
+from ringfs.base.config import ClusterConfig, MetaConfig, MountConfig
+from ringfs.client.coherence import KernelCache
+from ringfs.client.file_system import FileSystem
+from ringfs.client.opening import open_file_system
+from ringfs.meta.daemon import start
+from ringfs.meta.leader import Leader
+from ringfs.meta.namespace.check import check
+from ringfs.meta.server import MetaServer
+from tests.support.meta_doubles import CLUSTER, KEY, MemoryJournal, MemoryStore, TrioClock
+from tests.support.nodes import MemoryNode
+from tests.support.streams import Link, Network
+
+META = "meta1:7000"
+#: No simulation takes longer, in virtual time: what hangs fails.
+LIMIT_S = 3600.0
+T = TypeVar("T")
+
+
+class WorldConfig(ClusterConfig):
+    """The configuration without files."""
+
+    def load_key(self) -> bytes:
+        """See ClusterConfig."""
+        return KEY
+
+
+class Port:
+    """A client's way to the network: its links can be spoiled without anybody else's."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._links: list[tuple[str, Link]] = []
+        #: While it is black nothing gets through, and nobody is told.
+        self._is_black = False
+        self._white = trio.Event()
+
+    async def dial(self, address: str) -> trio.abc.Stream:
+        """See Network.dial; while the port is black it takes for ever."""
+        if self._is_black:
+            await self._white.wait()
+        stream = await self._network.dial(address)
+        self._links.append(next((address, link) for _, link in reversed(self._network.links) if link.client is stream))
+        if self._is_black:
+            self._links[-1][1].drop()
+        return stream
+
+    def links(self, address: str | None = None) -> list[Link]:
+        """All links, or those to one address."""
+        return [link for to, link in self._links if address in (None, to)]
+
+    def cut(self, address: str | None = None) -> None:
+        """Cut the links: both ends learn of it."""
+        for link in self.links(address):
+            link.cut()
+
+    def blacken(self) -> None:
+        """From now on nothing arrives, in either direction."""
+        self._is_black = True
+        self._white = trio.Event()
+        for link in self.links():
+            link.drop()
+
+    def whiten(self) -> None:
+        """New links work again; what was sent on the old ones is lost, and they break."""
+        self._is_black = False
+        self._white.set()
+        self.cut()
+
+
+class Mounted:
+    """A client in a world."""
+
+    def __init__(self, fs: FileSystem, port: Port, scope: trio.CancelScope) -> None:
+        self.fs = fs
+        self.port = port
+        self._scope = scope
+        self._leave = trio.Event()
+        self.gone = trio.Event()
+
+    async def crash(self) -> None:
+        """It ends in this moment, and flushes nothing."""
+        self._scope.cancel()
+        await self.gone.wait()
+
+    async def close(self) -> None:
+        """It ends properly."""
+        self._leave.set()
+        await self.gone.wait()
+
+    async def wait_leave(self) -> None:
+        """Until close is called."""
+        await self._leave.wait()
+
+
+class World:
+    """See the module."""
+
+    def __init__(self, seed: int, nursery: trio.Nursery, mount: dict[str, Any], stored_class: str) -> None:
+        self.seed = seed
+        self.draw = random.Random(seed)
+        self.clock = TrioClock()
+        self.network = Network()
+        self.journal = MemoryJournal()
+        self.store = MemoryStore()
+        self.nodes: list[MemoryNode] = []
+        self.leader: Leader
+        self.handler: MetaServer
+        #: How long what would run in a thread takes, at most.
+        self.thread_s = 0.0
+        self._nursery = nursery
+        self.meta_is_up = False
+        self._meta_scope: trio.CancelScope | None = None
+        self._meta_gone = trio.Event()
+        self._node_scopes: dict[str, trio.CancelScope] = {}
+        self._config = WorldConfig(
+            path=Path("/world/cluster.toml"),
+            cluster=CLUSTER,
+            key_file=Path("/world/key"),
+            default_class=stored_class,
+            meta=(MetaConfig("meta1", META, Path("/world/state")),),
+            data=(),
+            mount=MountConfig(**mount),
+            log_level="info",
+        )
+
+    # --- the metadata server --------------------------------------------------------------------------------------------
+
+    async def start_meta(self) -> None:
+        """Start the metadata server on what is durable."""
+        with trio.CancelScope(shield=True):
+            await self._nursery.start(self._run_meta)
+        self.meta_is_up = True
+
+    async def _run_meta(self, *, task_status: trio.TaskStatus[None]) -> None:
+        self._meta_gone = trio.Event()
+        try:
+            with trio.CancelScope() as self._meta_scope:
+                self.leader, self.handler = await start(self.store, self.journal, self.clock, self._config, "meta1")  # type: ignore[arg-type]
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(self.leader.run)
+                    nursery.start_soon(self.handler.run)
+                    await nursery.start(self.network.serve, self.handler, KEY, META)
+                    task_status.started()
+        finally:
+            self._meta_gone.set()
+
+    async def crash_meta(self) -> None:
+        """The metadata server ends in this moment; its state is what was durable."""
+        assert self._meta_scope is not None
+        self.meta_is_up = False
+        self._meta_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await self._meta_gone.wait()
+        self.network.cut(META)
+        journal, store = self.journal, self.store
+        self.journal, self.store = journal.restarted(), store.restarted()
+        self.journal.append_s, self.store.checkpoint_s = journal.append_s, store.checkpoint_s
+
+    async def restart_meta(self, down_s: float = 0.1) -> None:
+        """Crash, and a new one a moment later."""
+        await self.crash_meta()
+        await trio.sleep(down_s)
+        await self.start_meta()
+
+    def check(self) -> None:
+        """The namespace is right, and every object that it points to is held by enough nodes that live, or whose disks do."""
+        findings = [str(finding) for finding in check(self.store)]
+        assert not findings, findings
+
+    # --- data nodes -----------------------------------------------------------------------------------------------------
+
+    async def add_node(self) -> MemoryNode:
+        """One more data node, which has joined."""
+        index = len(self.nodes) + 1
+        uuid = f"00000000-0000-0000-0000-{index:012d}"
+        node = MemoryNode(f"data{index}", f"data{index}:7100", uuid, self.clock, KEY)
+        self.nodes.append(node)
+        await self.start_node(node)
+        return node
+
+    async def start_node(self, node: MemoryNode) -> None:
+        """Start a node on what its disk has."""
+        with trio.CancelScope(shield=True):
+            await self._nursery.start(self._run_node, node)
+
+    async def _run_node(self, node: MemoryNode, *, task_status: trio.TaskStatus[None]) -> None:
+        with trio.CancelScope() as self._node_scopes[node.name]:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.network.serve, node, KEY, node.address)
+                await nursery.start(node.take_part, META, self.network.dial)
+                task_status.started()
+
+    def kill_node(self, node: MemoryNode) -> None:
+        """The node's process ends; its disk stays."""
+        self._node_scopes.pop(node.name).cancel()
+        self.network.cut(node.address)
+
+    def is_alive(self, node: MemoryNode) -> bool:
+        """Whether its process runs."""
+        return node.name in self._node_scopes
+
+    # --- clients --------------------------------------------------------------------------------------------------------
+
+    async def mount(self, purpose: str = "client", kernel: KernelCache | None = None) -> Mounted:
+        """A client with a session."""
+        mounted: Mounted = await self._nursery.start(self._run_client, purpose, kernel)
+        return mounted
+
+    async def _run_client(self, purpose: str, kernel: KernelCache | None, *, task_status: trio.TaskStatus[Mounted]) -> None:
+        port = Port(self.network)
+        mounted: Mounted | None = None
+        try:
+            with trio.CancelScope() as scope:
+                async with open_file_system(
+                    self._config,
+                    purpose=purpose,
+                    kernel=kernel,
+                    clock=self.clock,
+                    dial=port.dial,
+                    run_in_thread=self._run_in_thread,
+                ) as fs:
+                    mounted = Mounted(fs, port, scope)
+                    task_status.started(mounted)
+                    await mounted.wait_leave()
+        finally:
+            if mounted is not None:
+                mounted.gone.set()
+
+    async def _run_in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        await trio.sleep(self.thread_s * self.draw.random())
+        return function(*arguments)
+
+
+@asynccontextmanager
+async def open_world(
+    seed: int, *, node_count: int = 3, stored_class: str = "replica:2", limit_s: float = LIMIT_S, **mount: Any
+) -> AsyncIterator[World]:
+    """A running cluster; `mount` are tunables of its clients (base/config.py)."""
+    try:
+        with trio.fail_after(limit_s):
+            async with trio.open_nursery() as nursery:
+                world = World(seed, nursery, mount, stored_class)
+                await world.start_meta()
+                for _ in range(node_count):
+                    await world.add_node()
+                yield world
+                nursery.cancel_scope.cancel()
+    except BaseException as error:
+        error.add_note(f"seed {seed}")
+        raise
