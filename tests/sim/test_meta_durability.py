@@ -28,7 +28,7 @@ async def exists(client: Client, name: bytes) -> bool:
 
 
 async def test_request_cut_off_between_append_and_reply(autojump_clock: object) -> None:
-    """The journal has it, the client has no answer, the server dies: the repeated request gets the first answer, and took effect once."""
+    """The journal has it, the client has no answer, the server dies: repeated, it gets the first answer and took effect once."""
     async with MetaWorld.open() as world:
         alice = await world.client("alice")
         world.journal.gate_after = trio.Event()
@@ -122,7 +122,7 @@ async def test_a_batch_is_bounded(autojump_clock: object, monkeypatch: pytest.Mo
 
 
 async def test_full_journal(autojump_clock: object) -> None:
-    """Without room transactions are refused NO_SPACE, what frees space may use the reserve, questions are answered; it recovers by itself."""
+    """No room: transactions are refused NO_SPACE, what frees space may use the reserve, questions go on; it recovers by itself."""
     async with MetaWorld.open() as world:
         alice = await world.client("alice")
         await alice.mutate(mkdir(b"d"))

@@ -1,4 +1,4 @@
-"""Doubles under a metadata server: a journal and a store in memory that can crash, fill up, fail and stall, and a clock to go with them.
+"""Doubles under a metadata server: journal and store in memory that crash, fill up, fail and stall; a clock.
 
 Both doubles outlive a server: what a crash leaves is `restarted()`.
 """
