@@ -168,23 +168,27 @@ class Connection:
         return count
 
     async def _handle_batch(self) -> None:
-        """Handle all frames that are there whole, then send what that left, waiting only where the owner has no room."""
+        """Handle all frames that are there whole, waiting only where the owner has no room for more."""
+        while not self._handle_what_fits():
+            while not self._owner.may_receive():
+                await self._receiver_lot.park()
+
+    def _handle_what_fits(self) -> bool:
+        """Handle frames, then send at once what that left. Whether there are no more (or no connection any more)."""
         reader, owner = self._reader, self._owner
-        while True:
-            self._is_batching = True
-            try:
-                while (ready := owner.may_receive()) and (frame := reader.next_frame()) is not None:
-                    owner.handle_frame(frame)
-            finally:
-                self._is_batching = False
+        self._is_batching = True
+        try:
+            while self.end_reason is None and owner.may_receive():
+                if (frame := reader.next_frame()) is None:
+                    return True
+                owner.handle_frame(frame)
+            return self.end_reason is not None
+        finally:
+            self._is_batching = False
             if self._outbox.unsent_bytes:
                 self._send_now()
                 if self._outbox.unsent_bytes:
                     self._wake_sender()
-            if ready:
-                return
-            while not owner.may_receive():
-                await self._receiver_lot.park()
 
     # --- beginning and end ----------------------------------------------------------------------------------------------
 

@@ -21,10 +21,10 @@ _BUFFERS_PER_SEND = 64
 _STREAM_SEND_BYTES = 256 * KIB
 #: Successful receives without waiting before others get their turn.
 _RECEIVES_IN_A_ROW = 16
-#: The kernel may hold this much of a connection's unsent bytes; trio's 16 KiB would make large payloads crawl.
-_UNSENT_IN_KERNEL_BYTES = 4 * MIB
-#: A host that vanished is noticed after 10 + 3 * 5 seconds, with or without something unsent.
-_KEEPALIVE = (
+_OPTIONS = (
+    # The kernel may hold this much of a connection's unsent bytes; trio's 16 KiB would make large payloads crawl.
+    (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 4 * MIB),
+    # A host that vanished is noticed after 10 + 3 * 5 seconds, with or without something unsent.
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
@@ -126,9 +126,10 @@ class SocketTransport:
         # A second Python object for the same descriptor, which trio's keeps owning: see aclose.
         self._socket = socket.socket(fileno=self._fd)
         self._socket.setblocking(False)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_IN_KERNEL_BYTES)
-        for level, option, value in _KEEPALIVE:
-            self._socket.setsockopt(level, option, value)
+        # A connection that was reset already may refuse options; using it will tell.
+        with contextlib.suppress(OSError):
+            for level, option, value in _OPTIONS:
+                self._socket.setsockopt(level, option, value)
         #: Whether the last receive filled its space, so that there is probably more.
         self._more_likely = False
         self._receives_in_a_row = 0

@@ -16,7 +16,7 @@ from ringfs.base.limits import CONNECTIONS_MAX, FRAME_BODY_BYTES_MAX, HANDSHAKE_
 from ringfs.wire.frames import KIND_PUSH, KIND_REPLY
 from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.session import Heartbeat
-from ringfs.wire.rpc import client_on
+from ringfs.wire.rpc import Request, client_on
 from ringfs.wire.server import Server
 from tests.support.answering import KEY, Answering
 from tests.support.raw_peer import RawPeer
@@ -107,6 +107,23 @@ async def test_wrong_key_wrong_version_and_noise() -> None:
     await refused(noise, "does not speak ringfs")
     await refused(version, "version 9, not 1")
     await refused(wrong_proof, "does not have the cluster key")
+
+
+async def test_nothing_is_handled_after_the_end() -> None:
+    """Once a connection is closed, requests that arrived together with the last one are not handled."""
+
+    class Closing(Answering):
+        def handle(self, request: Request) -> None:
+            super().handle(request)
+            request.peer.close()
+
+    handler, link = Closing(), Link()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Server(handler, KEY).serve, link.server, "")
+        peer = await RawPeer.greet(link.client)
+        await link.client.send_all(b"".join(peer.request(number, Heartbeat(number)) for number in (1, 2, 3)))
+        await peer.wait_end()
+    assert handler.handled == [Heartbeat(1)]
 
 
 @pytest.mark.parametrize("length", [0, 5, 8, 40, 41, 50, 72])
