@@ -13,10 +13,11 @@ NODE_SILENCE_NS = 5 * 10**9
 
 @dataclass(slots=True)
 class _Report:
-    """The latest heartbeat of a node, if there was one since the start, and when the node was heard."""
+    """When a node was last heard, whether it was heard at all since the start (else heard_ns is that), and its latest heartbeat."""
 
     heard_ns: int
-    heartbeat: NodeHeartbeat | None
+    was_heard: bool = False
+    heartbeat: NodeHeartbeat | None = None
 
 
 class NodeTable:
@@ -25,12 +26,13 @@ class NodeTable:
     def __init__(self, cluster_map: ClusterMap, now_ns: int) -> None:
         """Nodes of the map have NODE_SILENCE_NS to report."""
         self.map = cluster_map
-        self._reports = {node.node: _Report(now_ns, None) for node in cluster_map.nodes}
+        self._reports = {node.node: _Report(now_ns) for node in cluster_map.nodes}
 
     def joined(self, node: int, now_ns: int) -> None:
         """A node presented itself."""
-        report = self._reports.setdefault(node, _Report(now_ns, None))
+        report = self._reports.setdefault(node, _Report(now_ns))
         report.heard_ns = now_ns
+        report.was_heard = True
 
     def report(self, heartbeat: NodeHeartbeat, now_ns: int) -> bool:
         """Take a heartbeat; False if there is no such node."""
@@ -38,16 +40,19 @@ class NodeTable:
         if report is None:
             return False
         report.heard_ns = now_ns
+        report.was_heard = True
         report.heartbeat = heartbeat
         return True
 
     def state_changes(self, now_ns: int) -> list[tuple[int, int]]:
-        """(node, new state) where the map disagrees with who was heard."""
+        """(node, new state) where the map disagrees with who was heard. Only who was heard since the start comes up."""
         changes = []
         for node in self.map.nodes:
-            state = NODE_DOWN if self._silence_ns(node.node, now_ns) >= NODE_SILENCE_NS else NODE_UP
-            if state != node.state:
-                changes.append((node.node, state))
+            is_silent = self._silence_ns(node.node, now_ns) >= NODE_SILENCE_NS
+            if node.state == NODE_UP and is_silent:
+                changes.append((node.node, NODE_DOWN))
+            elif node.state == NODE_DOWN and not is_silent and self._reports[node.node].was_heard:
+                changes.append((node.node, NODE_UP))
         return changes
 
     def stood_still(self, duration_ns: int) -> None:

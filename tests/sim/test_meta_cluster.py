@@ -77,6 +77,8 @@ async def test_silence_takes_a_node_down_and_a_heartbeat_brings_it_back(autojump
         assert [each.nodes[0].state for each in maps(alice)] == [NODE_UP, NODE_DOWN]
         await world.restart()
         await alice.resume()
+        await trio.sleep(1)
+        assert (await alice.ask(GetMap())).nodes[0].state == NODE_DOWN, "a restart alone brings nobody up"
         assert (await alice.ask(beat(node, 3))).nodes[0].state == NODE_UP
         assert maps(alice)[-1].nodes[0].state == NODE_UP
         with refused(Code.NOT_FOUND):

@@ -1,0 +1,228 @@
+"""LeaseTable: what a recall takes away, who waits for what, bounds; and random runs against what clients believe."""
+
+import random
+
+import pytest
+
+from ringfs.meta.leases import LeaseTable, Ticket
+from ringfs.meta.opens import OpenTable
+from ringfs.wire.messages.session import OPEN_WRITE, RECALL_DROP, RECALL_FLUSH
+
+ALICE, BOB, CAROL = 1, 2, 3
+
+
+def tables(**bounds: int) -> tuple[OpenTable, LeaseTable]:
+    opens = OpenTable()
+    return opens, LeaseTable(opens, **bounds)
+
+
+def test_a_drop_asks_the_others_that_cache_it() -> None:
+    """Not the asker, not who caches something else, and nobody twice while the recall is outstanding."""
+    _, leases = tables()
+    for session in (ALICE, BOB):
+        assert leases.grant(session, 10)
+    assert leases.grant(CAROL, 11)
+    (ticket,) = leases.drop(ALICE, [10])
+    assert (ticket.session, ticket.kind, ticket.inodes) == (BOB, RECALL_DROP, [10])
+    assert leases.poll_recalls() == [ticket]
+    assert leases.drop(ALICE, [10]) == [ticket]
+    assert leases.drop(CAROL, [10])[0] is ticket
+    assert [each.session for each in leases.poll_recalls()] == [ALICE]
+    leases.confirm(BOB, ticket.serial)
+    assert ticket.settled
+    assert not leases.is_granted(BOB, 10)
+    leases.check_invariants()
+
+
+def test_a_grant_after_a_recall_outlives_its_confirmation() -> None:
+    """The session asked again before it confirmed: what it got then is newer than the recall, and needs one of its own."""
+    _, leases = tables()
+    leases.grant(BOB, 10)
+    (first,) = leases.drop(ALICE, [10])
+    assert leases.grant(BOB, 10)
+    (outstanding, second) = leases.drop(ALICE, [10])
+    assert outstanding is first
+    assert second.serial > first.serial
+    leases.confirm(BOB, first.serial)
+    assert leases.is_granted(BOB, 10)
+    leases.confirm(BOB, second.serial)
+    assert not leases.is_granted(BOB, 10)
+    leases.check_invariants()
+
+
+def test_a_flush_does_not_stand_for_a_drop() -> None:
+    """A change never waits for a flush, which may wait for the change: the cacher gets a drop beside it."""
+    opens, leases = tables()
+    opens.open(BOB, 10, OPEN_WRITE)
+    leases.grant(BOB, 10)
+    (flush,) = leases.flush(ALICE, [10], set())
+    assert flush.kind == RECALL_FLUSH
+    (drop,) = leases.drop(ALICE, [10])
+    assert drop.kind == RECALL_DROP
+    assert not leases.outstanding_drops(BOB, [10])
+    assert leases.outstanding_drops(CAROL, [10]) == [drop]
+
+
+def test_a_request_flushes_each_writer_once() -> None:
+    """What a request remembers as flushed is not flushed again for it; another request's flush is its own."""
+    opens, leases = tables()
+    opens.open(BOB, 10, OPEN_WRITE)
+    flushed: set[tuple[int, int]] = set()
+    assert len(leases.flush(ALICE, [10], flushed)) == 1
+    assert not leases.flush(ALICE, [10], flushed)
+    assert len(leases.flush(ALICE, [10], set())) == 1
+    assert not leases.flush(BOB, [10], set())
+
+
+def test_who_flushes_does_not_wait_for_flushes_of_the_same() -> None:
+    """A session with an outstanding FLUSH of an inode is not made to wait for the inode's other writers."""
+    opens, leases = tables()
+    for session in (ALICE, BOB):
+        opens.open(session, 10, OPEN_WRITE)
+        opens.open(session, 11, OPEN_WRITE)
+    assert {ticket.session for ticket in leases.flush(CAROL, [10], set())} == {ALICE, BOB}
+    assert not leases.flush(ALICE, [10], set())
+    assert leases.flush(ALICE, [11], set())
+
+
+def test_no_lease_beside_another_writer() -> None:
+    """What another session writes is not granted; what only the asker writes is."""
+    opens, leases = tables()
+    opens.open(BOB, 10, OPEN_WRITE)
+    assert not leases.grant(ALICE, 10)
+    assert leases.grant(BOB, 10)
+    assert leases.grant(ALICE, 11)
+
+
+def test_waiters_are_called_once() -> None:
+    """However a recall is settled, whoever waits for it hears once."""
+    _, leases = tables()
+    for settle in (
+        lambda ticket: leases.confirm(BOB, ticket.serial),
+        lambda _ticket: leases.lapse(BOB),
+        lambda _ticket: leases.resume(BOB),
+        lambda _ticket: leases.forget(BOB),
+    ):
+        leases.grant(BOB, 10)
+        (ticket,) = leases.drop(ALICE, [10])
+        heard: list[int] = []
+        ticket.waiters.append(lambda heard=heard: heard.append(1))
+        settle(ticket)
+        leases.confirm(BOB, ticket.serial)
+        assert heard == [1]
+        assert not leases.is_granted(BOB, 10)
+        leases.check_invariants()
+
+
+def test_a_lapse_keeps_other_grants_known() -> None:
+    """A session whose lease revives must have been sent every recall, so what was not recalled stays known; resuming forgets it."""
+    _, leases = tables()
+    leases.grant(BOB, 10)
+    leases.grant(BOB, 11)
+    leases.drop(ALICE, [10])
+    leases.lapse(BOB)
+    assert leases.is_granted(BOB, 11)
+    assert leases.resume(BOB) == []
+    assert leases.count == 0
+
+
+def test_flushes_survive_resuming() -> None:
+    """They are given back to be sent again; drops are void."""
+    opens, leases = tables()
+    opens.open(BOB, 10, OPEN_WRITE)
+    leases.grant(BOB, 10)
+    (flush,) = leases.flush(ALICE, [10], set())
+    (drop,) = leases.drop(ALICE, [10])
+    assert leases.resume(BOB) == [flush]
+    assert drop.settled
+    assert not flush.settled
+
+
+def test_past_the_bound_the_oldest_are_recalled() -> None:
+    """The longest held sixteenth goes, once; until it is confirmed nothing new is granted, what is granted stays so."""
+    _, leases = tables(per_session_max=32)
+    for inode in range(32):
+        assert leases.grant(ALICE, inode)
+    assert not leases.grant(ALICE, 100)
+    assert not leases.grant(ALICE, 101)
+    (ticket,) = leases.poll_recalls()
+    assert ticket.inodes == [0, 1]
+    assert leases.grant(ALICE, 31)
+    assert leases.was_recalled(ALICE, 0)
+    leases.confirm(ALICE, ticket.serial)
+    assert leases.count == 30
+    assert leases.grant(ALICE, 100)
+    leases.check_invariants()
+
+
+def test_past_the_common_bound_who_holds_most_gives() -> None:
+    """All sessions together are bounded too: the largest holder is asked."""
+    _, leases = tables(per_session_max=100, total_max=40)
+    for inode in range(35):
+        leases.grant(ALICE, inode)
+    for inode in range(5):
+        leases.grant(BOB, inode)
+    assert not leases.grant(CAROL, 1)
+    (ticket,) = leases.poll_recalls()
+    assert ticket.session == ALICE
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_session_believes_more_than_the_table_knows(seed: int) -> None:
+    """Whatever crosses on the way: what a client may still serve is granted in the table or under an outstanding recall,
+    so that no change is answered before the client knows."""
+    draw = random.Random(seed)
+    opens, leases = tables(per_session_max=8, total_max=14)
+    sessions = (ALICE, BOB, CAROL)
+    believed: dict[int, set[int]] = {session: set() for session in sessions}
+    wires: dict[int, list[Ticket]] = {session: [] for session in sessions}
+    unconfirmed: dict[int, list[Ticket]] = {session: [] for session in sessions}
+    for _ in range(600):
+        session, inode = draw.choice(sessions), draw.randrange(12)
+        match draw.randrange(9):
+            case 0 | 1 | 2:
+                serial = leases.serial
+                granted = leases.grant(session, inode)
+                # The server clears the flag if something was recalled since, and the wire keeps order: recalls come first.
+                deliver(wires, believed, unconfirmed, leases, session)
+                if granted and not leases.was_recalled(session, serial):
+                    believed[session].add(inode)
+            case 3:
+                leases.drop(session, [inode, draw.randrange(12)])
+            case 4:
+                leases.flush(session, [inode], set())
+            case 5:
+                if not leases.drop(session, [inode]):
+                    opens.open(session, inode, OPEN_WRITE)
+            case 6:
+                opens.close(session, inode)
+            case 7:
+                deliver(wires, believed, unconfirmed, leases, session)
+            case 8:
+                while unconfirmed[session]:
+                    leases.confirm(session, unconfirmed[session].pop(draw.randrange(len(unconfirmed[session]))).serial)
+        for ticket in leases.poll_recalls():
+            wires[ticket.session].append(ticket)
+        leases.check_invariants()
+        for each in sessions:
+            for held in believed[each]:
+                assert leases.is_granted(each, held), f"seed {seed}: session {each} believes in {held}"
+                assert any(ticket.session == each for ticket in leases.drop(0, [held])), f"seed {seed}"
+        for ticket in leases.poll_recalls():
+            wires[ticket.session].append(ticket)
+
+
+def deliver(
+    wires: dict[int, list[Ticket]],
+    believed: dict[int, set[int]],
+    unconfirmed: dict[int, list[Ticket]],
+    leases: LeaseTable,
+    session: int,
+) -> None:
+    """The session receives its recalls, and obeys; it has not said so yet."""
+    for ticket in leases.poll_recalls():
+        wires[ticket.session].append(ticket)
+    for ticket in wires[session]:
+        believed[session] -= set(ticket.inodes)
+        unconfirmed[session].append(ticket)
+    wires[session].clear()

@@ -1,0 +1,49 @@
+"""NodeTable: liveness and capacity from what nodes report."""
+
+from ringfs.meta.nodes import NODE_SILENCE_NS, NodeTable
+from ringfs.wire.messages.cluster import NODE_DOWN, NODE_UP, ClusterMap, Node, NodeHeartbeat
+
+START = 1000
+
+
+def node(number: int, state: int = NODE_UP) -> Node:
+    return Node(number, f"uuid{number}", f"data{number}", "host:1", f"d{number}", 100, state)
+
+
+def beat(number: int, *, used: int = 0, free: int = 0, filesystem: str = "fs") -> NodeHeartbeat:
+    return NodeHeartbeat(number, 1, used, free, 3, filesystem, "")
+
+
+def test_liveness_follows_silence() -> None:
+    """Changes are named where map and silence disagree, and only there."""
+    table = NodeTable(ClusterMap(1, "c", [node(1), node(2, NODE_DOWN)]), START)
+    assert table.state_changes(START) == []
+    assert table.state_changes(START + NODE_SILENCE_NS) == [(1, NODE_DOWN)]
+    assert table.report(beat(1), START + NODE_SILENCE_NS)
+    assert table.state_changes(START + NODE_SILENCE_NS) == []
+    assert table.report(beat(2), START + NODE_SILENCE_NS)
+    assert table.state_changes(START + 2 * NODE_SILENCE_NS - 1) == [(2, NODE_UP)]
+    assert table.state_changes(START + 2 * NODE_SILENCE_NS) == [(1, NODE_DOWN)]
+    table.stood_still(NODE_SILENCE_NS)
+    assert table.state_changes(START + 2 * NODE_SILENCE_NS) == [(2, NODE_UP)]
+    assert not table.report(beat(9), START)
+
+
+def test_capacity() -> None:
+    """Free space counts once for each file system, used space for each node, divided by the copies; only nodes that are up count."""
+    table = NodeTable(ClusterMap(1, "c", [node(1), node(2), node(3, NODE_DOWN), node(4)]), START)
+    assert table.capacity(2) == (0, 0)
+    table.report(beat(1, used=10, free=100, filesystem="a"), START)
+    table.report(beat(2, used=20, free=90, filesystem="a"), START)
+    table.report(beat(3, used=7, free=1000, filesystem="b"), START)
+    assert table.capacity(2) == (60, 45)
+    assert table.capacity(1) == (120, 90)
+
+
+def test_statuses() -> None:
+    """All nodes of the map are shown; one that never reported says so."""
+    table = NodeTable(ClusterMap(1, "c", [node(1), node(2)]), START)
+    table.report(beat(1, used=10, free=100), START + 5 * 10**6)
+    shown = table.statuses(START + 9 * 10**6)
+    assert [(each.node, each.used_bytes, each.silent_ms) for each in shown] == [(1, 10, 4), (2, 0, 9)]
+    assert [bool(each.trouble) for each in shown] == [False, True]
