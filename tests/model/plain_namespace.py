@@ -1,0 +1,258 @@
+"""A file system in plain dictionaries: what the namespace machine must agree with. Obvious rather than fast.
+
+Nothing is counted here that can be looked up: links are names found by walking, live bytes are bytes found in files.
+"""
+
+from dataclasses import dataclass, field
+
+from ringfs.base.errors import Code
+from ringfs.base.limits import PUT_FRESH_NS
+
+DIRECTORY, FILE, SYMLINK, FIFO = 0o040000, 0o100000, 0o120000, 0o010000
+ROOT = 1
+
+#: Where a byte comes from: inline (the byte) or an object's (id, offset).
+Origin = int | tuple[bytes, int]
+
+
+class Refusal(Exception):
+    """The model refuses."""
+
+    def __init__(self, code: Code) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass
+class PlainInode:
+    """An inode. entries in readdir order; content byte by byte; holes are missing bytes."""
+
+    kind: int
+    permissions: int
+    gid: int = 0
+    size: int = 0
+    parent: int = 0
+    entries: dict[bytes, int] = field(default_factory=dict)
+    content: dict[int, Origin] = field(default_factory=dict)
+    xattrs: dict[bytes, bytes] = field(default_factory=dict)
+    holders: set[int] = field(default_factory=set)
+    removed: bool = False
+
+
+class PlainNamespace:
+    """All inodes; objects declared dead with the time of the verdict."""
+
+    def __init__(self) -> None:
+        self.inodes = {ROOT: PlainInode(DIRECTORY, 0o755, parent=ROOT)}
+        self.dead: dict[bytes, int] = {}
+        self.sizes: dict[bytes, int] = {}
+        self.sessions: set[int] = set()
+        self.next_number = 2
+
+    # --- looking --------------------------------------------------------------------------------------------------
+
+    def links(self, number: int) -> int:
+        """Names, or for a directory 2 and its subdirectories, 0 once removed."""
+        inode = self.inodes[number]
+        if inode.kind == DIRECTORY:
+            return 0 if inode.removed else 2 + sum(self.inodes[child].kind == DIRECTORY for child in inode.entries.values())
+        return sum(child == number for other in self.inodes.values() for child in other.entries.values())
+
+    def live_bytes(self) -> dict[bytes, int]:
+        """Bytes that files point to, by object."""
+        totals: dict[bytes, int] = {}
+        for inode in self.inodes.values():
+            for origin in inode.content.values():
+                if isinstance(origin, tuple):
+                    totals[origin[0]] = totals.get(origin[0], 0) + 1
+        return totals
+
+    def is_below(self, number: int, ancestor: int) -> bool:
+        """Whether a directory is another one, or under it."""
+        while number not in (ancestor, ROOT):
+            number = self.inodes[number].parent
+        return number == ancestor
+
+    def known(self, number: int) -> PlainInode:
+        """The inode, or STALE."""
+        if number not in self.inodes:
+            raise Refusal(Code.STALE)
+        return self.inodes[number]
+
+    def directory(self, number: int) -> PlainInode:
+        """A directory that takes entries."""
+        inode = self.known(number)
+        if inode.kind != DIRECTORY:
+            raise Refusal(Code.NOT_DIRECTORY)
+        if inode.removed:
+            raise Refusal(Code.NOT_FOUND)
+        return inode
+
+    # --- making ---------------------------------------------------------------------------------------------------
+
+    def make(self, parent: int, name: bytes, kind: int, permissions: int, gid: int, size: int = 0) -> int:
+        """mknod, mkdir, symlink."""
+        directory = self.directory(parent)
+        if name in directory.entries:
+            raise Refusal(Code.EXISTS)
+        setgid = directory.permissions & 0o2000
+        number = self.next_number
+        self.next_number += 1
+        if kind == DIRECTORY:
+            permissions |= setgid
+        self.inodes[number] = PlainInode(kind, permissions, directory.gid if setgid else gid, size, parent)
+        directory.entries[name] = number
+        return number
+
+    def link(self, number: int, parent: int, name: bytes) -> None:
+        """link."""
+        directory = self.directory(parent)
+        if name in directory.entries:
+            raise Refusal(Code.EXISTS)
+        inode = self.known(number)
+        if inode.kind == DIRECTORY:
+            raise Refusal(Code.NOT_PERMITTED)
+        if self.links(number) == 0:
+            raise Refusal(Code.NOT_FOUND)
+        directory.entries[name] = number
+
+    # --- removing -------------------------------------------------------------------------------------------------
+
+    def unlink(self, parent: int, name: bytes, holders: set[int], now_ns: int) -> None:
+        """unlink."""
+        directory = self.directory(parent)
+        if name not in directory.entries:
+            raise Refusal(Code.NOT_FOUND)
+        if self.inodes[directory.entries[name]].kind == DIRECTORY:
+            raise Refusal(Code.IS_DIRECTORY)
+        self._drop(directory.entries.pop(name), holders, now_ns)
+
+    def rmdir(self, parent: int, name: bytes, holders: set[int], now_ns: int) -> None:
+        """rmdir."""
+        directory = self.directory(parent)
+        if name not in directory.entries:
+            raise Refusal(Code.NOT_FOUND)
+        child = self.inodes[directory.entries[name]]
+        if child.kind != DIRECTORY:
+            raise Refusal(Code.NOT_DIRECTORY)
+        if child.entries:
+            raise Refusal(Code.NOT_EMPTY)
+        self._drop(directory.entries.pop(name), holders, now_ns)
+
+    def _drop(self, number: int, holders: set[int], now_ns: int) -> None:
+        """A name is gone."""
+        inode = self.inodes[number]
+        inode.removed = inode.kind == DIRECTORY
+        if self.links(number) == 0:
+            inode.holders = holders & self.sessions
+            self._sweep(now_ns)
+
+    def end_session(self, session: int, now_ns: int) -> None:
+        """The session holds nothing any more."""
+        self.sessions.discard(session)
+        self.free(session, set(self.inodes), now_ns)
+
+    def free(self, session: int, numbers: set[int], now_ns: int) -> None:
+        """The session lets go of some inodes."""
+        for number in numbers & set(self.inodes):
+            self.inodes[number].holders.discard(session)
+        self._sweep(now_ns)
+
+    def _sweep(self, now_ns: int) -> None:
+        """What has neither name nor holder goes."""
+        before = self.live_bytes()
+        for number in list(self.inodes):
+            if self.links(number) == 0 and not self.inodes[number].holders:
+                del self.inodes[number]
+        self._bury(set(before), now_ns)
+
+    def _bury(self, candidates: set[bytes], now_ns: int) -> None:
+        """Objects that nothing points to any more are dead from now on."""
+        for oid in candidates - set(self.live_bytes()):
+            self.dead[oid] = now_ns
+
+    # --- renaming -------------------------------------------------------------------------------------------------
+
+    def rename(self, source: tuple[int, bytes], target: tuple[int, bytes], flags: int, holders: set[int], now_ns: int) -> None:
+        """renameat2 with flags 0, NOREPLACE (1), EXCHANGE (2)."""
+        parent, new_parent = self.directory(source[0]), self.directory(target[0])
+        if source[1] not in parent.entries:
+            raise Refusal(Code.NOT_FOUND)
+        moved, other = parent.entries[source[1]], new_parent.entries.get(target[1])
+        if other is not None and flags == 1:
+            raise Refusal(Code.EXISTS)
+        if other is None and flags == 2:
+            raise Refusal(Code.NOT_FOUND)
+        if self.inodes[moved].kind == DIRECTORY and self.is_below(target[0], moved):
+            raise Refusal(Code.INVALID)
+        if other == moved:
+            return
+        if flags == 2:
+            assert other is not None
+            self._exchange(source, target, moved, other)
+            return
+        if other is not None:
+            self._check_replacing(source[0], moved, other)
+            del new_parent.entries[target[1]]
+            self._drop(other, holders, now_ns)
+        if parent is new_parent:
+            parent.entries = {target[1] if name == source[1] else name: child for name, child in parent.entries.items()}
+        else:
+            del parent.entries[source[1]]
+            new_parent.entries[target[1]] = moved
+        self.inodes[moved].parent = target[0]
+
+    def _check_replacing(self, parent: int, moved: int, other: int) -> None:
+        if self.inodes[other].kind != DIRECTORY:
+            if self.inodes[moved].kind == DIRECTORY:
+                raise Refusal(Code.NOT_DIRECTORY)
+            return
+        if self.inodes[moved].kind != DIRECTORY and not self.is_below(parent, other):
+            raise Refusal(Code.IS_DIRECTORY)
+        if self.inodes[other].entries:
+            raise Refusal(Code.NOT_EMPTY)
+
+    def _exchange(self, source: tuple[int, bytes], target: tuple[int, bytes], moved: int, other: int) -> None:
+        if self.inodes[other].kind == DIRECTORY and self.is_below(source[0], other):
+            raise Refusal(Code.INVALID)
+        self.inodes[source[0]].entries[source[1]] = other
+        self.inodes[target[0]].entries[target[1]] = moved
+        self.inodes[other].parent, self.inodes[moved].parent = source[0], target[0]
+
+    # --- content --------------------------------------------------------------------------------------------------
+
+    def truncate(self, number: int, size: int, now_ns: int) -> None:
+        """truncate."""
+        inode = self.known(number)
+        if inode.kind != FILE:
+            raise Refusal(Code.IS_DIRECTORY if inode.kind == DIRECTORY else Code.INVALID)
+        before = set(self.live_bytes())
+        inode.size = size
+        inode.content = {offset: origin for offset, origin in inode.content.items() if offset < size}
+        self._bury(before, now_ns)
+
+    def refuse_objects(self, wanted: set[bytes], put_ns: dict[bytes, int], now_ns: int) -> None:
+        """NO_OBJECT unless each is live, or offered and put, or condemned, a moment ago."""
+        live = self.live_bytes()
+        for oid in wanted - set(live):
+            fresh = oid in put_ns and now_ns - put_ns[oid] < PUT_FRESH_NS
+            young = oid in put_ns and oid in self.dead and now_ns - self.dead[oid] < PUT_FRESH_NS
+            if not fresh and not young:
+                raise Refusal(Code.NO_OBJECT)
+
+    def write(self, number: int, start: int, origins: list[Origin | None]) -> None:
+        """New bytes (or holes) from start on."""
+        inode = self.known(number)
+        if inode.kind != FILE:
+            raise Refusal(Code.INVALID)
+        for offset, origin in enumerate(origins, start):
+            inode.content.pop(offset, None)
+            if origin is not None:
+                inode.content[offset] = origin
+        inode.size = max(inode.size, start + len(origins))
+
+    def settle(self, before: set[bytes], offered: set[bytes], now_ns: int) -> None:
+        """The end of a commit: what lives again is not dead, what was offered or let go and is not pointed to is."""
+        for oid in self.live_bytes():
+            self.dead.pop(oid, None)
+        self._bury(before | offered, now_ns)

@@ -1,0 +1,414 @@
+"""The namespace machine against plain dictionaries, with every request delivered one to three times, and again later.
+
+After each step: the checker finds nothing, every inode, entry, xattr and byte is as the model has it, and a second copy that
+applied the same journal is the same byte by byte.
+"""
+
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ringfs.base.errors import Code, Refused
+from ringfs.base.kv.memory import MemoryView
+from ringfs.base.limits import CHUNK_BYTES
+from ringfs.meta.namespace import facts, machine, system
+from ringfs.meta.namespace.check import check
+from ringfs.meta.namespace.condemned import find_condemned
+from ringfs.meta.namespace.machine import Outcome, Transaction
+from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages.common import Attributes
+from tests.model.plain_namespace import DIRECTORY, FIFO, FILE, ROOT, SYMLINK, Origin, PlainNamespace, Refusal
+from tests.support.namespace import SECOND, START_NS, object_id
+
+NAMES = st.sampled_from([b"a", b"b", b"c", b"d"])
+PICK = st.integers(0, 1000)
+DELIVERIES = st.sampled_from([1, 1, 1, 2, 3])
+#: Around the beginning of a file, and around the boundary of its first two chunks.
+OFFSETS = st.one_of(st.integers(0, 30), st.integers(CHUNK_BYTES - 12, CHUNK_BYTES + 6))
+OBJECT_BYTES = 24
+LABELS = st.integers(1, 4)
+HELD = st.booleans()
+
+KINDS = {"file": FILE | 0o644, "fifo": FIFO | 0o600}
+EXTENTS = st.tuples(OFFSETS, st.integers(1, 12), st.sampled_from(["inline", "hole", "object"]), LABELS, st.integers(0, 12))
+
+
+class NamespaceMachine(RuleBasedStateMachine):
+    """One step is one request of one of the sessions, or of the leader."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.view = MemoryView()
+        self.twin = MemoryView()
+        for view in (self.view, self.twin):
+            machine.format_namespace(view, "cluster", "replica:2", START_NS)
+        self.model = PlainNamespace()
+        self.now_ns = START_NS
+        self.numbers: dict[int, int] = {}
+        #: Transactions that changed something and are not acknowledged, with their answers, by session.
+        self.kept: dict[int, list[tuple[Transaction, Any]]] = {}
+        self.made: list[int] = [ROOT]
+
+    # --- delivering -----------------------------------------------------------------------------------------------
+
+    def apply(self, transaction: Transaction) -> Outcome:
+        """On the view, and from the journal on its twin."""
+        outcome = machine.apply(self.view, transaction)
+        again = machine.apply(self.twin, Transaction.decode(transaction.encode()))
+        assert repr(outcome.answer) == repr(again.answer)
+        return outcome
+
+    def system(self, operation: Any) -> Any:
+        self.now_ns += SECOND
+        outcome = self.apply(Transaction(0, 0, 0, self.now_ns, [], operation))
+        assert not isinstance(outcome.answer, Refused)
+        return outcome.answer
+
+    def request(self, pick: int, deliveries: int, operation: Any, expected: Code | None, holders: set[int] | None = None) -> Any:
+        """Deliver a request one to three times: one effect, one answer, the refusal that the model expects."""
+        session = self.pick(pick, sorted(self.model.sessions))
+        number = self.numbers[session] = self.numbers[session] + 1
+        # Acknowledge with some lag, so that late duplicates find a window.
+        acknowledged = max(1, number - 4)
+        transaction = Transaction(session, number, acknowledged, self.now_ns, sorted(holders or []), operation)
+        first = self.apply(transaction)
+        for _ in range(deliveries - 1):
+            again = self.apply(transaction)
+            assert repr(again.answer) == repr(first.answer)
+            assert not again.changed
+            assert not again.touched
+        code = first.answer.code if isinstance(first.answer, Refused) else None
+        assert code is expected, f"{operation}: {first.answer!r}, not {expected}"
+        if first.changed:
+            self.kept[session].append((transaction, first.answer))
+        self.kept[session] = [(old, answer) for old, answer in self.kept[session] if old.number >= acknowledged]
+        return None if code else first.answer
+
+    @staticmethod
+    def pick(pick: int, among: list[Any]) -> Any:
+        return among[pick % len(among)]
+
+    def inode(self, pick: int) -> int:
+        """Any inode that ever was, living ones more often."""
+        living = sorted(self.model.inodes)
+        return int(self.pick(pick, living * 3 + self.made[-3:]))
+
+    def directory(self, pick: int) -> int:
+        """Mostly a directory that takes entries."""
+        directories = [n for n, inode in sorted(self.model.inodes.items()) if inode.kind == DIRECTORY and not inode.removed]
+        return int(self.pick(pick, directories * 4 + self.made[-2:]))
+
+    def tick(self) -> int:
+        self.now_ns += SECOND
+        return self.now_ns
+
+    def holders(self, held: bool) -> set[int]:
+        """All sessions but the first, and one that does not exist; or none."""
+        return {*sorted(self.model.sessions)[1:], 999} if held else set()
+
+    # --- sessions and time ----------------------------------------------------------------------------------------
+
+    @initialize()
+    def start(self) -> None:
+        for _ in range(2):
+            self.begin_session()
+        self.system(system.EnterNode("uuid", "data1", "host:1", "domain", 100))
+
+    @precondition(lambda self: len(self.model.sessions) < 3)
+    @rule()
+    def begin_session(self) -> None:
+        session = self.system(system.BeginSession("model")).session
+        assert session not in self.numbers
+        self.model.sessions.add(session)
+        self.numbers[session] = 0
+        self.kept[session] = []
+
+    @precondition(lambda self: len(self.model.sessions) > 1)
+    @rule(pick=PICK)
+    def end_session(self, pick: int) -> None:
+        session = self.pick(pick, sorted(self.model.sessions))
+        self.system(system.EndSession(session))
+        self.model.end_session(session, self.now_ns)
+        outcome = self.apply(Transaction(session, 1, 1, self.now_ns, [], m.Mkdir(ROOT, b"z", 0, 0, 0, 0)))
+        assert outcome.answer.code is Code.NO_SESSION
+
+    @rule(pick=PICK, inode=PICK)
+    def free_orphans(self, pick: int, inode: int) -> None:
+        session = self.pick(pick, sorted(self.model.sessions))
+        numbers = [self.inode(inode), *list(facts.orphans_of(self.view, session))[:1]]
+        self.system(system.FreeOrphans(session, numbers))
+        self.model.free(session, set(numbers), self.now_ns)
+
+    @rule(seconds=st.integers(1, 40))
+    def pass_time(self, seconds: int) -> None:
+        self.now_ns += seconds * SECOND
+
+    @rule()
+    def reap(self) -> None:
+        """The node has deleted all that was condemned."""
+        self.system(system.MarkReaped(1, facts.counters(self.view).next_condemned - 1))
+        self.model.dead.clear()
+
+    @precondition(lambda self: any(self.kept.values()))
+    @rule(pick=PICK)
+    def deliver_late(self, pick: int) -> None:
+        """A duplicate from long ago gets its first answer; one that was acknowledged is FORGOTTEN."""
+        session = self.pick(pick, sorted(session for session in self.model.sessions if self.kept[session]) or [0])
+        if session == 0:
+            return
+        transaction, answer = self.pick(pick, self.kept[session])
+        outcome = self.apply(transaction)
+        assert (repr(outcome.answer), outcome.changed) == (repr(answer), False)
+        if transaction.acknowledged > 1:
+            forgotten = self.apply(Transaction(session, transaction.acknowledged - 1, 1, self.now_ns, [], transaction.operation))
+            assert forgotten.answer.code is Code.FORGOTTEN
+
+    # --- names ----------------------------------------------------------------------------------------------------
+
+    def make(self, pick: int, deliveries: int, operation: Any, kind: int, permissions: int, size: int = 0) -> None:
+        try:
+            number = self.model.make(operation.parent, operation.name, kind, permissions, operation.gid, size)
+        except Refusal as refusal:
+            self.request(pick, deliveries, operation, refusal.code)
+            return
+        answer = self.request(pick, deliveries, operation, None)
+        assert answer.attributes.inode == number
+        self.made.append(number)
+
+    @rule(pick=PICK, times=DELIVERIES, parent=PICK, name=NAMES, kind=st.sampled_from(sorted(KINDS)))
+    def mknod(self, pick: int, times: int, parent: int, name: bytes, kind: str) -> None:
+        self.tick()
+        mode = KINDS[kind]
+        operation = m.Mknod(self.directory(parent), name, mode, 0, 1, 5, 0o022, 0, True)
+        self.make(pick, times, operation, mode & 0o170000, mode & 0o755)
+
+    @rule(pick=PICK, times=DELIVERIES, parent=PICK, name=NAMES)
+    def mkdir(self, pick: int, times: int, parent: int, name: bytes) -> None:
+        self.tick()
+        self.make(pick, times, m.Mkdir(self.directory(parent), name, 0o777, 1, 5, 0o022), DIRECTORY, 0o755)
+
+    @rule(pick=PICK, times=DELIVERIES, parent=PICK, name=NAMES)
+    def symlink(self, pick: int, times: int, parent: int, name: bytes) -> None:
+        self.tick()
+        self.make(pick, times, m.Symlink(self.directory(parent), name, b"target", 1, 5), SYMLINK, 0o777, 6)
+
+    def expect(self, pick: int, deliveries: int, operation: Any, change: Any, holders: set[int] | None = None) -> Any:
+        """Do it in the model first; then the machine must do, or refuse, the same."""
+        try:
+            change()
+        except Refusal as refusal:
+            return self.request(pick, deliveries, operation, refusal.code, holders)
+        return self.request(pick, deliveries, operation, None, holders)
+
+    @rule(pick=PICK, times=DELIVERIES, inode=PICK, parent=PICK, name=NAMES)
+    def link(self, pick: int, times: int, inode: int, parent: int, name: bytes) -> None:
+        self.tick()
+        number, place = self.inode(inode), self.directory(parent)
+        self.expect(pick, times, m.Link(number, place, name), lambda: self.model.link(number, place, name))
+
+    @rule(pick=PICK, times=DELIVERIES, parent=PICK, name=NAMES, held=HELD)
+    def unlink(self, pick: int, times: int, parent: int, name: bytes, held: bool) -> None:
+        now_ns, place, holders = self.tick(), self.directory(parent), self.holders(held)
+        self.expect(pick, times, m.Unlink(place, name), lambda: self.model.unlink(place, name, holders, now_ns), holders)
+
+    @rule(pick=PICK, times=DELIVERIES, parent=PICK, name=NAMES, held=HELD)
+    def rmdir(self, pick: int, times: int, parent: int, name: bytes, held: bool) -> None:
+        now_ns, place, holders = self.tick(), self.directory(parent), self.holders(held)
+        self.expect(pick, times, m.Rmdir(place, name), lambda: self.model.rmdir(place, name, holders, now_ns), holders)
+
+    @rule(pick=PICK, times=DELIVERIES, parent=PICK, name=NAMES, to=PICK, new=NAMES, flags=st.sampled_from([0, 0, 1, 2]), held=HELD)
+    def rename(self, pick: int, times: int, parent: int, name: bytes, to: int, new: bytes, flags: int, held: bool) -> None:
+        now_ns, holders = self.tick(), self.holders(held)
+        source, target = (self.directory(parent), name), (self.directory(to), new)
+        operation = m.Rename(*source, *target, flags)
+        self.expect(pick, times, operation, lambda: self.model.rename(source, target, flags, holders, now_ns), holders)
+
+    # --- attributes -----------------------------------------------------------------------------------------------
+
+    def setattr(self, pick: int, deliveries: int, inode: int, valid: int, change: Any, **fields: int) -> None:
+        given = {"mode": 0, "uid": 0, "gid": 0, "size_bytes": 0, "atime_ns": 0, "mtime_ns": 0, "ctime_ns": 0} | fields
+        self.expect(pick, deliveries, m.Setattr(inode, valid, **given, privileged=True), change)
+
+    @rule(pick=PICK, times=DELIVERIES, inode=PICK, permissions=st.sampled_from([0o755, 0o2755, 0o700]))
+    def chmod(self, pick: int, times: int, inode: int, permissions: int) -> None:
+        self.tick()
+        number = self.inode(inode)
+
+        def change() -> None:
+            found = self.model.known(number)
+            if found.kind == SYMLINK:
+                raise Refusal(Code.NOT_SUPPORTED)
+            found.permissions = permissions
+
+        self.setattr(pick, times, number, m.SET_MODE, change, mode=permissions)
+
+    @rule(pick=PICK, times=DELIVERIES, inode=PICK, gid=st.integers(0, 9))
+    def chgrp(self, pick: int, times: int, inode: int, gid: int) -> None:
+        self.tick()
+        number = self.inode(inode)
+
+        def change() -> None:
+            found = self.model.known(number)
+            found.gid = gid
+            if found.kind != DIRECTORY:
+                found.permissions &= ~0o6000 if found.permissions & 0o010 else ~0o4000
+
+        self.setattr(pick, times, number, m.SET_GID, change, gid=gid)
+
+    @rule(pick=PICK, times=DELIVERIES, inode=PICK, size=OFFSETS)
+    def truncate(self, pick: int, times: int, inode: int, size: int) -> None:
+        now_ns, number = self.tick(), self.inode(inode)
+        self.setattr(pick, times, number, m.SET_SIZE, lambda: self.model.truncate(number, size, now_ns), size_bytes=size)
+
+    @rule(pick=PICK, times=DELIVERIES, inode=PICK, name=st.sampled_from([b"user.a", b"trusted.b"]), flags=st.integers(0, 2))
+    def set_xattr(self, pick: int, times: int, inode: int, name: bytes, flags: int) -> None:
+        number, value = self.inode(inode), b"%d" % self.tick()
+
+        def change() -> None:
+            found = self.model.known(number)
+            self._refuse_user_xattr(number, name)
+            if flags == m.XATTR_CREATE and name in found.xattrs:
+                raise Refusal(Code.EXISTS)
+            if flags == m.XATTR_REPLACE and name not in found.xattrs:
+                raise Refusal(Code.NO_XATTR)
+            found.xattrs[name] = value
+
+        self.expect(pick, times, m.SetXattr(number, name, value, flags, False), change)
+
+    @rule(pick=PICK, times=DELIVERIES, inode=PICK, name=st.sampled_from([b"user.a", b"trusted.b"]))
+    def remove_xattr(self, pick: int, times: int, inode: int, name: bytes) -> None:
+        self.tick()
+        number = self.inode(inode)
+
+        def change() -> None:
+            found = self.model.known(number)
+            self._refuse_user_xattr(number, name)
+            if name not in found.xattrs:
+                raise Refusal(Code.NO_XATTR)
+            del found.xattrs[name]
+
+        self.expect(pick, times, m.RemoveXattr(number, name), change)
+
+    def _refuse_user_xattr(self, number: int, name: bytes) -> None:
+        if name.startswith(b"user.") and self.model.inodes[number].kind not in (FILE, DIRECTORY):
+            raise Refusal(Code.NOT_PERMITTED)
+
+    # --- content --------------------------------------------------------------------------------------------------
+
+    @rule(
+        pick=PICK,
+        times=DELIVERIES,
+        files=st.lists(st.tuples(PICK, st.lists(EXTENTS, max_size=4)), min_size=1, max_size=3),
+        offered=st.sets(LABELS),
+        age=st.sampled_from([0, 0, 0, 29, 30, 1000]),
+    )
+    def commit(self, pick: int, times: int, files: list[Any], offered: set[int], age: int) -> None:
+        now_ns = self.tick()
+        regular = [n for n, inode in sorted(self.model.inodes.items()) if inode.kind == FILE]
+        commits = []
+        for inode, drawn in files:
+            number = self.pick(inode, regular * 4 + self.made[-2:])
+            extents = [extent for extent in map(self._extent, drawn) if extent.offset % CHUNK_BYTES + extent.length <= CHUNK_BYTES]
+            commits.append(m.FileCommit(number, extents, -1, -1, -1, 0, False))
+        put_ns = {object_id(label): now_ns - age * SECOND for label in offered}
+        objects = [m.NewObject(oid, OBJECT_BYTES, "replica:2", when_ns) for oid, when_ns in sorted(put_ns.items())]
+        codes: list[int] = []
+
+        def change() -> None:
+            wanted = {extent.source for file in commits for extent in file.extents if extent.object_offset >= 0}
+            self.model.refuse_objects(wanted, put_ns, now_ns)
+            before = set(self.model.live_bytes())
+            codes.extend(self._write(file) for file in commits)
+            self.model.settle(before, set(put_ns), now_ns)
+
+        answer = self.expect(pick, times, m.Commit(objects, commits), change)
+        if answer is not None:
+            assert [file.code for file in answer.files] == codes
+
+    @staticmethod
+    def _extent(drawn: tuple[int, int, str, int, int]) -> m.Extent:
+        offset, length, kind, label, object_offset = drawn
+        if kind == "inline":
+            return m.Extent(offset, length, m.INLINE, bytes(range(label, label + length)))
+        if kind == "hole":
+            return m.Extent(offset, length, m.HOLE, b"")
+        return m.Extent(offset, length, object_offset, object_id(label))
+
+    def _write(self, file: m.FileCommit) -> int:
+        """In the model; the refusal's number or 0."""
+        try:
+            if self.model.known(file.inode).kind != FILE:
+                raise Refusal(Code.INVALID)
+            for extent in file.extents:
+                self.model.write(file.inode, extent.offset, origins_of(extent))
+        except Refusal as refusal:
+            return refusal.code.number
+        return 0
+
+    # --- comparing ------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def checker_is_content(self) -> None:
+        findings = [str(finding) for finding in check(self.view)]
+        assert not findings, findings
+
+    @invariant()
+    def agrees_with_model(self) -> None:
+        for number in self.made:
+            if number in self.model.inodes:
+                self._compare(number)
+            else:
+                with pytest.raises(Refused):
+                    machine.query(self.view, m.GetAttributes(number))
+        counters = facts.counters(self.view)
+        live = self.model.live_bytes()
+        assert counters.inode_count == len(self.model.inodes)
+        assert counters.live_bytes == sum(live.values())
+        dead_bytes = sum(max(0, OBJECT_BYTES - count) for count in live.values()) + OBJECT_BYTES * len(self.model.dead)
+        assert counters.dead_bytes == dead_bytes
+        for oid, verdict_ns in self.model.dead.items():
+            row = find_condemned(self.view, oid)
+            assert row is not None
+            assert row[1:] == (verdict_ns, OBJECT_BYTES)
+
+    def _compare(self, number: int) -> None:
+        plain = self.model.inodes[number]
+        found: Attributes = machine.query(self.view, m.GetAttributes(number)).attributes
+        assert (found.mode, found.gid) == (plain.kind | plain.permissions, plain.gid)
+        assert found.links == self.model.links(number)
+        assert machine.query(self.view, m.ListXattrs(number)).names == sorted(plain.xattrs)
+        for name, value in plain.xattrs.items():
+            assert machine.query(self.view, m.GetXattr(number, name)).value == value
+        if plain.kind == DIRECTORY:
+            page = machine.query(self.view, m.ReadDirectory(number, 0, 100))
+            assert [(entry.name, entry.attributes.inode) for entry in page.entries] == list(plain.entries.items())
+            assert found.size_bytes == len(plain.entries)
+            for name, child in plain.entries.items():
+                assert machine.query(self.view, m.Lookup(number, name)).attributes.inode == child
+        else:
+            assert found.size_bytes == plain.size
+            assert found.stored_bytes == len(plain.content)
+            extents = machine.query(self.view, m.ReadExtents(number, 0, 2)).extents
+            content = {extent.offset + i: origin for extent in extents for i, origin in enumerate(origins_of(extent))}
+            assert content == plain.content
+
+    def teardown(self) -> None:
+        assert self.view.pairs() == self.twin.pairs()
+
+
+def origins_of(extent: m.Extent) -> list[Origin | None]:
+    """Where each byte of an extent comes from."""
+    if extent.object_offset == m.INLINE:
+        return list(extent.source)
+    if extent.object_offset == m.HOLE:
+        return [None] * extent.length
+    return [(extent.source, extent.object_offset + i) for i in range(extent.length)]
+
+
+TestNamespace = NamespaceMachine.TestCase
+TestNamespace.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
