@@ -154,3 +154,16 @@ def test_crash_while_trim_and_append_interleave() -> None:
             append(log, truth, 4)
 
     assert crash_everywhere(start, "interleaved", random_count=3) > 300
+
+
+def test_crash_while_many_segments_are_trimmed() -> None:
+    """A trim of more segments than are kept as spares: some become spares, the others go, and never one in the middle alone."""
+
+    def start(files: CrashingFiles, truth: Truth) -> None:
+        log = open_log(files)
+        append(log, truth, 150)
+        truth.checkpointed = 149
+        log.trim(149)
+        append(log, truth, 2)
+
+    assert crash_everywhere(start, "long trim", random_count=8) > 300

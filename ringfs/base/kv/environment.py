@@ -5,7 +5,9 @@ committed transaction. LMDB's own lock file stays on although only one process o
 its reader table a writer would reuse the pages of read transactions that are more than one commit old, which snapshots are.
 """
 
+import errno
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,11 +16,14 @@ import lmdb
 
 from ringfs.base.errors import UserError
 from ringfs.base.kv.turns import Turns
+from ringfs.base.limits import MIB
 
 #: LMDB's MDB_MAXKEYSIZE.
 KEY_BYTES_MAX = 511
 #: How long one turn of a checkpoint's thread lasts: latency that the event loop sees, several hundred keys.
 TURN_NS = 200_000
+#: With less than this free, an input/output error is taken for a lack of space.
+FULL_BELOW_BYTES = 16 * MIB
 # The clock is looked at once for so many keys.
 _KEYS_PER_LOOK = 32
 
@@ -103,12 +108,16 @@ class Environment:
                 for name, value in marks.items():
                     transaction.put(name, value, db=self._marks)
                 turns.finish()
-        except (lmdb.MapFullError, lmdb.DiskError) as error:
-            raise StoreFull(str(error)) from error
         except lmdb.Error as error:
-            raise StoreFailed(str(error)) from error
+            raise (StoreFull if self._is_full(error) else StoreFailed)(str(error)) from error
         finally:
             turns.finish()
+
+    def _is_full(self, error: lmdb.Error) -> bool:
+        """Whether there was no room. LMDB calls a write that came short EIO, and a write comes short where space ends."""
+        if error.code == errno.EIO:
+            return shutil.disk_usage(self._lmdb.path()).free < FULL_BELOW_BYTES
+        return isinstance(error, lmdb.MapFullError) or error.code in (errno.ENOSPC, errno.EDQUOT)
 
     def close(self) -> None:
         """Close the environment; views of it are invalid then."""
