@@ -150,7 +150,7 @@ def test_unlinked_there_while_open_here(place: Path, there: Path) -> None:
 
 
 def test_attributes_agree(place: Path, there: Path) -> None:
-    """Mode, owner, times, xattrs set on one are what the other says, at the latest when its cache's time (attr_timeout_s) is over."""
+    """Mode, owner, times, xattrs set on one are what the other says, at the latest after attr_timeout_s."""
     (place / "file").write_text("x")
     assert (there / "file").stat().st_mode & 0o777 != 0o751
     (place / "file").chmod(0o751)
