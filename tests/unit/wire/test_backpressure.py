@@ -206,6 +206,24 @@ async def test_cancelled_while_waiting_for_room() -> None:
         assert client._slots.value == ORDINARY
 
 
+async def test_cancelled_while_waiting_for_unsent_bytes() -> None:
+    """The same for one that has its slot already and waits until others' bytes are sent."""
+    handler = Keeping()
+    async with connected(handler) as (client, _), trio.open_nursery() as nursery:
+        while client._connection.has_room:
+            nursery.start_soon(client.call, PUT, [PAYLOAD])
+            await trio.testing.wait_all_tasks_blocked()
+        async with trio.open_nursery() as impatient:
+            for _ in range(20):
+                impatient.start_soon(client.call, PUT, [PAYLOAD])
+            await trio.testing.wait_all_tasks_blocked()
+            impatient.cancel_scope.cancel()
+        while handler.kept:
+            handler.kept.pop().reply(PutDone(True))
+            await trio.testing.wait_all_tasks_blocked()
+        assert client._slots.value == ORDINARY
+
+
 async def test_pushes_to_a_peer_that_does_not_read() -> None:
     """Pushes pile up to a bound; past it the peer loses its connection."""
     handler, link = Answering(), Link()
