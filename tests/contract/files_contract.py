@@ -29,12 +29,13 @@ class FilesContract:
             files.unlink(directory / "a")
 
     def test_bytes_are_where_they_were_written(self, files: Files, directory: Path) -> None:
-        """pwrite and pread agree; gaps are zeros; reads end with the file."""
+        """pwrite, pwrite_durable and pread agree; gaps are zeros; reads end with the file."""
         file = files.open(directory / "a", create=True)
         file.pwrite(memoryview(b"later"), 8)
         file.pwrite(bytearray(b"abcd"), 2)
+        file.pwrite_durable(memoryview(b"X"), 1)
         file.fdatasync()
-        assert file.pread(100, 0) == b"\0\0abcd\0\0later"
+        assert file.pread(100, 0) == b"\0Xabcd\0\0later"
         assert file.pread(3, 3) == b"bcd"
         assert file.pread(3, 13) == b""
         assert files.open(directory / "a").pread(5, 8) == b"later"

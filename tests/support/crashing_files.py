@@ -85,6 +85,19 @@ class Node:
         self.durable = self.surviving(choose)
         self.unsynced.clear()
 
+    def sync_range(self, start: int, end: int) -> None:
+        """As sync, for the sectors of a range alone, all of which the file has."""
+        low, high = start // SECTOR_BYTES * SECTOR_BYTES, -(-end // SECTOR_BYTES) * SECTOR_BYTES
+        image = bytearray(self.durable).ljust(end, b"\0")
+        image[low:high] = self.content[low : min(high, max(end, len(self.durable)))]
+        self.durable = bytes(image)
+        changes, self.unsynced = self.unsynced, []
+        for change in changes:
+            before, after = change.data[: max(0, low - change.offset)], change.data[max(0, high - change.offset) :]
+            self.unsynced.append(Change(change.offset, before, max(change.size_after, end)))
+            if after:
+                self.unsynced.append(Change(max(high, change.offset), after, max(change.size_after, end)))
+
     def surviving(self, choose: Choice) -> bytes:
         """What the disk has after a crash."""
         sizes = [len(self.durable), *(change.size_after for change in self.unsynced)]
@@ -324,14 +337,23 @@ class CrashingFile:
             raise
         self._change(offset, data)
 
+    def pwrite_durable(self, data: Buffer, offset: int) -> None:
+        """See File. Two boundaries, and two chances to fail."""
+        self.pwrite(data, offset)
+        self._step_to_sync()
+        self._node.sync_range(offset, offset + len(data))
+
     def fdatasync(self) -> None:
         """See File."""
+        self._step_to_sync()
+        self._node.sync()
+
+    def _step_to_sync(self) -> None:
         try:
             self._files.step("fdatasync")
         except OSError:
             self._node.sync(self._files.lose)
             raise
-        self._node.sync()
 
     def fallocate(self, offset: int, length_bytes: int) -> None:
         """See File."""

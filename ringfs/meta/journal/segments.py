@@ -1,7 +1,7 @@
 """The files of the journal: opening, appending, rotating, replaying, trimming. Blocking; beside an event loop see file.py.
 
 `segment-N` are in use, with consecutive numbers. `spare-N` are written full of something, so that an append overwrites blocks
-that the disk has given already: its fdatasync then changes no metadata of the file. `unfinished-N` are not spare yet.
+that the disk has given already: making it durable then changes no metadata of the file. `unfinished-N` are not spare yet.
 
 What a crash leaves is readable by the order of things:
   - a record is written only after the one before it is durable, so only the last one can be torn;
@@ -236,8 +236,7 @@ class SegmentLog:
             )
         if record is not None:
             # Its process may have died before fdatasync, or of a failed one, after which the page cache claims to be clean.
-            self._file.pwrite(content[record.offset : record.end], record.offset)
-            self._file.fdatasync()
+            self._file.pwrite_durable(content[record.offset : record.end], record.offset)
 
     def _follow(self, segment: Segment, content: bytes) -> Iterator[tuple[Record, Tip]]:
         """The chain through one segment."""
@@ -251,8 +250,7 @@ class SegmentLog:
     def _write(self, term: int, entries: Sequence[bytes]) -> None:
         """One record, durable on return."""
         record = pack_record(self._segments[-1].header.mark, self.tip.code, term, self.tip.last + 1, entries)
-        self._file.pwrite(record, self._offset)
-        self._file.fdatasync()
+        self._file.pwrite_durable(record, self._offset)
         self._offset += len(record)
         self.tip = Tip(self.tip.last + len(entries), term, bytes(record[:CODE_BYTES]))
 
@@ -273,8 +271,7 @@ class SegmentLog:
         header = SegmentHeader(self._cluster, number, tip.last + 1, tip.code, tip.term, self._new_mark(), self._segment_bytes)
         path = self._path(SEGMENT, number)
         file = self._files.open(spare)
-        file.pwrite(header.pack(), 0)
-        file.fdatasync()
+        file.pwrite_durable(header.pack(), 0)
         self._files.rename(spare, path)
         self._files.sync_directory(self._directory)
         self._offset = HEADER_BYTES

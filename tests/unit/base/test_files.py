@@ -60,11 +60,13 @@ def test_new_files_are_private(tmp_path: Path) -> None:
 
 def test_short_writes_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However few bytes the kernel takes at once, all of them arrive, at their place."""
-    pwrite = os.pwrite
+    pwrite, pwritev = os.pwrite, os.pwritev
     monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: pwrite(descriptor, data[:3], offset))
+    monkeypatch.setattr(os, "pwritev", lambda descriptor, parts, *rest: pwritev(descriptor, [parts[0][:4]], *rest))
     file = RealFile(os.open(tmp_path / "a", os.O_RDWR | os.O_CREAT))
     file.pwrite(b"0123456789", 0)
-    assert file.pread(100, 0) == b"0123456789"
+    file.pwrite_durable(b"abcdefghij", 10)
+    assert file.pread(100, 0) == b"0123456789abcdefghij"
     file.close()
 
 

@@ -61,6 +61,17 @@ def test_unsynced_sectors_survive_one_by_one(files: CrashingFiles) -> None:
     assert outcomes(files) == {x * 512 + y * 512 + b"a" * 1024 for x in (b"a", b"b") for y in (b"a", b"b")}
 
 
+def test_a_durable_write_is_so_alone(files: CrashingFiles) -> None:
+    """Its sectors survive, with what was written to them before; other unsynced bytes may still be lost."""
+    file = files.open(D / "f")
+    file.pwrite(b"b" * 1536, 512)
+    file.pwrite_durable(b"c" * 100, 1024)
+    sector = b"c" * 100 + b"b" * 412
+    assert outcomes(files) == {b"a" * 512 + x * 512 + sector + y * 512 for x in (b"a", b"b") for y in (b"a", b"b")}
+    file.pwrite_durable(b"d" * 10, 4096)
+    assert {(content or b"")[2048:] for content in outcomes(files)} == {bytes(2048) + b"d" * 10}
+
+
 def test_writes_to_one_sector_survive_in_order(files: CrashingFiles) -> None:
     """A sector never shows a later write without the earlier ones to it."""
     file = files.open(D / "f")
