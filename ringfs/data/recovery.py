@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from ringfs.base.clock import Clock
-from ringfs.base.kv.store import ReadDamaged, Store, StoreDamaged
+from ringfs.base.kv.store import ReadDamaged, Store, StoreDamaged, looks_truncated
 from ringfs.base.limits import CHECKPOINT_ROW_BYTES
 from ringfs.data.checkpointer import Checkpointer
 from ringfs.data.disk import Disk, Segment
@@ -52,6 +52,9 @@ async def open_store(
 def _open_index(directory: Path, identity: Identity) -> tuple[Store, Index]:
     """The index of this disk, or an empty one in place of a missing, foreign or damaged one."""
     is_new = not directory.exists()
+    if looks_truncated(directory):
+        log.warning("index cut short: it is built anew")
+        return _empty_index(directory, identity)
     try:
         kv = Store(directory)
     except StoreDamaged as error:

@@ -20,6 +20,7 @@ from ringfs.base.kv.environment import (
     StoreDamaged,
     StoreFailed,
     StoreFull,
+    looks_truncated,
 )
 from ringfs.base.kv.merge import merged, without_deletions
 from ringfs.base.kv.table import Change, ChangeTable
@@ -172,4 +173,4 @@ class Store:
             raise failure
 
 
-__all__ = ["ReadDamaged", "Snapshot", "Store", "StoreDamaged", "StoreFailed", "StoreFull"]
+__all__ = ["ReadDamaged", "Snapshot", "Store", "StoreDamaged", "StoreFailed", "StoreFull", "looks_truncated"]

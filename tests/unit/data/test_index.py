@@ -1,0 +1,231 @@
+"""The index's rules: what is live, what is freed, what a scan may change; its rows as golden bytes."""
+
+import random
+
+import pytest
+
+from ringfs.base.kv.memory import MemoryView
+from ringfs.data.index import Entry, Index, IndexDamaged, SegmentUse, place_of, position_of
+from ringfs.data.segment_format import KIND_OBJECT, KIND_RENEWAL, Head, record_bytes
+
+DISK = bytes(range(16))
+A, B = b"a" * 20, b"b" * 20
+SIZE = 10_000
+RECORD = record_bytes(SIZE)
+
+
+def index() -> Index:
+    """An empty one."""
+    return Index(MemoryView(), DISK)
+
+
+def reloaded(view: MemoryView) -> Index:
+    """What a start finds in the same rows."""
+    again = Index(view, DISK)
+    assert again.load()
+    return again
+
+
+def test_positions_are_places() -> None:
+    """Segment and offset, ordered as they were appended."""
+    assert place_of(position_of(3, 4096)) == (3, 4096)
+    assert position_of(3, 1 << 30) < position_of(4, 4096)
+
+
+def test_add_and_remove() -> None:
+    """A row is there or not; what it pointed to becomes a range to punch, and its segment has nothing live."""
+    rows = index()
+    rows.add(A, position_of(1, 4096), SIZE, 50)
+    assert rows.get(A) == Entry(position_of(1, 4096), SIZE, 50)
+    assert rows.segments == {1: SegmentUse(RECORD, 1)}
+    rows.remove(A)
+    assert rows.get(A) is None
+    assert rows.segments == {1: SegmentUse(0, 0)}
+    assert rows.punches == {position_of(1, 4096): RECORD}
+
+
+def test_adding_again_frees_the_older_record() -> None:
+    """A copy that was put anew replaces the old one and its renewals."""
+    rows = index()
+    rows.add(A, position_of(1, 4096), SIZE, 50)
+    rows.renew(A, position_of(1, 4096 + RECORD), 60)
+    rows.add(A, position_of(2, 4096), SIZE, 70)
+    assert rows.get(A) == Entry(position_of(2, 4096), SIZE, 70)
+    assert rows.punches == {position_of(1, 4096): RECORD, position_of(1, 4096 + RECORD): 4096}
+    assert (rows.object_count, rows.live_bytes) == (1, RECORD)
+
+
+def test_only_the_latest_renewal_is_kept() -> None:
+    """Each renewal frees the one before."""
+    rows = index()
+    rows.add(A, position_of(1, 4096), SIZE, 50)
+    rows.renew(A, position_of(2, 4096), 60)
+    rows.renew(A, position_of(2, 8192), 70)
+    assert rows.get(A) == Entry(position_of(1, 4096), SIZE, 70, position_of(2, 8192))
+    assert rows.punches == {position_of(2, 4096): 4096}
+    assert rows.segments == {1: SegmentUse(RECORD, 1), 2: SegmentUse(4096, 0)}
+
+
+def test_births_only_grow() -> None:
+    """Whatever the clock says, a birth is newer than all that were given out, also after a start."""
+    rows = index()
+    assert rows.next_birth(1000) == 1000
+    assert rows.next_birth(10) == 1001
+    view = MemoryView()
+    rows = Index(view, DISK)
+    rows.add(A, position_of(1, 4096), SIZE, 5000)
+    rows.flush(position_of(1, 4096 + RECORD))
+    assert reloaded(view).next_birth(10) == 5001
+
+
+def test_flushed_rows_are_loaded_again() -> None:
+    """Mark, segments, punches and objects come back as they were."""
+    view = MemoryView()
+    rows = Index(view, DISK)
+    rows.add(A, position_of(1, 4096), SIZE, 50)
+    rows.add(B, position_of(2, 4096), SIZE, 51)
+    rows.renew(B, position_of(2, 4096 + RECORD), 60)
+    rows.remove(A)
+    rows.flush(position_of(2, 999 * 4096))
+    again = reloaded(view)
+    assert again.mark == position_of(2, 999 * 4096)
+    assert (again.segments, again.punches) == (rows.segments, rows.punches)
+    assert list(again.entries()) == [(B, Entry(position_of(2, 4096), SIZE, 60, position_of(2, 4096 + RECORD)))]
+    assert again.is_consistent()
+
+
+def test_a_forgotten_segment_leaves_no_row() -> None:
+    """Neither its figures nor its ranges to punch come back."""
+    view = MemoryView()
+    rows = Index(view, DISK)
+    rows.add(A, position_of(1, 4096), SIZE, 50)
+    rows.remove(A)
+    rows.flush(0)
+    rows.forget_segment(1)
+    rows.flush(0)
+    again = reloaded(view)
+    assert (again.segments, again.punches) == ({}, {})
+
+
+def test_a_lost_segment_loses_its_objects_only() -> None:
+    """Objects elsewhere stay, without renewals that were in it."""
+    rows = index()
+    rows.add(A, position_of(1, 4096), SIZE, 50)
+    rows.renew(A, position_of(2, 4096), 60)
+    rows.add(B, position_of(2, 8192), SIZE, 70)
+    assert rows.lose_segment(2) == 1
+    assert rows.get(B) is None
+    assert rows.get(A) == Entry(position_of(1, 4096), SIZE, 60)
+    assert rows.is_consistent()
+
+
+def test_pages() -> None:
+    """Ascending, after an id, and whether more follow."""
+    rows = index()
+    draw = random.Random(1)
+    ids = sorted(draw.randbytes(20) for _ in range(10))
+    for number, oid in enumerate(ids):
+        rows.add(oid, position_of(1, 4096 + number * RECORD), SIZE, number + 1)
+    first, more = rows.page(b"", 4)
+    assert ([oid for oid, _ in first], more) == (ids[:4], True)
+    rest, more = rows.page(ids[3], 6)
+    assert ([oid for oid, _ in rest], more) == (ids[4:], False)
+    assert rows.page(ids[9], 5) == ([], False)
+
+
+def head(kind: int, birth_ns: int) -> Head:
+    """Of object A."""
+    return Head(kind, A, SIZE, birth_ns, b"")
+
+
+def test_replaying_what_is_known_changes_nothing() -> None:
+    """Records behind the mark that the rows reflect already are found again by a scan."""
+    rows = index()
+    rows.add(A, position_of(1, 4096), SIZE, 50)
+    rows.renew(A, position_of(1, 4096 + RECORD), 60)
+    before = (rows.get(A), dict(rows.punches), rows.live_bytes)
+    rows.replay(head(KIND_OBJECT, 50), position_of(1, 4096))
+    rows.replay(head(KIND_RENEWAL, 60), position_of(1, 4096 + RECORD))
+    assert (rows.get(A), dict(rows.punches), rows.live_bytes) == before
+
+
+def test_replaying_takes_the_later_record() -> None:
+    """The later of two records of an object counts, in whichever order they are met; renewals raise the birth."""
+    later = Entry(position_of(3, 4096), SIZE, 70, position_of(4, 4096))
+    for earlier_first in (True, False):
+        rows = index()
+        records = [(KIND_OBJECT, 50, position_of(1, 4096)), (KIND_OBJECT, 60, position_of(3, 4096))]
+        for kind, birth_ns, position in records if earlier_first else reversed(records):
+            rows.replay(head(kind, birth_ns), position)
+        rows.replay(head(KIND_RENEWAL, 70), position_of(4, 4096))
+        assert rows.get(A) == later
+        assert rows.punches == {position_of(1, 4096): RECORD}
+        assert rows.is_consistent()
+
+
+def test_renewals_of_nothing_are_wasted() -> None:
+    """The renewal of an object that was deleted, and one that is older than what is known, free their own place."""
+    rows = index()
+    rows.replay(head(KIND_RENEWAL, 70), position_of(4, 4096))
+    rows.add(A, position_of(5, 4096), SIZE, 90)
+    rows.replay(head(KIND_RENEWAL, 80), position_of(4, 8192))
+    assert rows.get(A) == Entry(position_of(5, 4096), SIZE, 90)
+    assert rows.punches == {position_of(4, 4096): 4096, position_of(4, 8192): 4096}
+
+
+def test_foreign_and_damaged_rows_are_noticed() -> None:
+    """No index, another disk's, rows of a wrong length, figures that do not add up."""
+    assert not Index(MemoryView(), DISK).load()
+    view = MemoryView()
+    rows = Index(view, DISK)
+    rows.add(A, position_of(1, 4096), SIZE, 50)
+    rows.flush(0)
+    assert not Index(view, bytes(16)).load()
+    view.put(b"s\x00\x00\x00\x01", b"\0" * 7 + b"\1" + b"\0\0\0\1")
+    assert not reloaded(view).is_consistent()
+    view.put(b"o" + A, b"short")
+    with pytest.raises(IndexDamaged):
+        reloaded(view).is_consistent()
+    view.put(b"h", b"short")
+    with pytest.raises(IndexDamaged):
+        Index(view, DISK).load()
+
+
+def test_random_histories_stay_consistent() -> None:
+    """Whatever happens in whatever order, the segments' figures are what the rows add up to, and no live range is to be punched."""
+    for seed in range(30):
+        draw = random.Random(seed)
+        rows = index()
+        ids = [draw.randbytes(20) for _ in range(6)]
+        offset = 0
+        for step in range(200):
+            oid = draw.choice(ids)
+            offset += 1
+            position = position_of(1 + offset // 50, 4096 * (1 + offset % 50 * 4))
+            what = draw.choice(["add", "renew", "remove"])
+            if what == "add":
+                rows.add(oid, position, draw.choice([SIZE, 5000]), rows.next_birth(step))
+            elif rows.get(oid) is not None and what == "renew":
+                rows.renew(oid, position, rows.next_birth(step))
+            elif rows.get(oid) is not None:
+                rows.remove(oid)
+            assert rows.is_consistent(), f"seed {seed} step {step}"
+        live = {place for _, entry in rows.entries() for place in (entry.position, entry.renewal)}
+        assert not live & rows.punches.keys(), f"seed {seed}"
+
+
+def test_golden_rows() -> None:
+    """docs/formats/data-index.md, as bytes."""
+    view = MemoryView()
+    rows = Index(view, DISK)
+    rows.add(A, position_of(1, 4096), SIZE, 50)
+    rows.renew(A, position_of(2, 8192), 60)
+    rows.waste(position_of(2, 4096), 4096)
+    rows.flush(position_of(2, 12288))
+    assert [(key.hex(), value.hex()) for key, value in view.scan(b"", b"\xff")] == [
+        ("68", "0001" + DISK.hex() + "0000000200003000" + "000000000000003c"),
+        ("6f" + A.hex(), "0000000100001000" + "00002710" + "000000000000003c" + "0000000200002000"),
+        ("700000000200001000", "00001000"),
+        ("7300000001", "0000000000004000" + "00000001"),
+        ("7300000002", "0000000000001000" + "00000000"),
+    ]
