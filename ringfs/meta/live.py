@@ -80,9 +80,9 @@ class Live:
     def wait_then(self, request: Request, wait: Callable[[], Awaitable[None]], act: Callable[[], None]) -> None:
         """Await wait() in a task of the request's peer, then call act(); a Refused of it is the answer."""
         state: PeerState = request.peer.state
-        if state.is_connected:
-            state.waiting_count += 1
-            request.peer.start_soon(self._wait_then, request, wait, act)
+        assert state.is_connected, "only requests of a session that is at home on its connection wait"
+        state.waiting_count += 1
+        request.peer.start_soon(self._wait_then, request, wait, act)
 
     async def _wait_then(self, request: Request, wait: Callable[[], Awaitable[None]], act: Callable[[], None]) -> None:
         try:

@@ -21,6 +21,7 @@ from ringfs.wire.messages.cluster import (
     OpenSnapshot,
     ReadSnapshot,
     Reaped,
+    SnapshotOpened,
 )
 from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.namespace import Commit, Extent, FileCommit, Mkdir, NewObject, StatFs, Unlink
@@ -46,7 +47,7 @@ def maps(client: Client) -> list[ClusterMap]:
 
 
 async def test_joining(autojump_clock: object) -> None:
-    """A new node grows the epoch and is told to the sessions; joining again with nothing new makes no transaction; a name is unique."""
+    """A new node grows the epoch and is told to the sessions; joining again as it was makes no transaction; names are unique."""
     async with MetaWorld.open() as world:
         alice = await world.client("alice")
         assert await join(alice, 1) == 1
@@ -212,5 +213,5 @@ async def test_a_connection_lost_while_its_snapshot_is_made(autojump_clock: obje
             bob.cut()
             await bob.resume()
             await trio.sleep(0.2)
-        assert isinstance(await alice.later(OpenSnapshot()).wait(), snapshots.SnapshotOpened)
+        assert isinstance(await alice.later(OpenSnapshot()).wait(), SnapshotOpened)
         await alice.later(Query(alice.session, StatFs())).wait()

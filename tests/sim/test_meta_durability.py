@@ -1,5 +1,7 @@
 """Durability and exactly-once of the metadata server, whole but for disks and network, which are in memory and fail on purpose."""
 
+from typing import Any
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -251,7 +253,8 @@ async def test_every_start_is_a_new_term(autojump_clock: object) -> None:
 async def test_a_failed_journal_stops_the_server() -> None:
     """JournalFailed comes out of the leader; nothing of the batch was answered."""
     journal = MemoryJournal()
-    leader, _ = await start(MemoryStore(), journal, TrioClock(), CONFIG, "meta1")
+    store: Any = MemoryStore()
+    leader, _ = await start(store, journal, TrioClock(), CONFIG, "meta1")
     journal.fails = True
     released: list[int] = []
     leader.transact(Transaction(0, 0, 0, 0, [], BeginSession("x")), frees=False)

@@ -7,8 +7,7 @@ from trio.testing import wait_all_tasks_blocked
 from ringfs.base.errors import Code, ConnectionLost, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import LEASE_NS, SESSION_TIMEOUT_NS
-from ringfs.meta import opens as opens_module
-from ringfs.meta import session_service, sessions
+from ringfs.meta import sessions
 from ringfs.meta.namespace import facts
 from ringfs.wire.messages.cluster import GetMap, GetStatus
 from ringfs.wire.messages.common import Done
@@ -25,7 +24,7 @@ from ringfs.wire.messages.session import (
     Query,
     ResumeSession,
 )
-from tests.support.meta_world import Client, MetaWorld
+from tests.support.meta_world import Client, MetaWorld, drops
 from tests.support.refusals import refused
 
 LEASE_S = LEASE_NS / 1e9
@@ -142,6 +141,25 @@ async def test_who_has_not_resumed_may_have_anything_open(autojump_clock: object
         await alice.mutate(Unlink(ROOT_INODE, b"f"))
         await bob.resume([OpenInode(file, OPEN_READ)])
         assert (await bob.query(GetAttributes(file))).attributes.links == 0
+
+
+async def test_a_writer_that_resumes_late_takes_the_leases_of_others(autojump_clock: object) -> None:
+    """Back after the grace period with a file open for writing that others cache by now: they drop it first."""
+    async with MetaWorld.open() as world:
+        alice, bob = [await world.client(name) for name in ("alice", "bob")]
+        file = await bob.make_file(b"f", open_mode=OPEN_WRITE)
+        await world.restart()
+        await alice.resume()
+        assert (await alice.query(GetAttributes(file))).leased
+        alice.obeys = False
+        await bob.connect()
+        resuming = bob.later(ResumeSession(bob.session, [OpenInode(file, OPEN_WRITE)], False))
+        await trio.sleep(1)
+        assert not resuming.is_done
+        assert drops(alice) == [file]
+        await alice.obey(alice.recalls[0])
+        await resuming.wait()
+        assert (await bob.query(GetAttributes(file))).leased
 
 
 async def test_orphans_that_a_session_lets_go_by_resuming(autojump_clock: object) -> None:
@@ -277,6 +295,3 @@ async def test_a_lost_answer_to_open_session_leaves_nothing(autojump_clock: obje
         await alice.resume()
         await trio.sleep(TIMEOUT_S + 3)
         assert [each.session for each in (await alice.ask(GetStatus())).sessions] == [alice.session]
-
-
-assert session_service.OPENS_MAX == opens_module.OPENS_MAX, "one series of ResumeSession holds what a table does"

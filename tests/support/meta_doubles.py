@@ -101,6 +101,9 @@ class MemoryJournal:
         del self.entries[: max(0, upto - self.first + 1)]
         self.first = max(self.first, upto + 1)
 
+    def close(self) -> None:
+        """See Journal."""
+
     def restarted(self) -> "MemoryJournal":
         """What the next process finds."""
         return MemoryJournal(list(self.entries), self.first, self.term)

@@ -45,7 +45,8 @@ class MetaWorld:
         self.network = Network()
         self.clock = TrioClock()
         self.journal = MemoryJournal()
-        self.store = MemoryStore()
+        #: A MemoryStore, which stands for a Store.
+        self.store: Any = MemoryStore()
         self.server: MetaServer
         self._running: trio.CancelScope
 

@@ -1,6 +1,8 @@
 """LeaseTable: what a recall takes away, who waits for what, bounds; and random runs against what clients believe."""
 
 import random
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -97,17 +99,18 @@ def test_no_lease_beside_another_writer() -> None:
 def test_waiters_are_called_once() -> None:
     """However a recall is settled, whoever waits for it hears once."""
     _, leases = tables()
-    for settle in (
-        lambda ticket: leases.confirm(BOB, ticket.serial),
-        lambda _ticket: leases.lapse(BOB),
-        lambda _ticket: leases.resume(BOB),
-        lambda _ticket: leases.forget(BOB),
-    ):
+    settlements: list[Callable[[int], object]] = [
+        lambda serial: leases.confirm(BOB, serial),
+        lambda _serial: leases.lapse(BOB),
+        lambda _serial: leases.resume(BOB),
+        lambda _serial: leases.forget(BOB),
+    ]
+    for settle in settlements:
         leases.grant(BOB, 10)
         (ticket,) = leases.drop(ALICE, [10])
         heard: list[int] = []
-        ticket.waiters.append(lambda heard=heard: heard.append(1))
-        settle(ticket)
+        ticket.waiters.append(partial(heard.append, 1))
+        settle(ticket.serial)
         leases.confirm(BOB, ticket.serial)
         assert heard == [1]
         assert not leases.is_granted(BOB, 10)

@@ -30,7 +30,7 @@ def test_liveness_follows_silence() -> None:
 
 
 def test_capacity() -> None:
-    """Free space counts once for each file system, used space for each node, divided by the copies; only nodes that are up count."""
+    """Free space counts once per file system, used space per node, divided by the copies; only nodes that are up count."""
     table = NodeTable(ClusterMap(1, "c", [node(1), node(2), node(3, NODE_DOWN), node(4)]), START)
     assert table.capacity(2) == (0, 0)
     table.report(beat(1, used=10, free=100, filesystem="a"), START)
