@@ -37,6 +37,8 @@ class Coherence:
     def __init__(self) -> None:
         #: Closed here, not told yet; inode numbers in the order of closing.
         self._to_close: dict[int, Inode] = {}
+        #: How many times the service was told of closes.
+        self.closes_told = 0
 
     def attach(self, link: MetadataLink, inodes: InodeTable, writer: Writer, kernel: KernelCache) -> None:
         """Before anything else is called."""
@@ -157,7 +159,11 @@ class Coherence:
             self._close(ready[start : start + _CLOSES_MAX])
 
     def _close(self, inodes: list[Inode]) -> None:
-        self._link.tell(Close([OpenInode(inode.number, inode.server_mode) for inode in inodes]))
+        if not self._link.tell(Close([OpenInode(inode.number, inode.server_mode) for inode in inodes])):
+            for inode in inodes:
+                self.close_later(inode)
+            return
+        self.closes_told += 1
         for inode in inodes:
             self._to_close.pop(inode.number, None)
             inode.server_mode = 0

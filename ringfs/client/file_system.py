@@ -136,8 +136,12 @@ class FileSystem:
         """Make a regular file and open it; if it exists and exclusive is false, open that."""
         open_mode = OPEN_WRITE if writes else OPEN_READ
         operation = ns.Mknod(parent, name, mode, 0, caller.uid, caller.gid, caller.umask, open_mode, exclusive)
+        closes_told = self._coherence.closes_told
         entry, epoch = await self._coherence.change(operation)
         inode = self._made(parent, name, entry, epoch)
+        if self._coherence.closes_told != closes_told:
+            # One may have been of this inode, and have come after it was opened.
+            self.link.tell(Open(inode.number, open_mode))
         inode.server_mode = max(inode.server_mode, open_mode)
         return self._handle(inode, writes=writes, appends=appends)
 
@@ -333,13 +337,26 @@ class FileSystem:
         wanted = OPEN_WRITE if writes else OPEN_READ
         inode = self.inodes.leased(number)
         if inode is None or (writes and inode.server_mode < wanted):
-            opened: Opened
-            opened, epoch = await self._ask(Open(number, wanted))
-            inode = self.inodes.absorb(opened.attributes, epoch if opened.leased else 0, own=False)
+            inode = await self._ask_to_open(number, wanted)
         elif inode.server_mode < wanted:
             self.link.tell(Open(number, wanted))
         inode.server_mode = max(inode.server_mode, wanted)
         return self._handle(inode, writes=writes, appends=appends)
+
+    async def _ask_to_open(self, number: int, wanted: int) -> Inode:
+        """Open at the service. What is known counts as open meanwhile, so that no close that is due is told after this open."""
+        known = self.inodes.get(number)
+        if known is not None:
+            known.open_count += 1
+        try:
+            opened: Opened
+            opened, epoch = await self._ask(Open(number, wanted))
+            return self.inodes.absorb(opened.attributes, epoch if opened.leased else 0, own=False)
+        finally:
+            if known is not None:
+                known.open_count -= 1
+                if not known.open_count:
+                    self._coherence.close_later(known)
 
     def _handle(self, inode: Inode, *, writes: bool, appends: bool) -> Handle:
         inode.open_count += 1
@@ -363,15 +380,20 @@ class FileSystem:
     async def write(self, handle: Handle, offset: int, data: bytes | memoryview) -> int:
         """Take over data; durable after fsync. Reports an earlier background failure once."""
         self.check_errors(handle)
+        if not data:
+            return 0
         inode = handle.inode
+        if inode.attributes.mode & _SUID_SGID:
+            await self._kill_privileges(inode)
+        await self.writer.wait_room()
         if handle.appends:
+            # Nothing is awaited between this and the write: another append would get the same offset.
             offset = (await self.getattr(inode.number)).merged().size_bytes
         if offset + len(data) > FILE_BYTES_MAX:
             raise Refused(Code.FILE_TOO_BIG)
-        if inode.attributes.mode & _SUID_SGID:
-            await self._kill_privileges(inode)
-        await self.writer.write(inode, offset, data)
+        # First, so that a flight which the write begins takes them along.
         inode.times.mtime_ns = inode.times.ctime_ns = self._clock.wall_ns()
+        self.writer.write(inode, offset, data)
         return len(data)
 
     async def _kill_privileges(self, inode: Inode) -> None:

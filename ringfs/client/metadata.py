@@ -4,6 +4,7 @@ Knows nothing of inodes: what is recalled goes to a callback. A request that was
 is sent again on the next one, with its request number. Leases hold from the moment a heartbeat was *sent*.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -88,6 +89,8 @@ class MetadataLink:
         #: Mutations that wait because the reply window is full.
         self._window_waiters = trio.lowlevel.ParkingLot()
         self._recalls_send, self._recalls = trio.open_memory_channel[Recall](4096)
+        #: Told while this connection had no room, the first one on its way; at most a close and an open of each inode.
+        self._untold: deque[Any] = deque()
         self._closing = False
         self._nursery: trio.Nursery | None = None
 
@@ -147,10 +150,29 @@ class MetadataLink:
             del unanswered[number]
             self._window_waiters.unpark_all()
 
-    def tell(self, operation: Any) -> None:
-        """Send a question whose answer does not matter, now or (if there is no connection) never."""
-        if self._client is not None:
-            self._client.call_soon(Query(self.session, operation), _ignore, urgent=True)
+    def tell(self, operation: Any) -> bool:
+        """Send a question whose answer does not matter, after those told before. False: there is no connection to send it on."""
+        client = self._client
+        if client is None or client.lost.is_set():
+            return False
+        if not self._untold and client.has_room:
+            client.call_soon(Query(self.session, operation), _ignore)
+            return True
+        self._untold.append(operation)
+        if len(self._untold) == 1:
+            assert self._nursery is not None, "the link is running"
+            self._nursery.start_soon(self._tell_rest, client, self._untold)
+        return True
+
+    async def _tell_rest(self, client: RpcClient, untold: deque[Any]) -> None:
+        while untold:
+            try:
+                await client.call(Query(self.session, untold[0]))
+            except ConnectionLost:
+                return
+            except Refused as refused:
+                log.info("what was told was refused", reason=str(refused))
+            untold.popleft()
 
     # --- leases -----------------------------------------------------------------------------------------------------
 
@@ -242,6 +264,7 @@ class MetadataLink:
     def _down(self) -> None:
         if self._client is not None:
             self._client = None
+            self._untold = deque()
             self._up = trio.Event()
             self._void_leases()
 
@@ -304,7 +327,10 @@ class MetadataLink:
         client = self._client
         await self._dependent.recalled(recall)
         if client is not None and client is self._client:
-            client.call_soon(RecallDone(self.session, recall.serial), _ignore, urgent=True)
+            try:
+                await client.call(RecallDone(self.session, recall.serial), urgent=True)
+            except (ConnectionLost, Refused) as error:
+                log.info("a recall was not confirmed", serial=recall.serial, reason=str(error))
 
 
 def _ignore(_answer: Answer | Refused | ConnectionLost) -> None:

@@ -103,11 +103,14 @@ class Writer:
 
     # --- what the file system calls ---------------------------------------------------------------------------------
 
-    async def write(self, inode: Inode, offset: int, data: bytes | memoryview) -> None:
-        """Take over data as dirty. Waits while too much is dirty."""
+    async def wait_room(self) -> None:
+        """Wait while too much is dirty."""
         while self.dirty_bytes >= self._dirty_bytes_max:
             self._wake_ticker.set()
             await self._room.park()
+
+    def write(self, inode: Inode, offset: int, data: bytes | memoryview) -> None:
+        """Take over data (at least a byte) as dirty; after wait_room."""
         live = inode.dirty.live
         before = live.size_bytes
         live.write(offset, data)

@@ -8,6 +8,7 @@ import trio
 
 from ringfs.base.ids import ROOT_INODE
 from ringfs.client.file_system import Caller, Changes, FileSystem, Handle
+from ringfs.client.objects import GET_TIMEOUT_S
 from tests.support.file_model import FileModel, difference
 from tests.support.seeds import seeds
 from tests.support.world import META, Mounted, World, open_world
@@ -232,6 +233,7 @@ async def spoil(world: World, client: Mounted) -> None:
                 node.put_s, node.get_s = draw.uniform(0, 6), draw.uniform(0, 12)
                 await trio.sleep(draw.uniform(1, 20))
                 node.put_s = node.get_s = 0.0
+                await trio.sleep(GET_TIMEOUT_S)
             case 6:
                 node.corrupts_content = True
                 await trio.sleep(draw.uniform(1, 20))

@@ -23,6 +23,7 @@ from ringfs.client.opening import open_file_system
 from ringfs.meta.daemon import start
 from ringfs.meta.leader import Leader
 from ringfs.meta.namespace.check import check
+from ringfs.meta.opens import OpenTable
 from ringfs.meta.server import MetaServer
 from tests.support.meta_doubles import CLUSTER, KEY, MemoryJournal, MemoryStore, TrioClock
 from tests.support.nodes import MemoryNode
@@ -184,6 +185,11 @@ class World:
         """The namespace is right, and every object that it points to is held by enough nodes that live, or whose disks do."""
         findings = [str(finding) for finding in check(self.store)]
         assert not findings, findings
+
+    @property
+    def opens(self) -> OpenTable:
+        """What the metadata server believes to be open."""
+        return self.handler.live.opens
 
     # --- data nodes -----------------------------------------------------------------------------------------------------
 
