@@ -1,0 +1,181 @@
+"""A node's place in the cluster: joining, heartbeats, the map, dead objects, lost connections, and being unwanted."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from ringfs.base.config import DataConfig
+from ringfs.base.errors import Code, UserError
+from ringfs.data import membership as membership_module
+from ringfs.data import reaper
+from ringfs.data.membership import Membership
+from ringfs.data.store import ObjectStore
+from ringfs.wire.messages.cluster import ClusterMap, Condemned, MapChanged
+from ringfs.wire.rpc import OnPush, RpcClient, open_client
+from tests.support.fake_meta import FakeMeta
+from tests.support.stores import EIO, Faults, TickingClock, made, put, running
+from tests.support.streams import Network
+
+KEY = bytes(32)
+META = "meta1:1"
+
+
+class Cluster:
+    """A fake metadata server, a network, a store and its membership."""
+
+    def __init__(self, store: ObjectStore, disk: Path) -> None:
+        self.meta = FakeMeta()
+        self.network = Network()
+        self.store = store
+        self.joined: list[int] = []
+        config = DataConfig("data1", "d:1", disk, "rack1", 150, None)
+        self.membership = Membership(config, store, "d:17", ["nowhere:1", META], self._connect, self._on_joined)
+
+    def _connect(self, address: str, on_push: OnPush) -> AbstractAsyncContextManager[RpcClient]:
+        return open_client(address, KEY, name="data1", on_push=on_push, dial=self.network.dial)
+
+    async def _on_joined(self, node: int) -> None:
+        await trio.lowlevel.checkpoint()
+        self.joined.append(node)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses that are seconds in life; threads at work forbid the virtual clock."""
+    monkeypatch.setattr(membership_module, "HEARTBEAT_S", 0.001)
+    monkeypatch.setattr(membership_module, "_BACKOFF_MIN_S", 0.001)
+    monkeypatch.setattr(membership_module, "_BACKOFF_MAX_S", 0.002)
+    monkeypatch.setattr(reaper, "PAUSE_S", 0.001)
+
+
+@asynccontextmanager
+async def cluster(disk: Path, clock: TickingClock | None = None, faults: Faults | None = None) -> AsyncIterator[Cluster]:
+    """All of it running."""
+    with trio.fail_after(30):
+        async with running(disk, clock=clock, faults=faults) as store, trio.open_nursery() as nursery:
+            made_cluster = Cluster(store, disk)
+            await nursery.start(made_cluster.network.serve, made_cluster.meta, KEY, META)
+            nursery.start_soon(made_cluster.membership.run)
+            yield made_cluster
+            nursery.cancel_scope.cancel()
+
+
+async def until(condition: object) -> None:
+    """Poll; the fixture bounds it."""
+    assert callable(condition)
+    while not condition():
+        await trio.sleep(0.001)
+
+
+async def test_a_node_joins_and_beats(tmp_path: Path) -> None:
+    """It says who it is, goes on to the server that answers, and reports its figures each time."""
+    async with cluster(tmp_path) as running_cluster:
+        meta, store = running_cluster.meta, running_cluster.store
+        await put(store, made(1))
+        await until(lambda: meta.heartbeats and meta.heartbeats[-1].object_count == 1)
+        (node,) = meta.nodes
+        assert (node.name, node.address, node.domain, node.weight) == ("data1", "d:17", "rack1", 150)
+        assert node.uuid == str(store.identity.disk)
+        beat = meta.heartbeats[-1]
+        assert (beat.node, beat.trouble) == (1, "")
+        assert beat.used_bytes == store.figures().used_bytes
+        assert beat.free_bytes > 0
+        assert beat.filesystem == store.disk.file_system() != ""
+        assert running_cluster.joined == [1]
+
+
+async def test_the_map_is_kept(tmp_path: Path) -> None:
+    """By the answers to heartbeats, and by pushes."""
+    async with cluster(tmp_path) as running_cluster:
+        meta, membership = running_cluster.meta, running_cluster.membership
+        await until(lambda: meta.heartbeats)
+        meta.epoch = 7
+        await until(lambda: membership.map is not None and membership.map.epoch == 7)
+        await until(lambda: meta.heartbeats[-1].epoch == 7)
+        meta.epoch = 9
+        meta.peers[0].push(MapChanged(ClusterMap(9, "cluster", meta.nodes)))
+        await until(lambda: meta.heartbeats[-1].epoch == 9)
+
+
+async def test_a_lost_connection_is_made_again(tmp_path: Path) -> None:
+    """For ever; the node joins again each time."""
+    async with cluster(tmp_path) as running_cluster:
+        meta = running_cluster.meta
+        for count in (1, 2, 3):
+            await until(lambda count=count: meta.join_count >= count)
+            seen = len(meta.heartbeats)
+            await until(lambda seen=seen: len(meta.heartbeats) > seen)
+            running_cluster.network.cut(META)
+
+
+@pytest.mark.parametrize("code", [Code.NOT_FOUND, Code.NOT_LEADER])
+async def test_a_server_that_does_not_know_the_node(tmp_path: Path, code: Code) -> None:
+    """A refused heartbeat makes it join anew."""
+    async with cluster(tmp_path) as running_cluster:
+        meta = running_cluster.meta
+        await until(lambda: meta.heartbeats)
+        meta.refuse_heartbeat = code
+        await until(lambda: meta.join_count >= 3)
+        meta.refuse_heartbeat = None
+        seen = len(meta.heartbeats)
+        await until(lambda: len(meta.heartbeats) > seen + 3)
+
+
+async def test_a_join_that_is_refused_is_tried_again(tmp_path: Path) -> None:
+    """A server that does not lead today may lead tomorrow."""
+    async with cluster(tmp_path) as running_cluster:
+        meta = running_cluster.meta
+        meta.refuse_join = Code.NOT_LEADER
+        await until(lambda: meta.join_count >= 3)
+        assert not meta.heartbeats
+        meta.refuse_join = None
+        await until(lambda: meta.heartbeats)
+
+
+async def test_a_name_that_is_taken_ends_the_node(tmp_path: Path) -> None:
+    """By another disk: a person has to say what is meant."""
+    async with running(tmp_path) as store, trio.open_nursery() as nursery:
+        unwanted = Cluster(store, tmp_path)
+        unwanted.meta.refuse_join = Code.NODE_NAME_TAKEN
+        await nursery.start(unwanted.network.serve, unwanted.meta, KEY, META)
+        with trio.fail_after(10), pytest.raises(UserError, match="is the right disk mounted"):
+            await unwanted.membership.run()
+        nursery.cancel_scope.cancel()
+
+
+async def test_dead_objects_are_deleted(tmp_path: Path) -> None:
+    """Page after page; a copy newer than its verdict stays; what the node never held is reaped too."""
+    clock = TickingClock()
+    things = [made(seed, 5000) for seed in range(6)]
+    async with cluster(tmp_path, clock) as running_cluster:
+        meta, store = running_cluster.meta, running_cluster.store
+        for thing in things[:5]:
+            await put(store, thing)
+        verdict_ns = clock.wall_ns()
+        await put(store, things[1])
+        meta.condemned = [Condemned(number, thing.oid, verdict_ns) for number, thing in enumerate(things[1:4] + things[5:], 11)]
+        await until(lambda: meta.reaped)
+        assert (meta.reaped[0].node, meta.reaped[0].through) == (1, 14)
+        assert [store.holds(thing.oid) for thing in things] == [True, True, False, False, True, False]
+        await until(lambda: meta.listed[-1].after == 14)
+        meta.condemned.append(Condemned(15, things[0].oid, verdict_ns))
+        await until(lambda: meta.reaped[-1].through == 15)
+        assert not store.holds(things[0].oid)
+
+
+async def test_nothing_is_reaped_that_could_not_be_deleted(tmp_path: Path) -> None:
+    """A failed disk: no Reaped; the heartbeats say what is wrong, and reaping starts from the beginning after the next join."""
+    faults = Faults()
+    async with cluster(tmp_path, faults=faults) as running_cluster:
+        meta, store = running_cluster.meta, running_cluster.store
+        await put(store, made(1))
+        store.health.fail("for the test")
+        meta.condemned = [Condemned(3, made(1).oid, 1 << 61)]
+        await until(lambda: len(meta.listed) > 3 and meta.heartbeats[-1].trouble)
+        assert meta.heartbeats[-1].trouble == "disk failed: for the test"
+        assert meta.reaped == []
+        assert {asked.after for asked in meta.listed} == {0}
+        assert faults.on_write != EIO

@@ -1,0 +1,218 @@
+"""The data node's conversation over real frames: each request, each refusal, slow readers, many at once."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from ringfs.base.errors import Code, Refused
+from ringfs.base.limits import MIB, OBJECT_BYTES_MAX, PAGE_ENTRIES_MAX, UNSENT_BYTES_MAX
+from ringfs.data import server as server_module
+from ringfs.data.segment_log import SegmentSizes
+from ringfs.data.server import DataServer
+from ringfs.data.store import ObjectStore
+from ringfs.wire.messages.cluster import GetMap
+from ringfs.wire.messages.data import (
+    Blocks,
+    Delete,
+    Deleted,
+    Get,
+    GetStoreStatus,
+    Have,
+    Held,
+    ListObjects,
+    ObjectPage,
+    Put,
+    PutDone,
+    StoreStatus,
+    Verified,
+    Verify,
+)
+from ringfs.wire.rpc import RpcClient, client_on, serve_stream
+from tests.support.stores import Made, made, running
+from tests.support.streams import Link
+
+KEY = bytes(32)
+LARGE = SegmentSizes(segment_bytes=64 * MIB, segment_bytes_min=MIB, reserve_bytes=0)
+BLOCK = 65536
+
+
+@asynccontextmanager
+async def node(directory: Path) -> AsyncIterator[tuple[RpcClient, ObjectStore, DataServer, trio.Nursery]]:
+    """A client of a data node."""
+    async with running(directory, LARGE) as store, trio.open_nursery() as nursery:
+        server = DataServer(store, "the cluster")
+        nursery.start_soon(server.run)
+        async with connected(server, nursery) as client:
+            yield client, store, server, nursery
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def connected(server: DataServer, nursery: trio.Nursery, link: Link | None = None) -> AsyncIterator[RpcClient]:
+    """One more client."""
+    link = link or Link()
+    nursery.start_soon(serve_stream, server, KEY, link.server)
+    async with client_on(link.client, KEY, name="tester") as client:
+        yield client
+
+
+async def ask(client: RpcClient, message: Any, payload: bytes = b"") -> Any:
+    """The answer's message, or the refusal's code."""
+    try:
+        return (await client.call(message, [payload] if payload else ())).message
+    except Refused as refused:
+        return refused.code
+
+
+def put_of(thing: Made) -> Put:
+    """The request that puts it."""
+    return Put(thing.oid, len(thing.content), thing.table)
+
+
+async def test_each_request(tmp_path: Path) -> None:
+    """Put, get, have, list, verify, delete, status: as messages/data.py says."""
+    thing = made(1, 3 * BLOCK + 5)
+    async with node(tmp_path) as (client, store, server, _):
+        server.node = 4
+        assert await ask(client, put_of(thing), thing.content) == PutDone(True)
+        assert await ask(client, put_of(thing), thing.content) == PutDone(False)
+        answer = await client.call(Get(thing.oid, 0, 128, True))
+        assert (answer.message, bytes(answer.payload)) == (Blocks(len(thing.content), thing.table), thing.content)
+        answer = await client.call(Get(thing.oid, 3, 1, False))
+        assert (answer.message, bytes(answer.payload)) == (Blocks(len(thing.content), b""), thing.content[3 * BLOCK :])
+        assert await ask(client, Have([b"x" * 20, thing.oid])) == Held([thing.oid])
+        page: ObjectPage = await ask(client, ListObjects(b"", 10))
+        assert [(row.object, row.size_bytes) for row in page.objects] == [(thing.oid, len(thing.content))]
+        birth_ns = page.objects[0].birth_ns
+        assert await ask(client, Verify(thing.oid)) == Verified(True, [])
+        assert await ask(client, Delete(thing.oid, birth_ns - 1)) == Deleted(False)
+        status: StoreStatus = await ask(client, GetStoreStatus())
+        assert (status.node, status.uuid, status.cluster) == (4, str(store.identity.disk), "the cluster")
+        assert (status.object_count, status.segment_count, status.trouble) == (1, 1, "")
+        assert status.used_bytes > len(thing.content)
+        assert status.free_bytes > 0
+        assert await ask(client, Delete(thing.oid, birth_ns)) == Deleted(True)
+        assert await ask(client, Have([thing.oid])) == Held([])
+
+
+async def test_refusals(tmp_path: Path) -> None:
+    """Each by its code; the connection goes on."""
+    thing, other = made(2), made(3)
+    async with node(tmp_path) as (client, _, _, _):
+        assert await ask(client, Get(thing.oid, 0, 1, False)) is Code.NOT_HELD
+        assert await ask(client, Verify(thing.oid)) is Code.NOT_HELD
+        assert await ask(client, put_of(thing), other.content) is Code.CORRUPT
+        assert await ask(client, put_of(thing), thing.content[:-1]) is Code.BAD_REQUEST
+        assert await ask(client, put_of(thing)) is Code.BAD_REQUEST
+        assert await ask(client, ListObjects(b"", 0)) is Code.INVALID
+        assert await ask(client, ListObjects(b"abc", 5)) is Code.INVALID
+        assert await ask(client, GetMap()) is Code.BAD_REQUEST
+        assert await ask(client, put_of(thing), thing.content) == PutDone(True)
+        assert await ask(client, Get(thing.oid, 100, 1, False)) is Code.INVALID
+
+
+async def test_pages_are_bounded(tmp_path: Path) -> None:
+    """A page holds at most what the server chooses; following `more` lists everything once, in order."""
+    async with node(tmp_path) as (client, store, _, _):
+        things = sorted((made(seed, 100) for seed in range(30)), key=lambda thing: thing.oid)
+        async with trio.open_nursery() as nursery:
+            for thing in things:
+                nursery.start_soon(ask, client, put_of(thing), thing.content)
+        seen: list[bytes] = []
+        more = True
+        while more:
+            page: ObjectPage = await ask(client, ListObjects(seen[-1] if seen else b"", 7))
+            assert len(page.objects) <= 7
+            seen += [row.object for row in page.objects]
+            more = page.more
+        assert seen == [thing.oid for thing in things]
+        assert len((await ask(client, ListObjects(b"", PAGE_ENTRIES_MAX))).objects) == 30
+        assert store.figures().object_count == 30
+
+
+async def test_many_clients_at_once(tmp_path: Path) -> None:
+    """Every put is answered after it is held, every get gives its own bytes."""
+    async with node(tmp_path) as (_, _, server, nursery):
+
+        async def work(seed: int) -> None:
+            things = [made(seed + step, 1 + 30_000 * step) for step in range(6)]
+            async with connected(server, nursery) as client:
+                for thing in things:
+                    assert await ask(client, put_of(thing), thing.content) == PutDone(True)
+                for thing in things:
+                    answer = await client.call(Get(thing.oid, 0, 128, False))
+                    assert answer.payload == thing.content
+
+        async with trio.open_nursery() as workers:
+            for seed in range(0, 1200, 100):
+                workers.start_soon(work, seed)
+
+
+async def test_a_full_queue_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More requests than may wait: OVERLOADED for those, the others are served."""
+    monkeypatch.setattr(server_module, "GETS_WAITING_MAX", 2)
+    thing = made(4)
+    async with running(tmp_path) as store, trio.open_nursery() as nursery:
+        server = DataServer(store, "c")
+        async with connected(server, nursery) as client:
+            codes: list[Any] = []
+
+            async def get() -> None:
+                codes.append(await ask(client, Get(thing.oid, 0, 1, False)))
+
+            async with trio.open_nursery() as getters:
+                for _ in range(5):
+                    getters.start_soon(get)
+                while len(codes) < 3:
+                    await trio.lowlevel.checkpoint()
+                assert codes == [Code.OVERLOADED] * 3
+                nursery.start_soon(server.run)
+            assert codes[3:] == [Code.NOT_HELD] * 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_client_that_does_not_read_waits_alone(tmp_path: Path) -> None:
+    """Its answers stay within a bound, others are served meanwhile, and it gets everything in the end."""
+    thing = made(5, OBJECT_BYTES_MAX)
+    async with node(tmp_path) as (client, _, server, nursery):
+        await ask(client, put_of(thing), thing.content)
+        link = Link(capacity_bytes=1000)
+        slow_peers: list[Any] = []
+        server.connected = slow_peers.append  # type: ignore[method-assign]
+        got: list[int] = []
+        async with connected(server, nursery, link) as slow:
+            link.to_client.delay_s = 1e9
+
+            async def get() -> None:
+                answer = await slow.call(Get(thing.oid, 0, 128, False))
+                got.append(len(answer.payload))
+
+            async with trio.open_nursery() as getters:
+                for _ in range(20):
+                    getters.start_soon(get)
+                with trio.fail_after(20):
+                    while slow_peers[0].has_room:
+                        await trio.lowlevel.checkpoint()
+                for _ in range(3):
+                    answer = await client.call(Get(thing.oid, 0, 2, False))
+                    assert len(answer.payload) == 2 * BLOCK
+                unsent = slow_peers[0]._connection.unsent_bytes
+                assert unsent <= UNSENT_BYTES_MAX + server_module._GET_WORKERS * OBJECT_BYTES_MAX
+                getters.cancel_scope.cancel()
+        assert got == []
+
+
+async def test_a_connection_that_ends_during_a_put(tmp_path: Path) -> None:
+    """The put is finished or not, the server goes on, and the object can be put by another."""
+    thing = made(6, 2 * MIB)
+    async with node(tmp_path) as (client, _, server, nursery):
+        link = Link()
+        link.to_server.cut_after_bytes = MIB
+        async with connected(server, nursery, link) as broken:
+            with pytest.raises(Exception, match=r"cut|closed|ended|link"):
+                await broken.call(put_of(thing), [thing.content])
+        assert await ask(client, put_of(thing), thing.content) == PutDone(True)
