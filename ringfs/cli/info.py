@@ -10,6 +10,7 @@ from ringfs.base.config import ClusterConfig, load_config
 from ringfs.base.errors import UserError
 from ringfs.cli import exits, mounts
 from ringfs.cli.checking.nodes import reach_nodes
+from ringfs.cli.in_time import Unresponsive, in_time
 from ringfs.cli.info_view import JsonView, TextView, Totals, View
 from ringfs.cli.locate import Locator, find_inode, read_attributes
 from ringfs.cli.output import json_option
@@ -40,12 +41,16 @@ def _find(path: str, cluster: str | None) -> tuple[ClusterConfig, int | None]:
     if cluster is not None:
         return find_cluster(cluster), None
     place = Path(os.path.abspath(path))
-    root = mounts.ringfs_mount_of(place) or mounts.ringfs_mount_of(mounts.real_path(place.parent))
+    root = mounts.ringfs_mount_of(place) or mounts.ringfs_mount_around(place.parent)
     if root is None:
         return find_cluster(None), None
     config = load_config(mounts.config_of(root))
     try:
-        return config, mounts.in_time(lambda: os.lstat(place)).st_ino
+        return config, in_time(lambda: os.lstat(place).st_ino)
+    except Unresponsive:
+        raise UserError(
+            f"the mount at {root} does not answer: name the cluster with --cluster, and the path below its root"
+        ) from None
     except OSError as error:
         raise UserError(f"cannot look at {path}: {error.strerror}") from None
 

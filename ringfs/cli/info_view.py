@@ -68,7 +68,7 @@ class TextView:
         unit = "entries" if stat.S_ISDIR(attributes.mode) else f"bytes ({size_text(attributes.size_bytes)})"
         click.echo(f"{path}")
         click.echo(
-            f"inode     {attributes.inode}, {kind}, mode {mode:04o}, {owner}, {attributes.links} links, change {attributes.change}"
+            f"inode     {attributes.inode}, {kind}, mode {mode:04o}, {owner}, links {attributes.links}, change {attributes.change}"
         )
         click.echo(f"size      {attributes.size_bytes} {unit}, {size_text(attributes.stored_bytes)} stored")
         for name in ("mtime", "ctime", "atime", "btime"):

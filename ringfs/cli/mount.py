@@ -34,7 +34,7 @@ def command(run_dir: Path | None, config_path: Path, mount_point: Path, options:
     config = load_config(config_path.absolute())
     _check_options(options)
     point = prepare_mount_point(mount_point)
-    record = MountRecord(str(point), os.getpid())
+    record = MountRecord(str(point), os.getpid(), str(config.path))
     write_record(record)
 
     async def main(started: Started) -> None:

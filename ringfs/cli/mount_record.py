@@ -1,6 +1,7 @@
-"""What a mount process leaves for `ringfs umount`: its pid while it runs, and how it ended. One small file per mount point.
+"""What a mount process tells other verbs: its pid and configuration, and how it ended. One small file per mount point.
 
-The kernel forgets both when a mount is gone, and umount must wait for the one and tell the other.
+The kernel forgets a mount's process when the mount is gone, but umount must wait for its end and tell how it was; and a mount
+that does not answer cannot tell where its configuration is.
 """
 
 import json
@@ -17,6 +18,7 @@ class MountRecord:
 
     point: str
     pid: int
+    config: str
     code: int | None = None
     words: str = ""
 

@@ -1,28 +1,24 @@
 """ringfs mounts of this machine: found in mountinfo, asked through their root, taken away. Never hangs on a dead one."""
 
+import ctypes
 import errno
 import os
 import re
 import subprocess
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from ringfs.base.errors import UserError
+from ringfs.cli import processes
+from ringfs.cli.in_time import Unresponsive, in_time
+from ringfs.cli.mount_record import read_record
 
 #: The mount process serves these on its root.
 CONFIG_XATTR = "user.ringfs.config"
 _MOUNT_TYPE = "fuse.ringfs"
-#: A mount that takes longer to say where its configuration is, is not answering.
-ASK_TIMEOUT_S = 10.0
+_MNT_FORCE = 1
 
-T = TypeVar("T")
-
-
-class Unresponsive(Exception):
-    """A mount did not answer in time."""
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +60,12 @@ def ringfs_mount_of(path: Path) -> Path | None:
     return upper.point if upper.kind == _MOUNT_TYPE else None
 
 
+def ringfs_mount_around(path: Path) -> Path | None:
+    """The same for any path. What is in a mount by its name alone is not looked at: the mount may not answer."""
+    named = Path(os.path.abspath(path))
+    return ringfs_mount_of(named) or ringfs_mount_of(real_path(named))
+
+
 def real_path(path: Path) -> Path:
     """Absolute, without symlinks, also through mount points whose process is dead. Raises UserError if a mount does not answer."""
     try:
@@ -73,22 +75,29 @@ def real_path(path: Path) -> Path:
 
 
 def config_of(root: Path) -> Path:
-    """The configuration file that the ringfs mount at root serves. Raises UserError if its process is dead or silent."""
+    """The configuration file of the ringfs mount at root. Raises UserError if its process is dead or silent.
+
+    Its process has told us when it was started; if not us, then it serves it as an attribute.
+    """
+    record = read_record(root)
+    if record is not None and record.code is None and processes.command_line(record.pid):
+        return Path(record.config)
     try:
-        told = in_time(lambda: os.getxattr(root, CONFIG_XATTR))
+        return Path(os.fsdecode(in_time(lambda: os.getxattr(root, CONFIG_XATTR))))
     except Unresponsive:
         raise UserError(f"the mount at {root} does not answer: name the cluster with --cluster") from None
     except OSError as error:
         if error.errno == errno.ENOTCONN:
             raise UserError(f"the process of the mount at {root} is dead: run 'ringfs umount {root}' and mount again") from None
         raise UserError(f"the mount at {root} does not name its cluster ({error.strerror}): name it with --cluster") from None
-    return Path(os.fsdecode(told))
 
 
 def is_dead(point: Path) -> bool:
     """Whether the FUSE process behind a mount point is gone."""
     try:
-        os.stat(point)
+        in_time(lambda: os.stat(point) and None)
+    except Unresponsive:
+        return False  # it is there to make us wait
     except OSError as error:
         return error.errno == errno.ENOTCONN
     return False
@@ -97,6 +106,12 @@ def is_dead(point: Path) -> bool:
 def detach(point: Path) -> None:
     """Take a mount point out of the tree at once, even if it is in use or its process is dead. Raises UserError."""
     _unmount(["fusermount3", "-u", "-z", "--", str(point)], ["umount", "-l", "--", str(point)], point)
+
+
+def abort(point: Path) -> None:
+    """Have the kernel fail every request of a mount now. Frees processes that wait for it, of which its own may be one."""
+    # The path of a mount point is looked up without asking the mount. EBUSY and the like: it is aborted before that is found.
+    _libc.umount2(os.fsencode(point), _MNT_FORCE)
 
 
 def unmount(point: Path) -> None:
@@ -150,26 +165,6 @@ def _name_of(folder: Path) -> str:
         return (folder / "comm").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):
         return "?"
-
-
-def in_time(ask: Callable[[], T], timeout_s: float = ASK_TIMEOUT_S) -> T:
-    """ask() in a thread of its own, which is left behind if the mount under it hangs. Raises Unresponsive, and what ask raises."""
-    outcome: list[T | BaseException] = []
-
-    def call() -> None:
-        try:
-            outcome.append(ask())
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=call, daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    if not outcome:
-        raise Unresponsive
-    if isinstance(outcome[0], BaseException):
-        raise outcome[0]
-    return outcome[0]
 
 
 def _unescaped(field: str) -> str:

@@ -37,7 +37,7 @@ def find_config(named: str | None, pointed_at: str | None = None) -> Path:
         return _resolve(pointed_at, "the place")
     if os.environ.get(VARIABLE):
         return _resolve(os.environ[VARIABLE], VARIABLE)
-    root = mounts.ringfs_mount_of(mounts.real_path(Path()))
+    root = mounts.ringfs_mount_around(Path())
     if root is None:
         raise UserError(f"no cluster is named, and this is no ringfs mount: give --cluster FILE|DIR, or set {VARIABLE}")
     return mounts.config_of(root)
@@ -45,10 +45,10 @@ def find_config(named: str | None, pointed_at: str | None = None) -> Path:
 
 def _resolve(place: str, said_by: str) -> Path:
     """A configuration file, a directory that has one, or any place in a mount."""
-    path = mounts.real_path(Path(place))
-    root = mounts.ringfs_mount_of(path)
+    root = mounts.ringfs_mount_around(Path(place))
     if root is not None:
         return mounts.config_of(root)
+    path = mounts.real_path(Path(place))
     if path.is_file():
         return path
     if (path / CONFIG_NAME).is_file():

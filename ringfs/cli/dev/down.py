@@ -15,6 +15,8 @@ from ringfs.cli.output import progress
 from ringfs.cli.processes import Process
 
 _TIMEOUT_S = 60.0
+#: For mounts of a cluster without a metadata server: what they have not flushed, they cannot.
+_HOPELESS_TIMEOUT_S = 5.0
 #: Mounts flush through the servers, data nodes tell the metadata server; each kind ends while what it needs still runs.
 _ORDER = ("mount", "data", "meta")
 
@@ -32,19 +34,18 @@ def command(directory: str, timeout_s: float) -> None:
     """
     root = find_root(directory)
     problems: list[str] = []
-    count = 0
     with progress() as shown, locked(root):
-        for verb in _ORDER:
-            shown.step({"mount": "flushing and unmounting", "data": "stopping data nodes", "meta": "stopping metadata"}[verb])
-            running = [process for process in supervise.processes_of(root) if supervise.verb_of(process) == verb]
-            count += len(running)
-            problems += _end(running, timeout_s)
+        found = supervise.processes_of(root)
+        by_verb = {verb: [process for process in found if supervise.verb_of(process) == verb] for verb in _ORDER}
+        for verb, running in by_verb.items():
+            shown.step(f"stopping: {verb}", len(found) - len(supervise.processes_of(root)), len(found))
+            hopeless = verb == "mount" and not by_verb["meta"]
+            problems += _end(running, min(timeout_s, _HOPELESS_TIMEOUT_S) if hopeless else timeout_s)
         _detach_dead(root)
-        left = supervise.processes_of(root)
-    if left or problems:
-        problems += [f"process {process.pid} still runs" for process in left]
+        problems += [f"process {process.pid} still runs" for process in supervise.processes_of(root)]
+    if problems:
         raise NotClean(f"{directory} is down, but not cleanly: {'; '.join(problems)}")
-    click.echo(f"{directory} is down: {count} processes stopped, nothing left running")
+    click.echo(f"{directory} is down: {len(found)} processes stopped, nothing left running")
 
 
 def _end(running: Sequence[Process], timeout_s: float) -> list[str]:
@@ -58,13 +59,16 @@ def _end(running: Sequence[Process], timeout_s: float) -> list[str]:
             if process.wait(max(0.0, deadline_s - time.monotonic())):
                 problems += _unclean_end(supervise.run_dir_of(process))
             else:
-                supervise.kill_process(process)
-                problems.append(_late(process, timeout_s))
+                problems.append(_kill_late(process, timeout_s))
     return problems
 
 
-def _late(process: Process, timeout_s: float) -> str:
+def _kill_late(process: Process, timeout_s: float) -> str:
     name = supervise.run_dir_of(process).name
+    try:
+        supervise.kill_process(process)
+    except NotClean as error:
+        return str(error)
     lost = ": what was written there since the last fsync may be lost" if supervise.verb_of(process) == "mount" else ""
     return f"{name} had not ended after {timeout_s:g} s and was killed{lost}"
 

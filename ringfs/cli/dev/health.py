@@ -7,14 +7,15 @@ from pathlib import Path
 import trio
 
 from ringfs.base.config import ClusterConfig
-from ringfs.base.errors import UserError
 from ringfs.cli import mounts
 from ringfs.cli.dev.layout import Layout, Server
 from ringfs.cli.exits import NotClean
+from ringfs.cli.in_time import Unresponsive, in_time
 from ringfs.cli.reach import ask_status
 from ringfs.wire.messages.cluster import NODE_UP, Status
 
 _NODES_TIMEOUT_S = 30.0
+_MOUNT_TIMEOUT_S = 30.0
 #: Between two looks at the nodes.
 _LOOK_S = 0.05
 
@@ -31,7 +32,7 @@ def wait_healthy(layout: Layout, servers: Sequence[Server]) -> None:
     """
     trio.run(_wait_nodes, layout.config, {server.name for server in servers})
     for server in servers:
-        trouble = mount_trouble(server) if server.verb == "mount" else ""
+        trouble = mount_trouble(server, _MOUNT_TIMEOUT_S) if server.verb == "mount" else ""
         if trouble:
             raise NotClean(f"{server.name} at {server.arguments[0]} {trouble}: look at {server.log}")
 
@@ -62,14 +63,13 @@ def nodes_not_up(config: ClusterConfig, status: Status, names: Container[str]) -
     return found
 
 
-def mount_trouble(server: Server) -> str:
-    """Empty if a mount answers statfs, else what is wrong."""
+def mount_trouble(server: Server, timeout_s: float) -> str:
+    """Empty if a mount answers statfs in that time, else what is wrong."""
     point = server.arguments[0]
     try:
-        is_mounted = mounts.is_ringfs(mounts.mount_at(mounts.real_path(Path(point))))
-        mounts.in_time(lambda: os.statvfs(point))
-    except (mounts.Unresponsive, UserError):
-        return "does not answer"
+        in_time(lambda: os.statvfs(point) and None, timeout_s)
+    except Unresponsive:
+        return f"does not answer in {timeout_s:g} s"
     except OSError as error:
         return f"answers {os.strerror(error.errno or 0)}"
-    return "" if is_mounted else "is not mounted"
+    return "" if mounts.is_ringfs(mounts.mount_at(Path(point))) else "is not mounted"

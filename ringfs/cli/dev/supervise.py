@@ -15,7 +15,7 @@ from pathlib import Path
 
 import ringfs
 from ringfs.base.errors import UserError
-from ringfs.cli import exits, processes
+from ringfs.cli import exits, mounts, processes
 from ringfs.cli.daemon import EXIT_NAME, READY, RUN_DIR_OPTION
 from ringfs.cli.dev.layout import Layout, Server
 from ringfs.cli.mount_point import prepare_mount_point
@@ -23,7 +23,7 @@ from ringfs.cli.processes import Process
 
 #: A server replays its journal, or rebuilds its index, before it is ready.
 READY_TIMEOUT_S = 120.0
-_KILL_TIMEOUT_S = 10.0
+_KILL_TIMEOUT_S = 3.0
 _LOG_BYTES_MAX = 16 << 20
 _LAST_WORDS_BYTES = 64 << 10
 _MODULE = ("-P", "-m", "ringfs.cli.main")
@@ -120,8 +120,12 @@ def kill(server: Server) -> bool:
 
 
 def kill_process(process: Process) -> None:
-    """SIGKILL and wait. Raises NotClean if the kernel does not let it go."""
+    """SIGKILL a process of a cluster, and wait. Raises NotClean if the kernel does not let it go."""
     process.signal(signal.SIGKILL)
+    if process.wait(_KILL_TIMEOUT_S):
+        return
+    if verb_of(process) == "mount":
+        mounts.abort(Path(process.argv[-1]))  # one of its threads waits for an answer of its own mount
     if not process.wait(_KILL_TIMEOUT_S):
         raise exits.NotClean(f"process {process.pid} does not end after SIGKILL: look at /proc/{process.pid}/stack")
 

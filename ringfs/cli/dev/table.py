@@ -9,6 +9,9 @@ from ringfs.cli.dev.health import mount_trouble
 from ringfs.cli.dev.layout import Layout, Server
 from ringfs.cli.output import age_text, size_text, table
 
+#: A mount that takes longer to answer is shown as not answering.
+_ANSWER_TIMEOUT_S = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -58,7 +61,7 @@ def _row(server: Server, addresses: dict[str, str]) -> Row:
         state, note = _ending(server)
         return Row(server.name, state, None, None, None, where, note)
     with process:
-        note = mount_trouble(server) if server.verb == "mount" else ""
+        note = mount_trouble(server, _ANSWER_TIMEOUT_S) if server.verb == "mount" else ""
         return Row(server.name, "running", process.pid, process.age_s(), process.resident_bytes(), where, note)
 
 

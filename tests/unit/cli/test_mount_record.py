@@ -12,9 +12,9 @@ def test_record_is_found_by_its_point(tmp_path: Path, monkeypatch: pytest.Monkey
     """The latest one, with all its fields; no other point's."""
     monkeypatch.setattr(mount_record, "_folder", lambda: tmp_path / "run")
     assert read_record(Path("/mnt/a")) is None
-    write_record(MountRecord("/mnt/a", 17))
-    write_record(MountRecord("/mnt/b", 18))
-    write_record(MountRecord("/mnt/a", 17, 1, "could not flush"))
-    assert read_record(Path("/mnt/a")) == MountRecord("/mnt/a", 17, 1, "could not flush")
-    assert read_record(Path("/mnt/b")) == MountRecord("/mnt/b", 18, None, "")
+    write_record(MountRecord("/mnt/a", 17, "/c.toml"))
+    write_record(MountRecord("/mnt/b", 18, "/c.toml"))
+    write_record(MountRecord("/mnt/a", 17, "/c.toml", 1, "could not flush"))
+    assert read_record(Path("/mnt/a")) == MountRecord("/mnt/a", 17, "/c.toml", 1, "could not flush")
+    assert read_record(Path("/mnt/b")) == MountRecord("/mnt/b", 18, "/c.toml", None, "")
     assert len(list((tmp_path / "run").iterdir())) == 2

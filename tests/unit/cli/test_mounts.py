@@ -1,11 +1,13 @@
 """mountinfo: what is mounted where, and which mount a path is in."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from ringfs.base.errors import UserError
 from ringfs.cli import mounts
+from ringfs.cli.mount_record import MountRecord
 from ringfs.fuse import operations
 
 MOUNTINFO = """\
@@ -66,18 +68,28 @@ def test_attribute_is_the_one_that_the_mount_serves() -> None:
     assert mounts.CONFIG_XATTR.encode() == operations.CONFIG_XATTR
 
 
-def test_in_time() -> None:
-    """Answers and errors come through; silence is told."""
-    assert mounts.in_time(lambda: 7) == 7
-    with pytest.raises(ZeroDivisionError):
-        mounts.in_time(lambda: 1 // 0)
+def test_config_is_known_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount that does not answer has told where its configuration is when it was started; one that ended has not."""
+    record = MountRecord("/mnt/ringfs", os.getpid(), "/etc/ringfs/cluster.toml")
+    monkeypatch.setattr(mounts, "read_record", lambda _point: record)
+    assert mounts.config_of(Path("/mnt/ringfs")) == Path("/etc/ringfs/cluster.toml")
+    record.code = 0
+    with pytest.raises(UserError, match="does not name its cluster"):
+        mounts.config_of(Path("/does/not/exist"))
 
 
-def test_silence_is_told() -> None:
-    """A question that is not answered does not hold the caller."""
-    import threading
+def test_mount_is_known_without_looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path that is in a mount by its name is not looked up there."""
 
-    never = threading.Event()
-    with pytest.raises(mounts.Unresponsive):
-        mounts.in_time(never.wait, timeout_s=0.01)
-    never.set()
+    def look(path: Path) -> Path:
+        raise AssertionError(path)
+
+    monkeypatch.setattr(mounts, "real_path", look)
+    assert mounts.ringfs_mount_around(Path("/mnt/ringfs/a/../b")) == Path("/mnt/ringfs")
+
+
+def test_mount_behind_a_link_is_found(tmp_path: Path) -> None:
+    """A symlink that leads into a mount is followed."""
+    (tmp_path / "link").symlink_to("/mnt/ringfs/deep")
+    assert mounts.ringfs_mount_around(tmp_path / "link" / "file") == Path("/mnt/ringfs")
+    assert mounts.ringfs_mount_around(tmp_path) is None
