@@ -64,6 +64,8 @@ def find_condemned(view: ReadView, oid: bytes) -> tuple[int, int, int] | None:
 def settle(work: Work) -> None:
     """Write the changed references and live bytes; condemn what nothing points to, among it what was put for nothing."""
     deltas = work.references.deltas
+    if not deltas and not work.declared:
+        return
     offered = {new.object: new for new in work.declared}
     for oid, chunks in deltas.items():
         total = sum(_settle_reference(work, oid, suffix, delta) for suffix, delta in chunks.items())

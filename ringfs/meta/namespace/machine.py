@@ -110,23 +110,23 @@ def apply(view: View, transaction: Transaction) -> Outcome:
     try:
         if transaction.session == NO_SESSION:
             return _apply_system(view, work, transaction.operation)
-        kept = replies.find(work, transaction.number, transaction.acknowledged)
-        if kept is not None:
-            return Outcome(decode(kept), set(), False)
-        return _apply_client(view, work, transaction)
+        request = replies.find(work, transaction.number, transaction.acknowledged)
+        if request.answer is not None:
+            return Outcome(decode(request.answer), set(), False)
+        return _apply_client(view, work, request, transaction.operation)
     except Refused as refusal:
         return Outcome(refusal.with_traceback(None), set(), False)
 
 
-def _apply_client(view: View, work: Work, transaction: Transaction) -> Outcome:
-    operation = CLIENT_OPERATIONS.get(type(transaction.operation))
-    if operation is None:
-        raise Refused(Code.BAD_REQUEST, f"{type(transaction.operation).__name__} is no transaction")
-    answer = operation(work, transaction.operation)
+def _apply_client(view: View, work: Work, request: replies.Request, operation: Any) -> Outcome:
+    handler = CLIENT_OPERATIONS.get(type(operation))
+    if handler is None:
+        raise Refused(Code.BAD_REQUEST, f"{type(operation).__name__} is no transaction")
+    answer = handler(work, operation)
     condemned.settle(work)
     if not work.flush():
         return Outcome(answer, set(), False)
-    replies.keep(work, transaction.number, transaction.acknowledged, encode(answer))
+    replies.keep(work, request, encode(answer))
     work.rows.apply_to(view)
     return Outcome(answer, work.touched, True)
 

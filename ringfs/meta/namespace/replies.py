@@ -1,5 +1,7 @@
 """Exactly once: the answers to a session's transactions, kept until the client acknowledges them."""
 
+from dataclasses import dataclass
+
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import REPLY_WINDOW_MAX
 from ringfs.meta.namespace import keys
@@ -11,32 +13,46 @@ from ringfs.wire.packing import unpack
 _LOOKED_UP_MAX = 64
 
 
-def find(work: Work, number: int, acknowledged: int) -> bytes | None:
-    """The kept answer to that request of the session, or None if it must be done.
+@dataclass(slots=True)
+class Request:
+    """A request's place in its session: what find learnt, for keep."""
+
+    name: str
+    opened_ns: int
+    #: The first number whose reply is kept, before this request and with what it acknowledges.
+    window: int
+    acknowledged: int
+    reply_key: bytes
+    #: The kept answer, or None if the request must be done.
+    answer: bytes | None
+
+
+def find(work: Work, number: int, acknowledged: int) -> Request:
+    """Look up a request of the session.
 
     Refused NO_SESSION, FORGOTTEN (acknowledged already), OVERLOADED (too many answers would wait for acknowledgement).
     """
     value = work.rows.get(keys.session(work.session))
     if value is None:
         raise Refused(Code.NO_SESSION, f"session {work.session}")
-    window = max(unpack(value)[2], acknowledged)
-    if number < window:
-        raise Refused(Code.FORGOTTEN, f"request {number}")
-    if number - window >= REPLY_WINDOW_MAX:
-        raise Refused(Code.OVERLOADED, f"request {number} of a window that begins at {window}")
-    return work.rows.get(keys.reply(work.session, number))
-
-
-def keep(work: Work, number: int, acknowledged: int, answer: bytes) -> None:
-    """Keep an encoded answer, and forget those below the acknowledged number."""
-    key = keys.session(work.session)
-    value = work.rows.get(key)
-    assert value is not None, "find came first"
     name, opened_ns, window = unpack(value)
-    if acknowledged > window:
-        _forget(work, window, acknowledged)
-        work.rows.put(key, pack_session(name, opened_ns, acknowledged))
-    work.rows.put(keys.reply(work.session, number), answer)
+    if acknowledged < window:
+        acknowledged = window
+    if number < acknowledged:
+        raise Refused(Code.FORGOTTEN, f"request {number}")
+    if number - acknowledged >= REPLY_WINDOW_MAX:
+        raise Refused(Code.OVERLOADED, f"request {number} of a window that begins at {acknowledged}")
+    key = keys.reply(work.session, number)
+    return Request(name, opened_ns, window, acknowledged, key, work.rows.get(key))
+
+
+def keep(work: Work, request: Request, answer: bytes) -> None:
+    """Keep an encoded answer, and forget those below the acknowledged number."""
+    if request.acknowledged > request.window:
+        _forget(work, request.window, request.acknowledged)
+        row = pack_session(request.name, request.opened_ns, request.acknowledged)
+        work.rows.put(keys.session(work.session), row)
+    work.rows.put(request.reply_key, answer)
 
 
 def _forget(work: Work, first: int, stop: int) -> None:
