@@ -161,8 +161,15 @@ class Leader:
                 await self._append()
 
     async def _append(self) -> None:
-        batch, self._batch, self._batch_bytes = self._batch, [], 0
-        last = await self._journal.append(self.term, batch)
+        batch, self._batch = self._batch, []
+        size_bytes, self._batch_bytes = self._batch_bytes, 0
+        try:
+            last = await self._journal.append(self.term, batch)
+        except trio.Cancelled:
+            # Then it has not begun (see Journal): the batch is still to be appended, by finish().
+            self._batch[:0] = batch
+            self._batch_bytes += size_bytes
+            raise
         assert last == self.durable + len(batch), "the journal counts as the leader does"
         self.durable = last
         while self._held and self._held[0][0] <= last:

@@ -30,7 +30,8 @@ def _command(config: Path) -> list[str]:
     return [sys.executable, "-m", "ringfs.cli.main", "meta", str(config)]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -42,7 +43,7 @@ class MetaProcess:
 
     def __init__(self, directory: Path, cluster: str = "12345678-1234-5678-1234-567812345678") -> None:
         self.config = directory / "cluster.toml"
-        self.config.write_text(CLUSTER_TOML.format(cluster=cluster, port=_free_port()))
+        self.config.write_text(CLUSTER_TOML.format(cluster=cluster, port=free_port()))
         key = directory / "key"
         key.write_text("5a" * 32)
         key.chmod(0o600)
