@@ -119,10 +119,19 @@ class FileSystem:
     def _made(self, parent: int, name: bytes, entry: ns.Entry, epoch: int) -> Inode:
         """Take over what a transaction made under a name."""
         assert entry.attributes is not None
-        directory = self.inodes.absorb(entry.parent, epoch if entry.parent_leased else 0, own=True)
+        self.inodes.absorb(entry.parent, epoch if entry.parent_leased else 0, own=True)
         child = self.inodes.absorb(entry.attributes, epoch if entry.leased else 0, own=True)
-        self.inodes.set_name(directory, name, child.number)
+        self._renamed(entry.parent, name, child.number)
         return child
+
+    def _renamed(self, parent: Attributes, name: bytes, number: int) -> None:
+        """A transaction, which left the directory with those attributes, made name stand for number, or ABSENT."""
+        directory = self.inodes.absorb(parent, 0, own=True)
+        if directory.attributes.change == parent.change:
+            self.inodes.set_name(directory, name, number)
+        else:
+            # Another one of ours, which came after it, was answered first: it may have been about the same name.
+            self.inodes.forget_name(directory, name)
 
     async def mknod(self, parent: int, name: bytes, mode: int, rdev: int, caller: Caller) -> Inode:
         """Make a file that is not opened."""
@@ -150,7 +159,7 @@ class FileSystem:
         operation = ns.Mkdir(parent, name, mode, caller.uid, caller.gid, caller.umask)
         entry, epoch = await self._coherence.change(operation)
         made = self._made(parent, name, entry, epoch)
-        made.complete = True
+        made.complete = made.attributes == entry.attributes
         return made
 
     async def symlink(self, parent: int, name: bytes, target: bytes, caller: Caller) -> Inode:
@@ -174,9 +183,8 @@ class FileSystem:
         return await self._removed(parent, name, ns.Rmdir(parent, name))
 
     async def _removed(self, parent: int, name: bytes, operation: ns.Unlink | ns.Rmdir) -> Inode | None:
-        removed, epoch = await self._coherence.change(operation)
-        directory = self.inodes.absorb(removed.parent, epoch, own=True)
-        self.inodes.set_name(directory, name, ABSENT)
+        removed, _ = await self._coherence.change(operation)
+        self._renamed(removed.parent, name, ABSENT)
         return self._gone(removed.removed)
 
     def _gone(self, attributes: Attributes) -> Inode | None:
@@ -194,16 +202,16 @@ class FileSystem:
 
     async def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> None:
         """renameat2(2) without whiteouts."""
-        renamed, epoch = await self._coherence.change(ns.Rename(parent, name, new_parent, new_name, flags))
-        before = self.inodes.absorb(renamed.parent, epoch, own=True)
-        after = self.inodes.absorb(renamed.new_parent, epoch, own=True)
-        self.inodes.absorb(renamed.moved, epoch, own=True)
+        renamed, _ = await self._coherence.change(ns.Rename(parent, name, new_parent, new_name, flags))
+        self.inodes.absorb(renamed.moved, 0, own=True)
+        if renamed.other is not None and renamed.other.inode == renamed.moved.inode:
+            # Both names stand for one inode, and go on doing so.
+            return
         exchanged = renamed.other is not None and flags & ns.RENAME_EXCHANGE
         if renamed.other is not None and exchanged:
-            self.inodes.absorb(renamed.other, epoch, own=True)
-        if (before, name) != (after, new_name):
-            self.inodes.set_name(before, name, renamed.other.inode if renamed.other is not None and exchanged else ABSENT)
-            self.inodes.set_name(after, new_name, renamed.moved.inode)
+            self.inodes.absorb(renamed.other, 0, own=True)
+        self._renamed(renamed.parent, name, renamed.other.inode if renamed.other is not None and exchanged else ABSENT)
+        self._renamed(renamed.new_parent, new_name, renamed.moved.inode)
         if renamed.other is not None and not exchanged:
             self._gone(renamed.other)
 
@@ -244,8 +252,8 @@ class FileSystem:
             return await self._truncate(inode or await self.getattr(number), changes)
         if inode is not None and inode.times and (changes.atime_ns is not None or changes.mtime_ns is not None):
             await self.writer.flush([inode])
-        attributes, epoch = await self._coherence.change(_setattr(number, changes))
-        return self.inodes.absorb(attributes, epoch, own=True)
+        attributes, _ = await self._coherence.change(_setattr(number, changes))
+        return self.inodes.absorb(attributes, 0, own=True)
 
     def _set_times(self, inode: Inode, changes: Changes) -> None:
         times = inode.times
@@ -265,9 +273,9 @@ class FileSystem:
         try:
             self.writer.discard(inode, size_bytes)
             await self.writer.wait_flights(inode)
-            attributes, epoch = await self._coherence.change(_setattr(inode.number, changes))
+            attributes, _ = await self._coherence.change(_setattr(inode.number, changes))
             inode.extents.truncate(size_bytes)
-            self.inodes.absorb(attributes, epoch, own=True)
+            self.inodes.absorb(attributes, 0, own=True)
             return inode
         finally:
             inode.truncating = False
@@ -313,8 +321,8 @@ class FileSystem:
         await self._xattr_changed(number, ns.RemoveXattr(number, name))
 
     async def _xattr_changed(self, number: int, operation: ns.SetXattr | ns.RemoveXattr) -> None:
-        attributes, epoch = await self._coherence.change(operation)
-        inode = self.inodes.absorb(attributes, epoch, own=True)
+        attributes, _ = await self._coherence.change(operation)
+        inode = self.inodes.absorb(attributes, 0, own=True)
         inode.xattrs.clear()
 
     async def statfs(self) -> ns.FsFigures:
@@ -375,6 +383,14 @@ class FileSystem:
         inode = handle.inode
         if not self.link.holds(inode.lease_epoch):
             await self._coherence.refresh(inode, offset, size_bytes)
+        try:
+            return await self.reader.read(inode, offset, size_bytes, handle.stream)
+        except Refused as refused:
+            # Other clients may move a file's bytes to other objects without a word; the old ones are deleted some time later.
+            before = list(inode.extents.pieces(offset, offset + size_bytes))
+            await self._coherence.refresh(inode, offset, size_bytes)
+            if list(inode.extents.pieces(offset, offset + size_bytes)) == before:
+                raise refused
         return await self.reader.read(inode, offset, size_bytes, handle.stream)
 
     async def write(self, handle: Handle, offset: int, data: bytes | memoryview) -> int:
@@ -402,8 +418,8 @@ class FileSystem:
         if mode & 0o4000 or (mode & 0o2000 and mode & 0o010):
             operation = _setattr(inode.number, Changes())
             operation.valid |= ns.KILL_PRIVILEGES
-            attributes, epoch = await self._coherence.change(operation)
-            self.inodes.absorb(attributes, epoch, own=True)
+            attributes, _ = await self._coherence.change(operation)
+            self.inodes.absorb(attributes, 0, own=True)
 
     def check_errors(self, handle: Handle) -> None:
         """Report a failed background write, once to each handle. Raises the Refused it failed with."""

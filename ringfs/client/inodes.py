@@ -163,7 +163,8 @@ class InodeTable:
         return inode if inode is not None and self._holds(inode.lease_epoch) else None
 
     def absorb(self, attributes: Attributes, lease_epoch: int, *, own: bool) -> Inode:
-        """Take over what the service says. own: it is the answer to a mutation of ours, so that what is cached was kept in step."""
+        """Take over what the service says. own: it is the answer to a mutation of ours, so that what is cached is kept in step; a
+        lease_epoch of 0 takes no lease away then."""
         inode = self._inodes.get(attributes.inode)
         if inode is None:
             self._generation += 1
@@ -174,11 +175,11 @@ class InodeTable:
         self._inodes.move_to_end(attributes.inode)
         if attributes.change < inode.attributes.change:
             return inode
-        if attributes.change != inode.attributes.change and not self._holds(inode.lease_epoch):
-            # Without a lease nobody told us what happened between: somebody else may have written.
+        passed = attributes.change - inode.attributes.change
+        if passed and not (own and passed == 1) and not self._holds(inode.lease_epoch):
+            # Without a lease nobody told us what happened between: somebody else may have changed anything.
             inode.content_version += 1
-            if not own:
-                self.forget_cached(inode)
+            self.forget_cached(inode)
         inode.attributes = attributes
         if not own or lease_epoch:
             inode.lease_epoch = lease_epoch
@@ -231,6 +232,12 @@ class InodeTable:
             self._name_count -= len(oldest.names or ())
             oldest.names = None
             oldest.complete = False
+
+    def forget_name(self, directory: Inode, name: bytes) -> None:
+        """What name stands for is not known any more."""
+        directory.complete = False
+        if directory.names is not None and directory.names.pop(name, None) is not None:
+            self._name_count -= 1
 
     def find_name(self, directory: Inode, name: bytes) -> int | None:
         """What a leased directory's cached name stands for: a number, ABSENT, or None for unknown."""
