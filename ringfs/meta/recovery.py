@@ -63,6 +63,7 @@ async def _replay(store: Store, journal: Journal, checkpoint: Marks) -> int:
 
 
 def _check_cluster(store: Store, cluster: str) -> None:
+    facts.check_format(store)
     found = facts.cluster_id(store)
     if found != cluster:
         raise UserError(f"the state is of cluster {found}, the configuration of {cluster}: use another state directory")

@@ -17,6 +17,7 @@ from ringfs.wire.packing import pack, unpack
 
 #: How many ids a refusal names; with a comma each they fit its text.
 _IDS_NAMED_MAX = 90
+_SEQUENCE_MAX = (1 << 64) - 1
 
 
 def objects_for(work: Work, declared: list[NewObject], wanted: set[bytes]) -> dict[bytes, int]:
@@ -141,7 +142,8 @@ def condemned_page(view: ReadView, after: int, limit: int, now_ns: int) -> Conde
     `through` goes up to the last one told, or, at the end, to the last verdict whose grace has passed.
     """
     page = CondemnedPage([], after)
-    for key, value in view.scan(keys.condemned(after + 1), keys.condemned((1 << 64) - 1)):
+    after = min(after, _SEQUENCE_MAX - 1)
+    for key, value in view.scan(keys.condemned(after + 1), keys.condemned(_SEQUENCE_MAX)):
         oid, verdict_ns, _ = unpack(value)
         if verdict_ns + DELETE_GRACE_NS > now_ns or len(page.entries) >= limit:
             break

@@ -74,8 +74,6 @@ def _cut_chunk(work: Work, inode: Inode, index: int, start: int) -> None:
 
 def _release_from(work: Work, inode: Inode, first: int) -> None:
     """Let go of whole chunks, first and all after it."""
-    if first >= 1 << 32:
-        return
     for key, value in list(work.rows.scan(keys.chunk(inode.number, first), after_prefix(keys.CHUNK + keys.u64(inode.number)))):
         work.rows.delete(key)
         for piece in unpack(value):

@@ -2,7 +2,7 @@
 
 | refused | when |
 | --- | --- |
-| INVALID | no uuid or name, or a weight of 0 |
+| INVALID | no uuid or name, a weight of 0, or more nodes than a map holds |
 | NODE_NAME_TAKEN | another disk has that name |
 """
 
@@ -12,6 +12,9 @@ from ringfs.meta.namespace.ops.set_node_state import put_node
 from ringfs.meta.namespace.system import EnterNode
 from ringfs.meta.namespace.work import Work
 from ringfs.wire.messages.cluster import NODE_UP, Node, NodeJoined
+
+#: As many as a ClusterMap holds.
+_NODES_MAX = 4096
 
 
 def apply(work: Work, op: EnterNode) -> NodeJoined:
@@ -33,7 +36,7 @@ def apply(work: Work, op: EnterNode) -> NodeJoined:
 
 def _next_number(work: Work) -> int:
     number = work.counters.next_node
-    if number > 0xFFFF:
+    if number > _NODES_MAX:
         raise Refused(Code.INVALID, "no more numbers for nodes")
     work.counters.next_node = number + 1
     return number

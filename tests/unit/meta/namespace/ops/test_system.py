@@ -6,6 +6,7 @@ from ringfs.base.errors import Code
 from ringfs.base.limits import DELETE_GRACE_NS
 from ringfs.meta.namespace import facts, system
 from ringfs.meta.namespace.condemned import condemned_page
+from ringfs.meta.namespace.ops import enter_node
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.messages.cluster import NODE_DOWN, NODE_UP, Node
 from tests.support.namespace import TrialNamespace, object_id, piece_of
@@ -90,6 +91,15 @@ def test_nodes_refused(trial: TrialNamespace, name: str, uuid: str, weight: int,
         trial.system(system.EnterNode(uuid, name, "host:1", "rack", weight))
 
 
+def test_more_nodes_than_a_map_holds(trial: TrialNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one is INVALID; those that are known may come back."""
+    monkeypatch.setattr(enter_node, "_NODES_MAX", 1)
+    enter(trial, "data1")
+    with refused(Code.INVALID):
+        enter(trial, "data2")
+    assert enter(trial, "data1") == 1
+
+
 def test_node_states(trial: TrialNamespace) -> None:
     """Down and up again, an epoch each; a node that enters is up; what is so already costs no epoch."""
     enter(trial, "data1")
@@ -130,6 +140,7 @@ def test_pages_of_verdicts(verdicts: TrialNamespace) -> None:
     assert told(verdicts, after=3) == ([], 3)
     assert told(verdicts, grace_ns=DELETE_GRACE_NS - 1) == ([1, 2], 2)
     assert told(verdicts, grace_ns=0) == ([], 0)
+    assert told(verdicts, after=(1 << 64) - 1) == ([], (1 << 64) - 1)
     first = condemned_page(verdicts.view, 0, 1, verdicts.now_ns + DELETE_GRACE_NS).entries[0]
     assert first.object == object_id(1)
 
