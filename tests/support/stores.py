@@ -67,6 +67,8 @@ class Faults:
         self.sync_count = 0
         #: Called in the thread before each sync.
         self.before_sync: Callable[[], None] | None = None
+        #: Called in the thread before and after each hole is punched.
+        self.around_punch: Callable[[], None] | None = None
 
 
 def faulty_disk(faults: Faults) -> type[Disk]:
@@ -84,6 +86,13 @@ def faulty_disk(faults: Faults) -> type[Disk]:
             if faults.on_read is not None:
                 raise OSError(faults.on_read, os.strerror(faults.on_read))
             return super().read(buffer, offset, direct=direct)
+
+        def punch(self, offset: int, length_bytes: int) -> None:
+            if faults.around_punch is not None:
+                faults.around_punch()
+            super().punch(offset, length_bytes)
+            if faults.around_punch is not None:
+                faults.around_punch()
 
         def sync(self) -> None:
             faults.sync_count += 1

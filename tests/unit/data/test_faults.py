@@ -1,4 +1,4 @@
-"""A disk that fails, or is full: refused at once, said in the trouble, nothing acknowledged that is not there, recovery by itself."""
+"""A disk that fails, or is full: refused at once, said in the trouble, nothing acknowledged that is not there; recovery."""
 
 import threading
 from pathlib import Path
@@ -7,7 +7,9 @@ import pytest
 import trio
 
 from ringfs.base.errors import Code, Refused
+from ringfs.base.kv.store import StoreFailed, StoreFull
 from ringfs.base.limits import GIB, MIB
+from ringfs.data import checkpointer
 from ringfs.data.segment_log import SegmentSizes
 from tests.support.stores import EIO, ENOSPC, Faults, content_of, made, put, running
 
@@ -23,7 +25,7 @@ async def refusal_of_put(store: object, thing: object = OTHER) -> Code:
 
 @pytest.mark.parametrize("kind", ["on_write", "on_sync"])
 async def test_an_io_error_fails_the_disk_for_good(tmp_path: Path, kind: str) -> None:
-    """The put is refused and so is every later write, even when the disk seems well again; reads go on; the next start tries anew."""
+    """The put is refused and so is every later write, even when the disk seems well again; reads go on; a start tries anew."""
     faults = Faults()
     async with running(tmp_path, faults=faults) as store:
         await put(store, THING)
@@ -147,9 +149,6 @@ async def test_the_configured_capacity_is_a_cap(tmp_path: Path) -> None:
 
 async def test_an_index_without_room_refuses_puts_and_keeps_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While checkpoints find no space changes stay in memory, up to a bound; deletes wait; afterwards everything goes on."""
-    from ringfs.base.kv.store import StoreFull
-    from ringfs.data import checkpointer
-
     monkeypatch.setattr(checkpointer, "INTERVAL_S", 0.01)
     monkeypatch.setattr(checkpointer, "_PENDING_BYTES_MAX", 1)
     async with running(tmp_path) as store:
@@ -181,8 +180,6 @@ async def test_an_index_without_room_refuses_puts_and_keeps_all(tmp_path: Path, 
 
 async def test_an_index_that_fails_fails_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits for the checkpoint is refused; nothing is acknowledged."""
-    from ringfs.base.kv.store import StoreFailed
-
     async with running(tmp_path) as store:
         await put(store, THING)
 

@@ -197,11 +197,9 @@ def test_random_histories_stay_consistent() -> None:
         draw = random.Random(seed)
         rows = index()
         ids = [draw.randbytes(20) for _ in range(6)]
-        offset = 0
-        for step in range(200):
+        for step in range(1, 201):
             oid = draw.choice(ids)
-            offset += 1
-            position = position_of(1 + offset // 50, 4096 * (1 + offset % 50 * 4))
+            position = position_of(1 + step // 50, 4096 * (1 + step % 50 * 4))
             what = draw.choice(["add", "renew", "remove"])
             if what == "add":
                 rows.add(oid, position, draw.choice([SIZE, 5000]), rows.next_birth(step))

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from ringfs.wire.rpc import OnPush, RpcClient, open_client
 from tests.support.fake_meta import FakeMeta
 from tests.support.stores import EIO, Faults, TickingClock, made, put, running
 from tests.support.streams import Network
+from tests.support.waiting import until
 
 KEY = bytes(32)
 META = "meta1:1"
@@ -63,13 +65,6 @@ async def cluster(disk: Path, clock: TickingClock | None = None, faults: Faults 
             nursery.cancel_scope.cancel()
 
 
-async def until(condition: object) -> None:
-    """Poll; the fixture bounds it."""
-    assert callable(condition)
-    while not condition():
-        await trio.sleep(0.001)
-
-
 async def test_a_node_joins_and_beats(tmp_path: Path) -> None:
     """It says who it is, goes on to the server that answers, and reports its figures each time."""
     async with cluster(tmp_path) as running_cluster:
@@ -100,14 +95,18 @@ async def test_the_map_is_kept(tmp_path: Path) -> None:
         await until(lambda: meta.heartbeats[-1].epoch == 9)
 
 
+def joined_and_beating(meta: FakeMeta, join_count: int) -> bool:
+    """Whether a node has joined so many times and beats."""
+    return meta.join_count >= join_count and len(meta.heartbeats) > 0
+
+
 async def test_a_lost_connection_is_made_again(tmp_path: Path) -> None:
     """For ever; the node joins again each time."""
     async with cluster(tmp_path) as running_cluster:
         meta = running_cluster.meta
         for count in (1, 2, 3):
-            await until(lambda count=count: meta.join_count >= count)
-            seen = len(meta.heartbeats)
-            await until(lambda seen=seen: len(meta.heartbeats) > seen)
+            await until(partial(joined_and_beating, meta, count))
+            meta.heartbeats.clear()
             running_cluster.network.cut(META)
 
 

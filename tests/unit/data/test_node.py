@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from ringfs.wire.messages.data import Get, GetStoreStatus, Put, PutDone
 from ringfs.wire.rpc import open_client, serve_tcp
 from tests.support.fake_meta import FakeMeta
 from tests.support.stores import CLUSTER, made
+from tests.support.waiting import until
 
 KEY = bytes(range(32))
 THING = made(1)
@@ -52,6 +54,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node, "_LOOK_S", 0.01)
 
 
+def is_up(meta: FakeMeta, join_count: int, addresses: list[str]) -> bool:
+    """Whether the node has joined so many times, and said where it listens."""
+    return meta.join_count >= join_count and len(addresses) > 0
+
+
 async def test_serves_until_sigterm_and_again(config: ClusterConfig) -> None:
     """It joins, serves, remembers its number, ends cleanly on SIGTERM, and has everything at the next start."""
     meta = FakeMeta()
@@ -67,8 +74,7 @@ async def test_serves_until_sigterm_and_again(config: ClusterConfig) -> None:
                     stopped.set()
 
                 nursery.start_soon(serve)
-                while meta.join_count < start or not addresses:
-                    await trio.sleep(0.001)
+                await until(partial(is_up, meta, start, addresses))
                 assert addresses == [config.data[0].address]
                 async with open_client(addresses[0], KEY, name="tester") as client:
                     if start == 1:
@@ -90,14 +96,12 @@ async def test_a_disk_whose_identity_vanishes_is_not_written_to(config: ClusterC
         async with trio.open_nursery() as nursery:
             await nursery.start(lambda task_status: serve_tcp(meta, KEY, config.meta[0].address, task_status=task_status))
             nursery.start_soon(run_data, config, "data1")
-            while not meta.heartbeats:
-                await trio.sleep(0.001)
+            await until(lambda: meta.heartbeats)
             async with open_client(config.data[0].address, KEY, name="tester") as client:
                 request = Put(THING.oid, len(THING.content), THING.table)
                 await client.call(request, [THING.content])
                 (config.data[0].disk / "ringfs-disk").unlink()
-                while not meta.heartbeats[-1].trouble:
-                    await trio.sleep(0.001)
+                await until(lambda: meta.heartbeats[-1].trouble)
                 assert "identity file" in meta.heartbeats[-1].trouble
                 with pytest.raises(Refused) as refused:
                     await client.call(request, [THING.content])
@@ -109,7 +113,7 @@ async def test_a_disk_whose_identity_vanishes_is_not_written_to(config: ClusterC
 async def test_mistakes_are_user_errors(config: ClusterConfig) -> None:
     """A name that is not in the file, an address in use, a name that the cluster gave to another disk: one line each."""
     with trio.fail_after(30):
-        with pytest.raises(UserError, match="no .*data9"):
+        with pytest.raises(UserError, match=r"no .*data9"):
             await run_data(config, "data9")
         with socket.socket() as taken:
             host, port = config.data[0].address.split(":")

@@ -11,7 +11,7 @@ import trio
 from ringfs.base.checksums import block_table, object_id
 from ringfs.base.limits import MIB
 from ringfs.data.store import ObjectStore
-from tests.support.stores import Made, TickingClock, content_of, made, opened, put, running
+from tests.support.stores import Faults, Made, TickingClock, content_of, made, opened, put, running
 
 THINGS = [made(seed, 100_000 + seed) for seed in range(12)]
 #: Record sizes of THINGS: a head and 25 pages.
@@ -85,7 +85,11 @@ async def test_a_rebuilt_index_says_the_same(tmp_path: Path) -> None:
     async with running(tmp_path, clock=clock) as store:
         assert store.page(b"", 1000) == before
         after = store.figures()
-        assert (after.used_bytes, after.object_count, after.segment_count) == (figures.used_bytes, figures.object_count, figures.segment_count)
+        assert (after.used_bytes, after.object_count, after.segment_count) == (
+            figures.used_bytes,
+            figures.object_count,
+            figures.segment_count,
+        )
         assert store.health.trouble == ""
 
 
@@ -202,9 +206,9 @@ async def test_a_missing_segment_loses_its_objects_only(tmp_path: Path) -> None:
     async with running(tmp_path) as store:
         for thing in things:
             await put(store, thing)
-        held = {number: [] for number in (1, 2, 3)}
+        held: dict[int, list[Made]] = {1: [], 2: [], 3: []}
         for thing in things:
-            held[store._index.get(thing.oid).position >> 32].append(thing)
+            held[store._entry(thing.oid).position >> 32].append(thing)
     segments(tmp_path)[1].unlink()
     async with running(tmp_path) as store:
         await assert_holds(store, held[1] + held[3])
@@ -245,6 +249,28 @@ async def test_a_crash_between_the_steps_of_a_delete(tmp_path: Path) -> None:
     with segments(crashed)[0].open("rb") as file:
         file.seek(4096)
         assert file.read(RECORD) == bytes(RECORD)
+
+
+async def test_a_crash_around_each_hole(tmp_path: Path) -> None:
+    """A hole is punched only when no durable row points to it: a crash just before or after finds nothing held that is gone."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    faults = Faults()
+    copies: list[Path] = []
+
+    def crash() -> None:
+        copies.append(snapshot(disk, tmp_path / f"crashed{len(copies)}"))
+
+    async with running(disk, faults=faults) as store:
+        for thing in THINGS[:4]:
+            await put(store, thing)
+        await put(store, THINGS[1])
+        faults.around_punch = crash
+        await store.delete([(THINGS[1].oid, 1 << 61), (THINGS[2].oid, 1 << 61)])
+    assert len(copies) == 6
+    for copy in copies:
+        async with running(copy) as store:
+            await assert_holds(store, [THINGS[0], THINGS[3]])
 
 
 async def test_an_unknown_old_segment_is_taken_up(tmp_path: Path) -> None:

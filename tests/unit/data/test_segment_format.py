@@ -93,7 +93,9 @@ def test_a_head_is_valid_in_its_place_only() -> None:
     assert parse_header(b"") is None
 
 
-@pytest.mark.parametrize(("size_bytes", "length"), [(1, 8192), (4096, 8192), (4097, 12288), (OBJECT_BYTES_MAX, 4096 + OBJECT_BYTES_MAX)])
+@pytest.mark.parametrize(
+    ("size_bytes", "length"), [(1, 8192), (4096, 8192), (4097, 12288), (OBJECT_BYTES_MAX, 4096 + OBJECT_BYTES_MAX)]
+)
 def test_record_sizes(size_bytes: int, length: int) -> None:
     """A head, and the content rounded up."""
     assert record_bytes(size_bytes) == length

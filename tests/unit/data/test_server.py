@@ -182,7 +182,7 @@ async def test_a_client_that_does_not_read_waits_alone(tmp_path: Path) -> None:
         await ask(client, put_of(thing), thing.content)
         link = Link(capacity_bytes=1000)
         slow_peers: list[Any] = []
-        server.connected = slow_peers.append  # type: ignore[method-assign]
+        server.connected = slow_peers.append  # type: ignore[method-assign, assignment]
         got: list[int] = []
         async with connected(server, nursery, link) as slow:
             link.to_client.delay_s = 1e9

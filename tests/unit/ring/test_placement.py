@@ -44,7 +44,7 @@ WEIGHTS = {
 def test_first_copies_are_balanced_by_weight(weights: list[int]) -> None:
     """Of 100,000 objects every node is first for its share by weight, within 5 %."""
     placed = ring(*[node(number, weight) for number, weight in enumerate(weights, 1)])
-    counts = Counter(placed.order(oid)[0] for oid in oids(1, OBJECTS))
+    counts: Counter[int] = Counter(placed.order(oid)[0] for oid in oids(1, OBJECTS))
     for number, weight in enumerate(weights, 1):
         share = OBJECTS * weight / sum(weights)
         assert abs(counts[number] - share) <= 0.05 * share, f"node {number}: {counts[number]} objects, not {share:.0f}"
@@ -117,7 +117,7 @@ def test_nodes_without_weight_come_last() -> None:
 def test_heavy_maps_are_scaled_down() -> None:
     """No node has more tokens than TOKENS_MAX, and the shares stay right."""
     heavy = ring(node(1, 10_000), node(2, 5_000))
-    counts = Counter(heavy.order(oid)[0] for oid in oids(9, 30_000))
+    counts: Counter[int] = Counter(heavy.order(oid)[0] for oid in oids(9, 30_000))
     assert 10_000 * TOKENS_PER_WEIGHT > TOKENS_MAX
     assert max(len(tokens) for _, _, tokens in heavy._weighted) <= TOKENS_MAX
     assert abs(counts[2] - 10_000) < 500
