@@ -135,6 +135,8 @@ class DataServer:
     async def _work(self, channel: trio.MemoryReceiveChannel[Request]) -> None:
         async for request in channel:
             await self._serve(request)
+            # Its payload must not wait in here for the next one.
+            del request
 
     async def _serve(self, request: Request) -> None:
         try:
