@@ -2,11 +2,13 @@
 
 import fcntl
 import os
+import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.posix import RENAME_WHITEOUT, fallocate, outcome, renameat2
+from tests.support.posix import ALICE, RENAME_WHITEOUT, fallocate, outcome, renameat2, tick, with_umask
 
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_COLLAPSE_RANGE, FALLOC_ZERO_RANGE = 1, 2, 8, 16
 FS_IOC_GETFLAGS = 0x80086601
@@ -80,6 +82,23 @@ def test_ioctl(file: Path) -> None:
     """File attributes of lsattr: ENOTTY, or ENOSYS where the kernel says it that way."""
     with open(file, "rb") as opened:
         assert outcome(fcntl.ioctl, opened, FS_IOC_GETFLAGS, bytes(8)) in ("ENOTTY", "ENOSYS", "EOPNOTSUPP")
+
+
+def test_truncate_to_the_same_size(file: Path, is_ringfs: bool) -> None:
+    """POSIX wants its times to move. With a writeback cache the kernel keeps the times and does not move them here."""
+    before = file.stat()
+    tick()
+    os.truncate(file, before.st_size)
+    moved = file.stat().st_mtime_ns > before.st_mtime_ns
+    assert moved is not is_ringfs
+    assert file.read_bytes() == b"x" * 100_000
+
+
+def test_umask_under_a_default_acl(place: Path, is_ringfs: bool) -> None:
+    """A default ACL should replace the umask; pyfuse3 cannot ask the kernel to leave it out, so here both bound the mode."""
+    subprocess.run(["setfacl", "-d", "-m", f"u:{ALICE}:rwx,g::rwx,o::r", str(place)], check=True)
+    with_umask(0o077, lambda: (place / "dir").mkdir(0o777))
+    assert oct(stat.S_IMODE((place / "dir").stat().st_mode)) == oct(0o700 if is_ringfs else 0o774)
 
 
 def test_locks_within_one_mount(file: Path) -> None:
