@@ -26,7 +26,7 @@ log = structlog.get_logger("ringfs.client.objects")
 PUT_TIMEOUT_S = 30.0
 GET_TIMEOUT_S = 10.0
 #: A put that finds too few nodes tries again this often before it is given up.
-_PUT_ROUNDS = 8
+_PUT_ROUNDS = 30
 _PUT_PAUSE_S = 1.0
 #: Smaller reads are verified on the event loop: a hop to a thread costs more than hashing them.
 _INLINE_VERIFY_BYTES = 4 * BLOCK_BYTES

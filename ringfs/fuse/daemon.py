@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from ringfs.base.config import ClusterConfig
+from ringfs.base.memory import keep_freed_pages
 from ringfs.client.opening import open_file_system
 from ringfs.fuse.operations import Operations
 from ringfs.fuse.pyfuse3_driver import Pyfuse3KernelCache, serve
@@ -22,6 +23,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _MNT_DETACH = 2
 #: What the kernel reads ahead of a stream: whole requests of 1 MiB, several at once.
 _READ_AHEAD_KIB = 4096
+#: Freed memory that is kept for the next buffers: what one burst of writes needs.
+_KEPT_BYTES = 64 << 20
 
 
 async def run_mount(
@@ -33,6 +36,7 @@ async def run_mount(
     `options` is for drivers; none is known today.
     """
     assert not options, "options are checked by the command line"
+    keep_freed_pages(_KEPT_BYTES)
     kernel = Pyfuse3KernelCache()
     path = str(mount_point)
     async with open_file_system(config, purpose=f"mount {path}", kernel=kernel) as fs:

@@ -1,6 +1,7 @@
-"""The file engine of the journal, for one machine: segments.py in threads, beside the event loop."""
+"""The file engine of the journal, for one machine: segments.py, in a thread where the disk is slow."""
 
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,10 +10,15 @@ from typing import TypeVar, TypeVarTuple, Unpack
 import trio
 
 from ringfs.base.files import Files, RealFiles
-from ringfs.base.limits import JOURNAL_RESERVE_BYTES, JOURNAL_SEGMENT_BYTES
+from ringfs.base.limits import JOURNAL_RESERVE_BYTES, JOURNAL_SEGMENT_BYTES, KIB
 from ringfs.meta.journal.interface import JournalFailed
 from ringfs.meta.journal.record import MARK_BYTES, RECORD_OVERHEAD_BYTES, packed_bytes
 from ringfs.meta.journal.segments import SegmentLog
+
+#: Appends that are this fast and small run on the event loop: what they hold up is less than a hop to a thread and back costs
+#: (docs/decisions/0002-appends-on-the-loop.md).
+_INLINE_APPEND_NS = 500_000
+_INLINE_APPEND_BYTES = 256 * KIB
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
@@ -48,6 +54,8 @@ class FileJournal:
         self._failure: Exception | None = None
         # Size of the entries in the append that is under way; 0 if none is.
         self._appending_bytes = 0
+        # How long an append takes on this disk, smoothed; it begins in a thread until that is known.
+        self._append_ns = _INLINE_APPEND_NS
         self._append_thread = trio.CapacityLimiter(1)
         self._trim_thread = trio.CapacityLimiter(1)
 
@@ -79,9 +87,18 @@ class FileJournal:
         assert not self._appending_bytes, "one append at a time"
         self._appending_bytes = packed_bytes(entries)
         try:
-            return await self._guarded(self._append_thread, self._log.append, term, entries)
+            if self._append_ns < _INLINE_APPEND_NS and self._appending_bytes <= _INLINE_APPEND_BYTES:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                return self._checked(self._timed_append, term, entries)
+            return await self._guarded(self._append_thread, self._timed_append, term, entries)
         finally:
             self._appending_bytes = 0
+
+    def _timed_append(self, term: int, entries: Sequence[bytes]) -> int:
+        begun_ns = time.perf_counter_ns()
+        last = self._log.append(term, entries)
+        self._append_ns += (time.perf_counter_ns() - begun_ns - self._append_ns) // 8
+        return last
 
     def replay(self, after: int) -> Iterator[tuple[int, bytes]]:
         """See Journal."""
@@ -98,11 +115,15 @@ class FileJournal:
     async def _guarded(
         self, thread: trio.CapacityLimiter, call: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments
     ) -> Result:
-        """Run a call of the log in a thread. Its first failure is the journal's last word."""
+        """Run a call of the log in a thread."""
+        return await trio.to_thread.run_sync(self._checked, call, *arguments, limiter=thread)
+
+    def _checked(self, call: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments) -> Result:
+        """Run a call of the log. Its first failure is the journal's last word."""
         if self._failure is not None:
             raise JournalFailed(f"the journal has failed before: {self._failure}") from self._failure
         try:
-            return await trio.to_thread.run_sync(call, *arguments, limiter=thread)
+            return call(*arguments)
         except (OSError, JournalFailed) as error:
             self._failure = error
             raise JournalFailed(str(error)) from error
