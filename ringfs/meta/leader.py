@@ -34,6 +34,9 @@ CHECKPOINT_BYTES = 32 * MIB
 CHECKPOINT_INTERVAL_S = 5.0
 #: Past this much unwritten, transactions wait for the checkpoint, or are refused while the store's disk is full.
 UNWRITTEN_BYTES_MAX = 64 * MIB
+#: Beyond that, for transactions that free space.
+UNWRITTEN_RESERVE_BYTES = 4 * MIB
+#: How often room is looked for where there was none.
 ROOM_RETRY_S = 1.0
 
 assert CHECKPOINT_BYTES < UNWRITTEN_BYTES_MAX, "a checkpoint begins before transactions have to wait for it"
@@ -126,7 +129,8 @@ class Leader:
         return self._now_ns
 
     def _has_room(self, size_bytes: int, frees: bool) -> bool:
-        if self._store_is_full and self._store.pending_bytes >= UNWRITTEN_BYTES_MAX:
+        unwritten_bytes_max = UNWRITTEN_BYTES_MAX + (UNWRITTEN_RESERVE_BYTES if frees else 0)
+        if self._store_is_full and self._store.pending_bytes >= unwritten_bytes_max:
             return False
         if self._journal.has_room(self._batch_bytes + size_bytes, reserve=frees):
             return True

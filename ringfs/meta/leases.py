@@ -128,6 +128,8 @@ class LeaseTable:
         waits: dict[int, Ticket] = {}
         wanted: dict[int, list[int]] = {}
         for inode in inodes:
+            if self._cachers.get(inode, asking) == asking and inode not in self._dropping:
+                continue
             outstanding = self._dropping.get(inode, {})
             waits.update((ticket.serial, ticket) for session, ticket in outstanding.items() if session != asking)
             for session in self._cachers_of(inode):

@@ -12,7 +12,7 @@ import trio
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import NO_SESSION
-from ringfs.base.limits import REQUESTS_IN_FLIGHT_MAX
+from ringfs.base.limits import REQUESTS_IN_FLIGHT_MAX, REQUESTS_URGENT
 from ringfs.meta.leader import Leader
 from ringfs.meta.leases import LeaseTable, Ticket
 from ringfs.meta.namespace.machine import Transaction
@@ -23,9 +23,9 @@ from ringfs.ring.classes import parse_class
 from ringfs.wire.messages.session import Recall, RecallItem
 from ringfs.wire.rpc import Peer, Request
 
-#: Requests of one peer that may wait for other sessions. The rest of its allowance stays free, so that what others
-#: wait for (RecallDone, Commit, Heartbeat) always gets in.
-WAITING_MAX = REQUESTS_IN_FLIGHT_MAX // 2
+#: Requests of one peer that may wait for other sessions: all but the urgent ones, so that what others wait for (RecallDone,
+#: a Commit, Heartbeat) always gets in.
+WAITING_MAX = REQUESTS_IN_FLIGHT_MAX - REQUESTS_URGENT
 #: A session that renews its leases but leaves a recall unconfirmed for so long is ended.
 RECALL_TIMEOUT_NS = 60 * 10**9
 

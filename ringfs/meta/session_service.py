@@ -108,10 +108,9 @@ class SessionService:
         for inode, mode in session.resuming.items():
             live.opens.open(session.number, inode, mode)
         orphans = [inode for inode in orphans_of(live.leader.view, session.number) if inode not in session.resuming]
+        # Where not even these find room, they go with the session.
         for start in range(0, len(orphans), PAGE_ENTRIES_MAX):
-            answer = live.transact_own(FreeOrphans(session.number, orphans[start : start + PAGE_ENTRIES_MAX]))
-            if isinstance(answer, Refused):
-                raise answer
+            live.transact_own(FreeOrphans(session.number, orphans[start : start + PAGE_ENTRIES_MAX]))
 
     def _written(self, session: Session) -> list[int]:
         live = self._live
