@@ -116,19 +116,24 @@ class Coherence:
         if not inode.open_count and not inode.dirty and inode.server_mode:
             self._close([inode])
 
-    async def session_renewed(self) -> None:
-        """Open everything again under the new session; files that are gone or were changed meanwhile fail."""
+    def session_renewed(self) -> None:
+        """What is dirty is put again, and committed only over unchanged files."""
         self._writer.session_renewed()
+
+    async def reopen(self) -> None:
+        """Open everything again under the new session; files that are gone fail (dirty ones when their commit fails)."""
         for inode in self._inodes:
             if not inode.server_mode:
                 continue
             try:
-                opened, _ = await self.ask(Open(inode.number, inode.server_mode))
+                opened, epoch = await self.ask(Open(inode.number, inode.server_mode))
             except Refused as refused:
                 log.warning("open file lost with its session", inode=inode.number, reason=str(refused))
-                inode.fail(Refused(Code.IO, f"inode {inode.number} was lost with its session"))
+                if refused.code is Code.STALE and not inode.dirty:
+                    inode.fail(Refused(Code.IO, f"inode {inode.number} was lost with its session"))
                 continue
-            if opened.attributes.change != inode.attributes.change and inode.dirty:
+            self._inodes.absorb(opened.attributes, epoch if opened.leased else 0, own=False)
+            if inode.expected_change and opened.attributes.change != inode.expected_change:
                 log.warning("file changed while its session was lost", inode=inode.number)
 
     # --- closing ----------------------------------------------------------------------------------------------------

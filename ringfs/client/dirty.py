@@ -165,14 +165,20 @@ class Flight:
     objects: list[NewObject] = field(default_factory=list)
     #: True once its turn to be committed (or dropped) may come.
     ready: bool = False
+    #: How often a commit of it was refused because its objects might be deleted.
+    refused_count: int = 0
     #: Why the bytes did not get through: they are dropped when its turn comes, and the error is sticky.
     failure: Refused | None = None
 
     @property
     def body_bytes(self) -> int:
         """About what it adds to a commit's body."""
-        inline = sum(extent.length for extent in self.extents if extent.object_offset == INLINE)
-        return 100 + 48 * (len(self.extents) + len(self.objects)) + inline
+        return 100 + 48 * (len(self.extents) + len(self.objects)) + self.inline_bytes
+
+    @property
+    def inline_bytes(self) -> int:
+        """How many of its bytes travel in the commit."""
+        return sum(extent.length for extent in self.extents if extent.object_offset == INLINE)
 
     @property
     def end(self) -> int:

@@ -4,6 +4,7 @@ What an operation means is decided in the metadata service's transactions; here 
 (leases), and how bytes get in and out. Permissions are the kernel's business, or the embedding program's.
 """
 
+import contextlib
 from dataclasses import dataclass, field
 
 import trio
@@ -51,9 +52,15 @@ class Changes:
     privileged: bool = False
 
     @property
-    def only_times(self) -> bool:
-        """Nothing but times is to change."""
-        return self.mode is None and self.uid is None and self.gid is None and self.size_bytes is None
+    def names_times(self) -> bool:
+        """Times are to change."""
+        return any(time_ns is not None for time_ns in (self.atime_ns, self.mtime_ns, self.ctime_ns))
+
+    @property
+    def can_wait(self) -> bool:
+        """Nothing but times is to change, to what can travel with a commit: none before 1970."""
+        others = (self.mode, self.uid, self.gid, self.size_bytes)
+        return all(value is None for value in others) and min(self.atime_ns or 0, self.mtime_ns or 0, self.ctime_ns or 0) >= 0
 
 
 @dataclass(slots=True, eq=False)
@@ -243,14 +250,15 @@ class FileSystem:
     async def setattr(self, number: int, changes: Changes, handle: Handle | None = None) -> Inode:
         """Change attributes; of a file that is being written here, times travel with the next commit."""
         inode = self.inodes.get(number)
-        if inode is not None and changes.only_times and (inode.write_count or inode.dirty or inode.times):
+        if inode is not None and changes.can_wait and (inode.write_count or inode.dirty or inode.times):
             self._set_times(inode, changes)
             return inode
         if changes.size_bytes is not None:
             if changes.size_bytes > FILE_BYTES_MAX:
                 raise Refused(Code.FILE_TOO_BIG)
             return await self._truncate(inode or await self.getattr(number), changes)
-        if inode is not None and inode.times and (changes.atime_ns is not None or changes.mtime_ns is not None):
+        if inode is not None and (inode.times or inode.dirty.flights) and changes.names_times:
+            # Older times must not come after these.
             await self.writer.flush([inode])
         attributes, _ = await self._coherence.change(_setattr(number, changes))
         return self.inodes.absorb(attributes, 0, own=True)
@@ -271,15 +279,20 @@ class FileSystem:
             await inode.progress.park()
         inode.truncating = True
         try:
-            self.writer.discard(inode, size_bytes)
             await self.writer.wait_flights(inode)
             attributes, _ = await self._coherence.change(_setattr(inode.number, changes))
+            self.writer.discard(inode, size_bytes)
+            inode.times.mtime_ns, inode.times.ctime_ns = self._later(inode, attributes)
             inode.extents.truncate(size_bytes)
             self.inodes.absorb(attributes, 0, own=True)
             return inode
         finally:
             inode.truncating = False
             inode.progress.unpark_all()
+
+    def _later(self, inode: Inode, truncated: Attributes) -> tuple[int, int]:
+        """mtime and ctime to travel with what is still dirty after a truncate: not those of before it."""
+        return (truncated.mtime_ns, truncated.ctime_ns) if inode.dirty.live else (-1, -1)
 
     async def getxattr(self, number: int, name: bytes) -> bytes:
         """Refused NO_XATTR."""
@@ -335,7 +348,9 @@ class FileSystem:
     async def watch_space(self) -> None:
         """Keep is_space_scarce true to the facts, for ever."""
         while True:
-            await self.statfs()
+            # Refused: nobody answered for a long time. What was known last is as good as anything.
+            with contextlib.suppress(Refused):
+                await self.statfs()
             await trio.sleep(_SPACE_INTERVAL_S)
 
     # --- open files -------------------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from ringfs.wire.messages.common import Attributes
 #: Inodes and cached directory names that are kept at most (about 1.5 KiB and 150 bytes each).
 INODES_MAX = 40_000
 NAMES_MAX = 200_000
+#: Refusals of a background write that mean something to an application; all others are EIO.
+_TOLD_AS_THEY_ARE = (Code.NO_SPACE, Code.QUOTA, Code.FILE_TOO_BIG, Code.IO)
 #: In a directory's names: known to be absent.
 ABSENT = 0
 
@@ -31,7 +33,7 @@ class Inode:
         "dirty",
         "error",
         "error_count",
-        "expect_unchanged",
+        "expected_change",
         "extents",
         "flights_begun",
         "flights_done",
@@ -85,8 +87,9 @@ class Inode:
         self.progress = trio.lowlevel.ParkingLot()
         #: A truncate waits for flights: no new ones are taken meanwhile.
         self.truncating = False
-        #: The session under which the dirty bytes were written has ended: commit them only if nobody changed the file.
-        self.expect_unchanged = False
+        #: The session under which the dirty bytes were written has ended: commit them only if the inode is still at this change.
+        #: 0: they may be committed over anything.
+        self.expected_change = 0
         #: The kernel's inode generation; a new one makes the kernel forget what it cached (see fuse/operations.py).
         self.generation = generation
         #: Grows when somebody else changed the file's contents or size.
@@ -129,7 +132,7 @@ class Inode:
     def fail(self, refused: Refused) -> None:
         """A background write failed: every open handle will say so once."""
         self.error_count += 1
-        self.error = refused if refused.code is not Code.CHANGED else Refused(Code.IO, refused.detail)
+        self.error = refused if refused.code in _TOLD_AS_THEY_ARE else Refused(Code.IO, str(refused))
 
 
 class InodeTable:
@@ -173,6 +176,8 @@ class InodeTable:
             self._evict()
             return inode
         self._inodes.move_to_end(attributes.inode)
+        if own and inode.expected_change and attributes.change == inode.expected_change + 1:
+            inode.expected_change = attributes.change
         if attributes.change < inode.attributes.change:
             return inode
         passed = attributes.change - inode.attributes.change

@@ -12,7 +12,7 @@ import structlog
 import trio
 
 from ringfs.base.clock import Clock
-from ringfs.base.errors import Code, ConnectionLost, Refused
+from ringfs.base.errors import Code, ConnectionLost, Refused, Retry
 from ringfs.base.limits import LEASE_NS, REPLY_WINDOW_MAX
 from ringfs.wire.messages.cluster import ClusterMap, MapChanged
 from ringfs.wire.messages.session import (
@@ -35,6 +35,8 @@ log = structlog.get_logger("ringfs.client.metadata")
 WAIT_FOR_LEADER_S = 300.0
 _RECONNECT_S = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 _RESUME_OPENS = 4096
+#: After this long a request is sent again that the service was too busy for.
+_RESEND_S = 0.1
 
 
 class Dependent(Protocol):
@@ -52,8 +54,12 @@ class Dependent(Protocol):
         """Obey; returning is the confirmation."""
         ...
 
-    async def session_renewed(self) -> None:
-        """The old session has ended (its orphans are gone), a new one is open."""
+    def session_renewed(self) -> None:
+        """The old session has ended (its orphans are gone), a new one is about to be used."""
+        ...
+
+    async def reopen(self) -> None:
+        """Tell the new session what is open."""
         ...
 
 
@@ -106,9 +112,12 @@ class MetadataLink:
                 except ConnectionLost:
                     continue
                 except Refused as refused:
-                    if refused.code is not Code.NO_SESSION:
+                    if refused.code is Code.NO_SESSION:
+                        self._session_ended(client)
+                    elif refused.code.retry is Retry.RESEND:
+                        await trio.sleep(_RESEND_S)
+                    else:
                         raise
-                    self._session_ended(client)
 
     async def call(self, request: Any) -> Any:
         """The answer to a message that is no Query (status, snapshots …), sent again if the connection is lost."""
@@ -120,35 +129,48 @@ class MetadataLink:
                 except ConnectionLost:
                     continue
 
-    async def mutate(self, operation: Any, *, urgent: bool = False) -> Any:
+    async def mutate(self, operation: Any, *, urgent: bool = False, session: int = 0) -> Any:
         """The answer to a transaction, which takes effect once. Raises Refused; NO_SESSION if its session ended meanwhile.
 
-        urgent: for what others' answers may wait for (commits, which recalls ask for).
+        urgent: for what others' answers may wait for (commits, which recalls ask for). session: for which one the operation was
+        put together, if it would be wrong under another.
         """
-        client = await self._connected()
-        while self._unanswered and self._next_number - next(iter(self._unanswered)) >= REPLY_WINDOW_MAX:
-            await self._window_waiters.park()
-        unanswered = self._unanswered
-        session, number = self.session, self._next_number
-        self._next_number += 1
-        unanswered[number] = None
-        try:
-            with _bounded(WAIT_FOR_LEADER_S):
+        with _bounded(WAIT_FOR_LEADER_S):
+            client = await self._connected()
+            while self._unanswered and self._next_number - next(iter(self._unanswered)) >= REPLY_WINDOW_MAX:
+                await self._window_waiters.park()
+            if session not in (0, self.session):
+                raise Refused(Code.NO_SESSION, f"session {session}")
+            unanswered = self._unanswered
+            session, number = self.session, self._next_number
+            self._next_number += 1
+            unanswered[number] = None
+            is_answered = False
+            try:
                 while True:
-                    acknowledged = next(iter(unanswered))
+                    message = Mutate(session, number, next(iter(unanswered)), operation)
                     try:
-                        return (await client.call(Mutate(session, number, acknowledged, operation), urgent=urgent)).message
+                        answer = await client.call(message, urgent=urgent)
+                        is_answered = True
+                        return answer.message
                     except ConnectionLost:
-                        client = await self._connected()
-                        if self.session != session:
-                            raise Refused(Code.NO_SESSION, f"session {session}") from None
+                        pass
                     except Refused as refused:
-                        if refused.code is Code.NO_SESSION:
-                            self._session_ended(client)
-                        raise
-        finally:
-            del unanswered[number]
-            self._window_waiters.unpark_all()
+                        if refused.code.retry is not Retry.RESEND:
+                            is_answered = True
+                            if refused.code is Code.NO_SESSION:
+                                self._session_ended(client)
+                            raise
+                        await trio.sleep(_RESEND_S)
+                    client = await self._connected()
+                    if self.session != session:
+                        raise Refused(Code.NO_SESSION, f"session {session}")
+            finally:
+                del unanswered[number]
+                self._window_waiters.unpark_all()
+                if not is_answered:
+                    # Whether it took effect, and when it will, is not known: nobody recalls from us what we changed ourselves.
+                    self._void_leases()
 
     def tell(self, operation: Any) -> bool:
         """Send a question whose answer does not matter, after those told before. False: there is no connection to send it on."""
@@ -182,7 +204,6 @@ class MetadataLink:
 
     def _void_leases(self) -> None:
         self.lease_epoch += 1
-        self._lease_until_ns = 0
         self._dependent.leases_lost()
 
     # --- the connection ---------------------------------------------------------------------------------------------
@@ -196,8 +217,8 @@ class MetadataLink:
             if self._client is None or self._client.lost.is_set():
                 await trio.lowlevel.checkpoint()
 
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep a connection and a session for ever. Started once the first session is open."""
+    async def run(self, task_status: trio.TaskStatus[Refused | None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep a connection and a session for ever. Started once the first session is open; or refused: then with the refusal."""
         attempt = 0
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -213,7 +234,10 @@ class MetadataLink:
                         task_status.started()
                         task_status = trio.TASK_STATUS_IGNORED
                         await self._keep(client)
-                except (OSError, ConnectionLost, trio.TooSlowError) as error:
+                except (OSError, ConnectionLost, trio.TooSlowError, Refused) as error:
+                    if isinstance(error, Refused) and not self.session:
+                        task_status.started(error)
+                        break
                     if attempt % 20 == 0 and not self._closing:
                         log.warning("metadata service lost; waiting for it", address=address, reason=str(error) or repr(error))
                 finally:
@@ -247,10 +271,12 @@ class MetadataLink:
         self._take_map(opened.map)
         self._void_leases()
         self._lease_until_ns = sent_ns + LEASE_NS
+        if renewed:
+            assert self._nursery is not None, "the link is running"
+            self._dependent.session_renewed()
+            self._nursery.start_soon(self._dependent.reopen)
         self._client = client
         self._up.set()
-        if renewed:
-            await self._dependent.session_renewed()
 
     async def _resume(self, client: RpcClient) -> SessionOpened:
         opens = self._dependent.open_inodes()
@@ -264,6 +290,7 @@ class MetadataLink:
     def _down(self) -> None:
         if self._client is not None:
             self._client = None
+            self._lease_until_ns = 0
             self._untold = deque()
             self._up = trio.Event()
             self._void_leases()

@@ -10,6 +10,7 @@ import trio
 
 from ringfs.base.clock import Clock, SystemClock
 from ringfs.base.config import ClusterConfig
+from ringfs.base.errors import Refused
 from ringfs.client.blocks import BlockCache
 from ringfs.client.coherence import Coherence, KernelCache
 from ringfs.client.file_system import FileSystem
@@ -38,7 +39,8 @@ async def open_file_system(
 ) -> AsyncIterator[FileSystem]:
     """A session with the cluster, and a file system on it. At the end everything is flushed and the session closed.
 
-    `purpose` is shown by `ringfs status`. Waits until a metadata server answers.
+    `purpose` is shown by `ringfs status`. Waits until a metadata server answers. Raises Refused if it gives
+    no session: WRONG_CLUSTER, TOO_MANY_SESSIONS and others.
     """
     clock = clock or SystemClock()
     run_in_thread = run_in_thread or partial(trio.to_thread.run_sync, limiter=trio.CapacityLimiter(_HASHING_THREADS))
@@ -65,12 +67,16 @@ async def open_file_system(
         )
         coherence.attach(link, inodes, writer, kernel or KernelCache())
         await nursery.start(writer.run)
-        await nursery.start(link.run)
-        nursery.start_soon(coherence.run)
-        file_system = FileSystem(link, inodes, reader, writer, coherence, clock)
-        nursery.start_soon(file_system.watch_space)
-        yield file_system
-        await file_system.sync()
-        coherence.close_now()
-        await link.close()
+        refused: Refused | None = await nursery.start(link.run)
+        if refused is None:
+            nursery.start_soon(coherence.run)
+            file_system = FileSystem(link, inodes, reader, writer, coherence, clock)
+            nursery.start_soon(file_system.watch_space)
+            yield file_system
+            await file_system.sync()
+            coherence.close_now()
+            await link.close()
         nursery.cancel_scope.cancel()
+    if refused is not None:
+        # Out here, so that it is not wrapped in a group.
+        raise refused

@@ -29,6 +29,8 @@ DESTAGE_BYTES = INLINE_CHUNK_BYTES_MAX // 2
 _COMMIT_BODY_BYTES = FRAME_BODY_BYTES_MAX // 4
 #: Objects being put at once: each is up to 8 MiB of somebody's dirty bytes.
 _PUTS_AT_ONCE = 4
+#: A flight whose objects the service does not take is put again so often: with clocks as they should be, once is enough.
+_PUTS_AGAIN_MAX = 5
 
 LoadExtents = Callable[[Inode, int, int], Awaitable[None]]
 
@@ -134,11 +136,12 @@ class Writer:
 
     async def flush(self, inodes: Iterable[Inode]) -> None:
         """Commit everything dirty of these inodes; errors are left on them."""
-        inodes = list(inodes)
-        for inode in inodes:
-            while inode.truncating:
-                await inode.progress.park()
-        await self._take(inodes)
+        inodes = left = list(inodes)
+        while left:
+            for inode in left:
+                while inode.truncating:
+                    await inode.progress.park()
+            left = await self._take(left)
         for inode in inodes:
             await self.wait_flights(inode)
 
@@ -156,7 +159,7 @@ class Writer:
     def session_renewed(self) -> None:
         """What was put under the old session may be swept: put it again, and commit only over unchanged files."""
         for inode in [*self._waiting, *self._flying]:
-            inode.expect_unchanged = True
+            inode.expected_change = inode.expected_change or inode.attributes.change
         for inode in self._flying:
             self._fly_again(inode)
 
@@ -182,18 +185,24 @@ class Writer:
                 self._pack([(inode, self._begin(inode, at, edge))])
                 at = edge
 
-    async def _take(self, inodes: list[Inode]) -> None:
-        """Start flights for everything live of these inodes: small ones inline, the rest packed together."""
+    async def _take(self, inodes: list[Inode]) -> list[Inode]:
+        """Start flights for everything live of these inodes: small ones inline, the rest packed together. Those passed over because
+        they are being truncated are returned."""
+        small = {
+            inode
+            for inode in inodes
+            if inode.dirty.live.size_bytes <= INLINE_FLUSH_BYTES and not inode.truncating and await self._makes_room_inline(inode)
+        }
+        # Nothing is awaited from here on: a flight that was begun is put or ready, whatever is cancelled.
         packed: list[tuple[Inode, Flight]] = []
         for inode in inodes:
             live = inode.dirty.live
-            inline = live.size_bytes <= INLINE_FLUSH_BYTES and await self._makes_room_inline(inode)
             if inode.truncating:
                 continue
             if not live and not inode.times:
                 self._waiting.pop(inode, None)
                 continue
-            inline = inline and live.size_bytes <= INLINE_FLUSH_BYTES
+            inline = inode in small and live.size_bytes <= INLINE_FLUSH_BYTES
             flight = self._begin(inode, 0, live.end)
             if inline:
                 flight.extents = [_inline(at, part) for at, whole in flight.parts for at, part in _by_chunk(at, whole)]
@@ -203,19 +212,24 @@ class Writer:
                 packed.append((inode, flight))
         if packed:
             self._pack(packed)
+        return [inode for inode in inodes if inode.truncating]
 
     async def _makes_room_inline(self, inode: Inode) -> bool:
         """Whether live fits inline in the chunks it touches, after destaging what is inline there if need be."""
         live = inode.dirty.live
+        # Those on their way will be in the chunk before these are: there may be many while the service is away.
+        new_bytes = live.size_bytes + sum(flight.inline_bytes for flight in inode.dirty.flights)
+        if new_bytes > INLINE_CHUNK_BYTES_MAX:
+            return False
         for chunk in {at // CHUNK_BYTES for start, stop in live.runs() for at in (start, stop - 1)}:
             try:
                 if not inode.extents.is_loaded(chunk):
                     await self._load_extents(inode, chunk, 1)
             except Refused:
                 return False
-            if inode.extents.inline_bytes(chunk) + live.size_bytes > INLINE_CHUNK_BYTES_MAX:
+            if inode.extents.inline_bytes(chunk) + new_bytes > INLINE_CHUNK_BYTES_MAX:
                 await self._rewriter.destage(inode, chunk)
-                if inode.extents.inline_bytes(chunk) + live.size_bytes > INLINE_CHUNK_BYTES_MAX:
+                if inode.extents.inline_bytes(chunk) + new_bytes > INLINE_CHUNK_BYTES_MAX:
                     return False
         return True
 
@@ -311,19 +325,23 @@ class Writer:
     async def _commit(self, batch: list[tuple[Inode, list[Flight]]]) -> None:
         objects = {new.object: new for _, flights in batch for flight in flights for new in flight.objects}
         files = [_file_commit(inode, flights) for inode, flights in batch]
+        commit, session = Commit(list(objects.values()), files), self._link.session
         try:
-            answer: Committed = await self._link.mutate(Commit(list(objects.values()), files), urgent=True)
+            answer: Committed = await self._link.mutate(commit, urgent=True, session=session)
         except Refused as refused:
             self._refused(batch, refused)
             return
         for (inode, flights), file, result in zip(batch, files, answer.files, strict=True):
             if result.attributes is None:
                 failure = Refused(BY_NUMBER.get(result.code, Code.IO), f"commit of inode {inode.number}")
+                if inode.expected_change and failure.code is Code.CHANGED:
+                    self._give_up(inode, failure)
+                    continue
                 for flight in flights:
                     self._drop(inode, flight, failure)
                 continue
             inode.extents.apply(file.extents)
-            inode.expect_unchanged = False
+            inode.expected_change = 0
             self._inodes.absorb(result.attributes, 0, own=True)
             for flight in flights:
                 self._end(inode, flight)
@@ -343,8 +361,11 @@ class Writer:
         """The commit as a whole did not happen."""
         if refused.code in (Code.NO_OBJECT, Code.NO_SESSION):
             log.warning("commit refused; putting its objects again", reason=str(refused))
-            for inode, _ in batch:
-                inode.expect_unchanged |= refused.code is Code.NO_SESSION
+            for inode, flights in batch:
+                for flight in flights:
+                    flight.refused_count += refused.code is Code.NO_OBJECT
+                    if flight.refused_count > _PUTS_AGAIN_MAX:
+                        flight.failure = refused
                 self._fly_again(inode)
             self._wake_commits.set()
             return
@@ -358,6 +379,17 @@ class Writer:
             log.error("write failed", inode=inode.number, bytes=flight.size_bytes, reason=str(failure))
             inode.fail(failure)
         self._end(inode, flight)
+        self._after_commit(inode)
+
+    def _give_up(self, inode: Inode, failure: Refused) -> None:
+        """Somebody else changed the file while it had no session: nothing that was written until now may be committed."""
+        inode.expected_change = 0
+        self.discard(inode, 0)
+        inode.times.clear()
+        log.error("write failed", inode=inode.number, reason=str(failure))
+        inode.fail(failure)
+        while inode.dirty.flights:
+            self._end(inode, inode.dirty.flights[0])
         self._after_commit(inode)
 
     def _end(self, inode: Inode, flight: Flight) -> None:
@@ -408,5 +440,4 @@ def _file_commit(inode: Inode, flights: list[Flight]) -> FileCommit:
     times = Times()
     for flight in flights:
         times = flight.times.over(times)
-    expected = inode.attributes.change if inode.expect_unchanged else 0
-    return FileCommit(inode.number, extents, times.mtime_ns, times.ctime_ns, times.atime_ns, expected, False)
+    return FileCommit(inode.number, extents, times.mtime_ns, times.ctime_ns, times.atime_ns, inode.expected_change, False)

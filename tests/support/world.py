@@ -9,7 +9,7 @@ async with open_world(seed) as world:
 """
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +41,21 @@ class WorldConfig(ClusterConfig):
     def load_key(self) -> bytes:
         """See ClusterConfig."""
         return KEY
+
+
+class Recording(MemoryJournal):
+    """A journal that also remembers what was trimmed."""
+
+    def __init__(self, entries: list[bytes] | None = None, first: int = 1, term: int = 0) -> None:
+        super().__init__(entries, first, term)
+        #: Every (position, entry) that was ever durable.
+        self.history: list[tuple[int, bytes]] = []
+
+    async def append(self, term: int, entries: Sequence[bytes]) -> int:
+        """See Journal."""
+        last = await super().append(term, entries)
+        self.history += zip(range(last - len(entries) + 1, last + 1), entries, strict=True)
+        return last
 
 
 class Port:
@@ -119,7 +134,7 @@ class World:
         self.draw = random.Random(seed)
         self.clock = TrioClock()
         self.network = Network()
-        self.journal = MemoryJournal()
+        self.journal = Recording()
         self.store = MemoryStore()
         self.nodes: list[MemoryNode] = []
         self.leader: Leader
@@ -172,7 +187,8 @@ class World:
             await self._meta_gone.wait()
         self.network.cut(META)
         journal, store = self.journal, self.store
-        self.journal, self.store = journal.restarted(), store.restarted()
+        self.journal, self.store = Recording(list(journal.entries), journal.first, journal.term), store.restarted()
+        self.journal.history = journal.history
         self.journal.append_s, self.store.checkpoint_s = journal.append_s, store.checkpoint_s
 
     async def restart_meta(self, down_s: float = 0.1) -> None:
@@ -230,6 +246,11 @@ class World:
         mounted: Mounted = await self._nursery.start(self._run_client, purpose, kernel)
         return mounted
 
+    async def mount_here(self) -> None:
+        """Try to open a session, and close it; whatever goes wrong is raised here."""
+        async with open_file_system(self._config, clock=self.clock, dial=self.network.dial, run_in_thread=self._run_in_thread):
+            pass
+
     async def _run_client(self, purpose: str, kernel: KernelCache | None, *, task_status: trio.TaskStatus[Mounted]) -> None:
         port = Port(self.network)
         mounted: Mounted | None = None
@@ -253,6 +274,16 @@ class World:
     async def _run_in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         await trio.sleep(self.thread_s * self.draw.random())
         return function(*arguments)
+
+
+async def until(condition: Callable[[], bool], limit_s: float = 100.0) -> None:
+    """Wait for what is not announced; it must come within limit_s."""
+    step_s = 0.01
+    for _ in range(int(limit_s / step_s)):
+        if condition():
+            return
+        await trio.sleep(step_s)
+    raise AssertionError(f"not within {limit_s:g} s")
 
 
 @asynccontextmanager
