@@ -1,6 +1,6 @@
 """Segment files on a disk: nothing else reads and writes them. What is in them is segment_format's business.
 
-All calls block and belong in threads; errors are OSError. Tests bring a Disk whose Segments fail. Writes, and large reads, are
+Calls block and belong in threads; errors are OSError. Tests bring a Disk whose Segments fail. Writes, and large reads, are
 direct (past the page cache) where the file system can do that: their buffers, offsets and lengths are multiples of 4 KiB.
 """
 
@@ -50,6 +50,15 @@ class Segment:
         while filled < len(buffer) and (count := os.preadv(descriptor, [buffer[filled:]], offset + filled)):
             filled += count
         return filled
+
+    def read_now(self, buffer: memoryview, offset: int) -> bool:
+        """Fill buffer from offset if the page cache has all of it: this call alone does not block. Whether it did."""
+        try:
+            return os.preadv(self._buffered, [buffer], offset, os.RWF_NOWAIT) == len(buffer)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP):
+                return False
+            raise
 
     def sync(self) -> None:
         """Everything written and punched so far is durable on return."""

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from ringfs.base.buffers import buffers
 from ringfs.base.checksums import first_bad_block, is_table_of
-from ringfs.base.limits import MIB
+from ringfs.base.limits import KIB
 from ringfs.data.disk import Segment
+from ringfs.data.records import DIRECT_READ_BYTES_MIN
 from ringfs.data.segment_format import HEAD_BYTES, KIND_OBJECT, Head, aligned, parse_head, record_bytes
 
-_WINDOW_BYTES = MIB
+_WINDOW_BYTES = 64 * KIB
 _BLANK = bytes(HEAD_BYTES)
 
 
@@ -37,11 +38,12 @@ class Damaged:
 
 def scan_segment(segment: Segment, record_key: bytes, start: int, *, verify: bool) -> Iterator[Found | Damaged]:
     """What stands in a segment from offset start (a record's beginning) on, ascending. With verify, contents are checked too."""
+    scan = _Scan(segment, record_key)
     offset = start
-    while (data := _next_data(segment, offset)) is not None:
-        head = _head_at(segment, record_key, data)
+    while (data := scan.next_data(offset)) is not None:
+        head = scan.head_at(data)
         if head is None:
-            offset = _next_head(segment, record_key, data)
+            offset = scan.next_head(data)
             yield Damaged(data, offset - data)
             continue
         length = _length_of(head)
@@ -49,54 +51,52 @@ def scan_segment(segment: Segment, record_key: bytes, start: int, *, verify: boo
         offset = data + length
 
 
+class _Scan:
+    """Pages of a segment, read some at a time."""
+
+    def __init__(self, segment: Segment, record_key: bytes) -> None:
+        self._segment = segment
+        self._record_key = record_key
+        #: What stands from _start on, a multiple of 4 KiB.
+        self._window = buffers.take(_WINDOW_BYTES)[:0]
+        self._start = 0
+
+    def page(self, offset: int) -> memoryview:
+        """4 KiB at offset; less where the file ends."""
+        if not self._start <= offset < self._start + len(self._window):
+            window = buffers.take(_WINDOW_BYTES)
+            self._window, self._start = window[: self._segment.read(window, offset, direct=False)], offset
+        begin = offset - self._start
+        return self._window[begin : begin + HEAD_BYTES]
+
+    def next_data(self, offset: int) -> int | None:
+        """The next 4 KiB that are not all zeros: file systems may show preallocated space as data."""
+        while (data := self._segment.next_data(offset)) is not None:
+            offset = max(offset, data // HEAD_BYTES * HEAD_BYTES)
+            page = self.page(offset)
+            if page != _BLANK[: len(page)]:
+                return offset
+            offset += HEAD_BYTES
+        return None
+
+    def head_at(self, offset: int) -> Head | None:
+        """The valid head there, if there is one."""
+        segment = self._segment
+        head = parse_head(self.page(offset), self._record_key, segment.number, offset)
+        return head if head is not None and offset + _length_of(head) <= segment.capacity_bytes else None
+
+    def next_head(self, damaged: int) -> int:
+        """The offset of the first valid head after a damaged place, or of the end of the data behind it."""
+        end = damaged + HEAD_BYTES
+        while (offset := self.next_data(end)) is not None:
+            if self.head_at(offset) is not None:
+                return offset
+            end = offset + HEAD_BYTES
+        return end
+
+
 def _length_of(head: Head) -> int:
     return record_bytes(head.size_bytes) if head.kind == KIND_OBJECT else HEAD_BYTES
-
-
-def _head_at(segment: Segment, record_key: bytes, offset: int) -> Head | None:
-    buffer = buffers.take(HEAD_BYTES)
-    if segment.read(buffer, offset, direct=False) < HEAD_BYTES:
-        return None
-    head = parse_head(buffer, record_key, segment.number, offset)
-    if head is not None and offset + _length_of(head) > segment.capacity_bytes:
-        return None
-    return head
-
-
-def _next_data(segment: Segment, offset: int) -> int | None:
-    """The next 4 KiB that are not all zeros: file systems may show preallocated space as data."""
-    while offset < segment.capacity_bytes and (data := segment.next_data(offset)) is not None:
-        offset = max(offset, data // HEAD_BYTES * HEAD_BYTES)
-        window = _window(segment, offset)
-        for start in range(0, len(window), HEAD_BYTES):
-            if window[start : start + HEAD_BYTES] != _BLANK[: len(window) - start]:
-                return offset + start
-        if not window:
-            return None
-        offset += len(window)
-    return None
-
-
-def _window(segment: Segment, offset: int) -> memoryview:
-    """Some bytes from offset on: a head's worth if that is not blank."""
-    head = buffers.take(HEAD_BYTES)
-    count = segment.read(head, offset, direct=False)
-    if count < HEAD_BYTES or head != _BLANK:
-        return head[:count]
-    window = buffers.take(min(_WINDOW_BYTES, segment.capacity_bytes - offset))
-    return window[: segment.read(window, offset, direct=False)]
-
-
-def _next_head(segment: Segment, record_key: bytes, damaged: int) -> int:
-    """The offset of the first valid head after a damaged place, or of the end of the data behind it."""
-    end = damaged + HEAD_BYTES
-    offset = _next_data(segment, end)
-    while offset is not None:
-        if _head_at(segment, record_key, offset) is not None:
-            return offset
-        end = offset + HEAD_BYTES
-        offset = _next_data(segment, end)
-    return end
 
 
 def _is_whole(segment: Segment, offset: int, head: Head) -> bool:
@@ -104,7 +104,7 @@ def _is_whole(segment: Segment, offset: int, head: Head) -> bool:
     if head.kind != KIND_OBJECT:
         return True
     padded = buffers.take(aligned(head.size_bytes))
-    if segment.read(padded, offset + HEAD_BYTES, direct=True) < head.size_bytes:
+    if segment.read(padded, offset + HEAD_BYTES, direct=len(padded) >= DIRECT_READ_BYTES_MIN) < head.size_bytes:
         return False
     content = padded[: head.size_bytes]
     return is_table_of(head.object, head.size_bytes, head.table) and first_bad_block(head.table, 0, content) is None

@@ -1,7 +1,7 @@
 """The data node's side of messages/data.py: which request is answered at once, which one by the workers, and with what.
 
-What is in memory is answered in the call. Puts and gets wait in two bounded queues, each with workers of its own, so that
-neither starves the other and no request costs a task.
+What is in memory, be it the page cache, is answered in the call. Other puts and gets wait in two bounded queues, each with
+workers of its own, so that neither starves the other and no request costs a task.
 """
 
 from collections.abc import Awaitable, Callable
@@ -50,7 +50,7 @@ class DataServer:
         self._handlers: dict[type, Callable[[Request], None]] = {
             Put: self._queue_put,
             Delete: self._queue_put,
-            Get: self._queue_get,
+            Get: self._get_now,
             Verify: self._queue_get,
             Have: self._have,
             ListObjects: self._list,
@@ -118,6 +118,15 @@ class DataServer:
             )
         )
 
+    def _get_now(self, request: Request) -> None:
+        """From the page cache, or by a worker."""
+        asked: Get = request.message
+        got = self._store.get_now(asked.object, asked.first_block, asked.block_count) if request.peer.has_room else None
+        if got is None:
+            self._queue_get(request)
+        else:
+            _reply_blocks(request, *got)
+
     # --- answered by workers -----------------------------------------------------------------------------------------
 
     def _queue_put(self, request: Request) -> None:
@@ -162,8 +171,7 @@ class DataServer:
             request.peer.start_soon(self._get_later, request)
             return
         asked: Get = request.message
-        size_bytes, table, content = await self._store.get(asked.object, asked.first_block, asked.block_count)
-        request.reply(Blocks(size_bytes, table if asked.want_table else b""), [content] if content else ())
+        _reply_blocks(request, *await self._store.get(asked.object, asked.first_block, asked.block_count))
 
     async def _get_later(self, request: Request) -> None:
         await request.peer.wait_room()
@@ -173,3 +181,7 @@ class DataServer:
         asked: Verify = request.message
         findings = await self._store.verify(asked.object)
         request.reply(Verified(findings.header_ok, findings.bad_blocks))
+
+
+def _reply_blocks(request: Request, size_bytes: int, table: bytes, content: memoryview) -> None:
+    request.reply(Blocks(size_bytes, table if request.message.want_table else b""), [content] if content else ())

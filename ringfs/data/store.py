@@ -17,7 +17,7 @@ from ringfs.data.disk import Disk, Segment
 from ringfs.data.health import Health
 from ringfs.data.identity import Identity
 from ringfs.data.index import Entry, Index, place_of
-from ringfs.data.records import Findings, WrongBytes, check_content, read_blocks, verify_record, write_record
+from ringfs.data.records import Findings, WrongBytes, check_content, read_blocks, read_blocks_now, verify_record, write_record
 from ringfs.data.segment_format import HEAD_BYTES, KIND_OBJECT, KIND_RENEWAL, Head, record_bytes
 from ringfs.data.segment_log import SegmentLog
 from ringfs.data.segments import SegmentTable
@@ -129,6 +129,24 @@ class ObjectStore:
                 raise self.health.read_failed(oid, error) from error
             self._tables.remember(oid, table)
             return entry.size_bytes, table, content
+
+    def get_now(self, oid: bytes, first_block: int, block_count: int) -> tuple[int, bytes, memoryview] | None:
+        """What get() would return, if that takes no waiting; None says to ask get()."""
+        entry = self._index.get(oid)
+        if entry is None or first_block * BLOCK_BYTES >= entry.size_bytes:
+            return None
+        number, offset = place_of(entry.position)
+        table = self._tables.get(oid)
+        try:
+            with self._segments.pinned(number) as segment:
+                read = read_blocks_now(segment, offset, oid, entry.size_bytes, table, first_block, block_count)
+        except OSError:
+            # get() meets it again, counts it and says it.
+            return None
+        if read is None:
+            return None
+        self._tables.remember(oid, read[0])
+        return entry.size_bytes, *read
 
     async def verify(self, oid: bytes) -> Findings:
         """Read and check a whole record. Refused NOT_HELD, DISK_FAILED."""

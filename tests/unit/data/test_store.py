@@ -42,6 +42,31 @@ async def test_ranges_of_blocks(tmp_path: Path) -> None:
         assert refused.value.code is Code.INVALID
 
 
+async def test_gets_that_need_no_waiting(tmp_path: Path) -> None:
+    """Little that the page cache has is got at once, and is the same; anything else is left to get(), wrong bytes too."""
+    thing, large = made(20, 5 * BLOCK), made(21, 20 * BLOCK)
+    async with running(tmp_path) as store:
+        await put(store, thing)
+        await put(store, large)
+        for block in range(5):
+            waited = await store.get(thing.oid, block, 1)
+            assert store.get_now(thing.oid, block, 1) == waited
+        assert store.get_now(large.oid, 0, 128) is None
+        assert store.get_now(thing.oid, 5, 1) is None
+        assert store.get_now(made(22).oid, 0, 1) is None
+    (segment,) = (tmp_path / "segments").iterdir()
+    async with running(tmp_path) as store:
+        await store.get(made(20, 5 * BLOCK).oid, 0, 1)
+        with segment.open("r+b") as file:
+            file.seek(4096 + 4096 + 2 * BLOCK)
+            file.write(b"rot")
+        assert store.get_now(thing.oid, 2, 1) is None
+        with pytest.raises(Refused) as refused:
+            await store.get(thing.oid, 2, 1)
+        assert refused.value.code is Code.CORRUPT
+        assert store.get_now(thing.oid, 0, 1) == await store.get(thing.oid, 0, 1)
+
+
 async def test_what_is_not_held(tmp_path: Path) -> None:
     """Get and verify say NOT_HELD, delete says no."""
     thing = made(3)
