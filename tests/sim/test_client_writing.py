@@ -168,8 +168,8 @@ async def test_a_slow_writer_through_a_long_outage(autojump_clock: trio.testing.
         await client.fs.fsync(handle)
         expected = bytearray(b"begin")
         await world.crash_meta()
-        for _ in range(200):
-            data = world.draw.randbytes(12_000)
+        for _ in range(250):
+            data = world.draw.randbytes(7_000)
             await client.fs.write(handle, len(expected), data)
             expected += data
             await trio.sleep(1)
@@ -282,15 +282,15 @@ async def test_a_cancelled_fsync_leaves_nothing_behind(limit_s: float, autojump_
             await other.fs.setattr(handle.inode.number, Changes(mode=0o600))
         for link in client.port.links(META):
             link.delay(0.03)
-        for handle in handles:
-            await client.fs.write(handle, 50, b"b" * 100)
+        for handle, size_bytes in zip(handles, (20_000, 100, 100), strict=True):
+            await client.fs.write(handle, 50, b"b" * size_bytes)
         with trio.move_on_after(limit_s):
             await client.fs.writer.flush([handle.inode for handle in handles])
         with trio.fail_after(50):
             for handle in handles:
                 await client.fs.fsync(handle)
-        for index in range(3):
-            assert await content(other, b"%d" % index) == b"a" * 50 + b"b" * 100
+        for index, size_bytes in enumerate((20_000, 100, 100)):
+            assert await content(other, b"%d" % index) == b"a" * 50 + b"b" * size_bytes
 
 
 async def test_a_cancelled_change_is_not_missed(autojump_clock: trio.testing.MockClock) -> None:
