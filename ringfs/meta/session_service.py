@@ -148,7 +148,7 @@ class SessionService:
         if session is None:
             self._live.reply(request, Done())
         else:
-            self._end(session, partial(self._closed, request))
+            self._live.leader.admit(partial(self._end, session, partial(self._closed, request)))
 
     def _closed(self, request: Request, answer: Any) -> None:
         if isinstance(answer, Refused):
@@ -160,18 +160,21 @@ class SessionService:
         """End the sessions whose time is up."""
         for session in self._live.sessions.dead(now_ns):
             if session.number not in self._ending:
-                self._end(session, partial(self._ended, session))
+                self._ending.add(session.number)
+                self._live.leader.admit(partial(self._end_if_dead, session))
+
+    def _end_if_dead(self, session: Session) -> None:
+        self._ending.discard(session.number)
+        # It may have come back while its end waited for admission.
+        if session in self._live.sessions.dead(self._live.clock.monotonic_ns()):
+            self._end(session, partial(self._ended, session))
 
     def _ended(self, session: Session, answer: Any) -> None:
         if not isinstance(answer, Refused):
             log.warning("session ended: it was silent", session=session.number, name=session.name)
 
     def _end(self, session: Session, done: Callable[[Any], None]) -> None:
-        self._ending.add(session.number)
-        self._live.leader.admit(partial(self._end_admitted, session, done))
-
-    def _end_admitted(self, session: Session, done: Callable[[Any], None]) -> None:
-        self._ending.discard(session.number)
+        """Only from work given to Leader.admit. done(answer) when that may be known."""
         answer: Any = Done()
         if self._live.sessions.find(session.number) is session:
             answer = self._live.transact_own(EndSession(session.number))

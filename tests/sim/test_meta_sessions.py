@@ -7,6 +7,7 @@ from trio.testing import wait_all_tasks_blocked
 from ringfs.base.errors import Code, ConnectionLost, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import LEASE_NS, SESSION_TIMEOUT_NS
+from ringfs.meta import leader as leader_module
 from ringfs.meta import sessions
 from ringfs.meta.namespace import facts
 from ringfs.wire.messages.cluster import GetMap, GetStatus
@@ -281,6 +282,27 @@ async def test_a_process_that_stood_still_ends_nobody(autojump_clock: trio.testi
         autojump_clock.jump(TIMEOUT_S * 3)
         await trio.sleep(1)
         await alice.query(GetAttributes(ROOT_INODE))
+
+
+async def test_who_comes_back_while_its_end_waits_lives_on(autojump_clock: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silent too long, but its end cannot be appended yet, and it resumes meanwhile: it is not ended."""
+    async with MetaWorld.open() as world:
+        alice, bob = [await world.client(name) for name in ("alice", "bob")]
+        bob.beats = False
+        await trio.sleep(TIMEOUT_S - 4)
+        monkeypatch.setattr(leader_module, "BATCH_COUNT_MAX", 1)
+        world.journal.gate = trio.Event()
+        for name in (b"a", b"b"):
+            alice.later(alice.mutation(Mkdir(ROOT_INODE, name, 0o755, 0, 0, 0)))
+        await trio.sleep(8)
+        assert world.server.live.sessions.dead(world.clock.monotonic_ns())
+        await bob.connect()
+        resuming = bob.later(ResumeSession(bob.session, [], False))
+        await wait_all_tasks_blocked()
+        world.journal.gate.set()
+        assert not isinstance(await resuming.wait(), Exception)
+        await trio.sleep(1)
+        await bob.query(GetAttributes(ROOT_INODE))
 
 
 async def test_a_lost_answer_to_open_session_leaves_nothing(autojump_clock: object) -> None:
