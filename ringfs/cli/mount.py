@@ -20,9 +20,9 @@ _FSTAB_WORDS = frozenset({"defaults", "rw", "auto", "noauto", "nofail", "_netdev
 @click.command("mount")
 @run_dir_option
 @click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path))
-@click.argument("mount_point", metavar="MNT", type=click.Path(path_type=Path))
+@click.argument("mount_point", metavar="MNT")  # no click.Path: that looks at it, and it may not answer
 @click.option("-o", "options", metavar="OPTION,…", multiple=True, help="Words of fstab(5); ringfs has no options of its own yet.")
-def command(run_dir: Path | None, config_path: Path, mount_point: Path, options: tuple[str, ...]) -> None:
+def command(run_dir: Path | None, config_path: Path, mount_point: str, options: tuple[str, ...]) -> None:
     """Mount the cluster on the empty directory MNT, in the foreground, until it is unmounted.
 
     Says "ready" on standard output when it is mounted. SIGTERM, `ringfs umount MNT` and umount(8) end it: it flushes,
@@ -33,7 +33,7 @@ def command(run_dir: Path | None, config_path: Path, mount_point: Path, options:
     """
     config = load_config(config_path.absolute())
     _check_options(options)
-    point = prepare_mount_point(mount_point)
+    point = prepare_mount_point(Path(mount_point))
     record = MountRecord(str(point), os.getpid(), str(config.path))
     write_record(record)
 

@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from ringfs.cli.mount_record import read_record
 CONFIG_XATTR = "user.ringfs.config"
 _MOUNT_TYPE = "fuse.ringfs"
 _MNT_FORCE = 1
+#: Detaching waits for nothing that a mount does.
+DETACH_TIMEOUT_S = 30.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -105,7 +108,7 @@ def is_dead(point: Path) -> bool:
 
 def detach(point: Path) -> None:
     """Take a mount point out of the tree at once, even if it is in use or its process is dead. Raises UserError."""
-    _unmount(["fusermount3", "-u", "-z", "--", str(point)], ["umount", "-l", "--", str(point)], point)
+    _unmount(["fusermount3", "-u", "-z", "--", str(point)], ["umount", "-l", "--", str(point)], point, DETACH_TIMEOUT_S)
 
 
 def abort(point: Path) -> None:
@@ -114,24 +117,36 @@ def abort(point: Path) -> None:
     _libc.umount2(os.fsencode(point), _MNT_FORCE)
 
 
-def unmount(point: Path) -> None:
-    """An ordinary unmount. Raises UserError, if it is in use with the processes that use it."""
-    _unmount(["fusermount3", "-u", "--", str(point)], ["umount", "--", str(point)], point)
+def unmount(point: Path, timeout_s: float) -> None:
+    """An ordinary unmount, which the kernel first writes for. Raises UserError (in use: by whom), Unresponsive."""
+    _unmount(["fusermount3", "-u", "--", str(point)], ["umount", "--", str(point)], point, timeout_s)
 
 
-def _unmount(first: list[str], second: list[str], point: Path) -> None:
+def _unmount(first: list[str], second: list[str], point: Path, timeout_s: float) -> None:
     """By fusermount3, which needs no root for one's own mounts; by umount where that is not installed."""
     try:
-        done = subprocess.run(first, capture_output=True, text=True, check=False)
+        code, said = _run(first, timeout_s)
     except FileNotFoundError:
-        done = subprocess.run(second, capture_output=True, text=True, check=False)
-    if done.returncode == 0 or mount_at(point) is None:
+        code, said = _run(second, timeout_s)
+    if code == 0 or mount_at(point) is None:
         return
-    if "busy" in done.stderr:
+    if "busy" in said:
         users = users_of(point)
         who = ", ".join(users[:5]) if users else "some process"
         raise UserError(f"{point} is in use by {who}: leave it or end them, then try again")
-    raise UserError(f"cannot unmount {point}: {done.stderr.strip() or 'umount failed'}")
+    raise UserError(f"cannot unmount {point}: {said.strip() or 'umount failed'}")
+
+
+def _run(command: list[str], timeout_s: float) -> tuple[int, str]:
+    """Exit code and stderr. Raises Unresponsive and leaves the process behind: the kernel may not let it go."""
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said)
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise Unresponsive from None
+        said.seek(0)
+        return code, said.read()
 
 
 def users_of(point: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """`ringfs umount`."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,15 +9,17 @@ import click
 from ringfs.base.errors import UserError
 from ringfs.cli import mounts, processes
 from ringfs.cli.exits import NotClean
+from ringfs.cli.in_time import Unresponsive
 from ringfs.cli.mount_record import read_record
 from ringfs.cli.output import progress
 from ringfs.cli.processes import Process
 
 
 @click.command("umount")
-@click.argument("mount_point", metavar="MNT", type=click.Path(path_type=Path))
+@click.argument("mount_point", metavar="MNT")  # no click.Path: that looks at it, and it may not answer
 @click.option("--timeout", "timeout_s", type=float, default=600.0, show_default=True, help="Seconds to wait until all is durable.")
-def command(mount_point: Path, timeout_s: float) -> None:
+@click.option("--force", is_flag=True, help="Free MNT at once, even if its process hangs; what is not durable is lost.")
+def command(mount_point: str, timeout_s: float, force: bool) -> None:
     """Unmount MNT; returns when everything written there is durable and the mount's process has ended.
 
     Exit code 1 if something could not be made durable. The mount point of a process that died is freed, too.
@@ -24,18 +27,32 @@ def command(mount_point: Path, timeout_s: float) -> None:
     \b
     Example:  ringfs umount /mnt/ringfs
     """
-    point = mounts.real_path(mount_point)
-    if not mounts.is_ringfs(mounts.mount_at(point)):
-        raise UserError(f"no ringfs is mounted at {point}: see the list with 'findmnt -t fuse.ringfs'")
+    point = _point_of(mount_point)
+    if force:
+        mounts.abort(point)
+        mounts.detach(point)
+        raise NotClean(f"{point} is free; what had no fsync may be lost")
     if mounts.is_dead(point):
         mounts.detach(point)
         raise NotClean(f"the process of the mount at {point} had died: it is free again, but what had no fsync may be lost")
     process = _process_of(point)
     with progress() as shown:
         shown.step(f"flushing {point}")
-        mounts.unmount(point)
+        try:
+            mounts.unmount(point, timeout_s)
+        except Unresponsive:
+            raise NotClean(f"{point} does not write its data in {timeout_s:g} s: wait longer, or give it up with --force") from None
         _wait_end(point, process, timeout_s)
     click.echo(f"{point} is unmounted, everything is durable")
+
+
+def _point_of(mount_point: str) -> Path:
+    """The ringfs mount point that is meant; one that does not answer is known by its name. Raises UserError."""
+    named = Path(os.path.abspath(mount_point))
+    point = named if mounts.is_ringfs(mounts.mount_at(named)) else mounts.real_path(named)
+    if not mounts.is_ringfs(mounts.mount_at(point)):
+        raise UserError(f"no ringfs is mounted at {point}: see the list with 'findmnt -t fuse.ringfs'")
+    return point
 
 
 def _process_of(point: Path) -> Process | None:

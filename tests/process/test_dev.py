@@ -324,6 +324,21 @@ def test_umount_of_what_is_in_use(own: DevCluster) -> None:
     assert own.mounted() == []
 
 
+def test_mount_that_hangs(own: DevCluster) -> None:
+    """Its process is stopped: verbs do not hang with it, --force frees the mount point and whoever waits there."""
+    os.kill(pid_of(own, "mount1"), signal.SIGSTOP)
+    with subprocess.Popen(["stat", own.mount / "nothing"], stderr=subprocess.DEVNULL) as waiting:
+        assert rows(own)["mount1"]["note"] == "does not answer in 3 s"
+        assert json.loads(own.ringfs("status", "--json", own.mount / "nothing").stdout)["healthy"] is True
+        assert waiting.poll() is None
+        assert "is free" in refused(own, "umount", "--force", own.mount, code=NOT_CLEAN)
+        assert waiting.wait(30) != 0
+    assert own.mounted() == []
+    own.dev("kill", "mount1")
+    own.up()
+    assert rows(own)["mount1"]["note"] == ""
+
+
 def test_stale_pid_file_kills_nobody(own: DevCluster) -> None:
     """A pid file that names a stranger is not believed: not by kill, stop or down; the true process is found."""
     with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as stranger:
