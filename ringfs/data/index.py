@@ -26,6 +26,8 @@ _LENGTH = struct.Struct(">I")
 _HEADER_KEY = b"h"
 _HEADER = struct.Struct(">H16sQq")
 NO_RENEWAL = 0
+#: The mark of an index that was not completed from the segments yet. No record is there: segments count from 1.
+NO_MARK = 0
 
 
 def position_of(segment: int, offset: int) -> int:
@@ -71,7 +73,7 @@ class Index:
         self._changed: set[int] = set()
         #: Equal to the "p" rows.
         self.punches: dict[int, int] = {}
-        self.mark = 0
+        self.mark = NO_MARK
         #: No birth is newer; births are given out above it, so that a clock that was set back makes nothing look older.
         self.newest_birth_ns = 0
 
@@ -133,6 +135,10 @@ class Index:
         """All objects from an id on, ascending."""
         for key, row in self._view.scan(b"o" + start, b"p"):
             yield key[1:], _entry(row)
+
+    def points_into(self, start: int, stop: int) -> bool:
+        """Whether any row points to a record at start <= position < stop. Reads all rows."""
+        return any(start <= place < stop for _, entry in self.entries() for place in (entry.position, entry.renewal))
 
     @property
     def object_count(self) -> int:

@@ -21,7 +21,7 @@ from ringfs.data.checkpointer import Checkpointer
 from ringfs.data.disk import Disk, Segment
 from ringfs.data.health import Health
 from ringfs.data.identity import Identity
-from ringfs.data.index import Index, IndexDamaged, place_of, position_of
+from ringfs.data.index import NO_MARK, Index, IndexDamaged, place_of, position_of
 from ringfs.data.scan import Damaged, Found, scan_segment
 from ringfs.data.segment_format import HEAD_BYTES
 from ringfs.data.segment_log import NO_SPACE, SegmentLog, SegmentSizes
@@ -100,9 +100,10 @@ class _Recovery:
         self._forget_missing(numbers)
         await self._punch_again()
         marked, offset = place_of(self._index.mark)
+        has_mark = self._index.mark > NO_MARK
         for number in numbers:
             # Writes may have been cut short behind the mark; without one, only at the very end (each start cuts).
-            verify = 0 < marked <= number or number == numbers[-1]
+            verify = (has_mark and marked <= number) or number == numbers[-1]
             if number > marked or number not in self._index.segments:
                 await self._scan(number, HEAD_BYTES, verify=verify, is_last=number == numbers[-1])
             elif number == marked:
@@ -139,26 +140,40 @@ class _Recovery:
             while batch := await trio.to_thread.run_sync(list, islice(records, _RECORDS_PER_BATCH)):
                 for record in batch:
                     if held_back is not None:
-                        self._take(number, held_back, is_end=False)
+                        self._take(number, held_back)
                     held_back = record
                 if self._kv.pending_bytes > CHECKPOINT_ROW_BYTES:
                     self._index.flush(self._end)
                     await self._kv.checkpoint({})
-            if held_back is not None:
-                self._take(number, held_back, is_end=is_last)
+            if held_back is not None and verify and self._was_cut_short(number, held_back):
+                self._cut_off(number, held_back, is_last=is_last)
+            elif held_back is not None:
+                self._take(number, held_back)
 
-    def _take(self, number: int, record: Found | Damaged, *, is_end: bool) -> None:
+    def _take(self, number: int, record: Found | Damaged) -> None:
         position = position_of(number, record.offset)
         if isinstance(record, Found) and record.is_whole:
             self._index.replay(record.head, position)
-            self._end = position + record.length_bytes
-        elif is_end:
-            log.info("a write that was cut short is cut off", segment=number, offset=record.offset)
         else:
             self._health.lost_count += 1
             oid = record.head.object.hex() if isinstance(record, Found) else "unknown"
             log.error("damaged record skipped", segment=number, offset=record.offset, bytes=record.length_bytes, object=oid)
-            self._end = position + record.length_bytes
+        self._end = position + record.length_bytes
+
+    def _was_cut_short(self, number: int, record: Found | Damaged) -> bool:
+        """Whether a segment's last record is a write that never was acknowledged: it is not whole, and no row points into it.
+
+        Rows may point behind the mark, and what they point to was durable: then it is damage, and its place is not used again.
+        """
+        position = position_of(number, record.offset)
+        is_whole = isinstance(record, Found) and record.is_whole
+        return not is_whole and not self._index.points_into(position, position + record.length_bytes)
+
+    def _cut_off(self, number: int, record: Found | Damaged, *, is_last: bool) -> None:
+        """A write at the end of a segment that never was acknowledged. In the last one, _cut() deals with its place."""
+        log.info("a write that was cut short is cut off", segment=number, offset=record.offset)
+        if not is_last:
+            self._index.waste(position_of(number, record.offset), record.length_bytes)
 
     async def _cut(self, numbers: list[int]) -> tuple[int, int]:
         """Make everything behind the last record blank and preallocated again, whatever a crash left there.
@@ -167,7 +182,8 @@ class _Recovery:
         """
         number, offset = place_of(self._end)
         if number not in numbers:
-            return self._end, offset
+            end = max(self._end, NO_MARK + 1)
+            return end, place_of(end)[1]
         with self._segments.pinned(number) as segment:
             return self._end, await trio.to_thread.run_sync(_blank, segment, offset)
 

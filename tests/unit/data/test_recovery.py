@@ -151,6 +151,56 @@ async def test_a_torn_record_at_the_end_is_cut(tmp_path: Path, keep: int) -> Non
             await assert_holds(store, [*THINGS[:2], THINGS[4]])
 
 
+@pytest.mark.parametrize("part", [0, 4096 + 5000])
+async def test_a_torn_record_at_the_end_of_an_earlier_segment(tmp_path: Path, part: int) -> None:
+    """Writes into two segments were under way: it is no loss either, and is not there at any later start."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    things = [made(seed, MIB) for seed in range(5)]
+    async with running(disk) as store:
+        for thing in things:
+            await put(store, thing)
+        last = max((entry.position, oid) for oid, entry in store.page(b"", 10)[0] if entry.position >> 32 == 1)
+        crashed = snapshot(disk, tmp_path / "crashed")
+    with segments(crashed)[0].open("r+b") as file:
+        file.seek((last[0] & 0xFFFF_FFFF) + part)
+        file.write(b"\xff" * 4096)
+    rest = [thing for thing in things if thing.oid != last[1]]
+    async with running(crashed) as store:
+        await assert_holds(store, rest)
+        assert store.health.lost_count == 0
+    remove_index(crashed)
+    async with running(crashed) as store:
+        await assert_holds(store, rest)
+        assert store.health.lost_count == 0
+
+
+@pytest.mark.parametrize("offset", [10, 4096 + 10])
+async def test_an_acknowledged_record_at_the_end_is_never_cut_off(tmp_path: Path, offset: int) -> None:
+    """A row may point behind the mark. If what it points to is damaged, its place is not given to others."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    async with running(disk) as store:
+        await put(store, THINGS[0])
+        await put(store, THINGS[1])
+        position = store._entry(THINGS[1].oid).position
+        store._index.flush(position)
+        await store._checkpointer._kv.checkpoint({})
+        crashed = snapshot(disk, tmp_path / "crashed")
+    with segments(crashed)[0].open("r+b") as file:
+        file.seek(position + offset & 0xFFFF_FFFF)
+        file.write(b"\xff")
+    async with running(crashed) as store:
+        assert store.health.lost_count == 1
+        assert not (await store.verify(THINGS[1].oid)).header_ok or (await store.verify(THINGS[1].oid)).bad_blocks
+        await put(store, THINGS[2])
+        await put(store, THINGS[3])
+        await store.delete([(THINGS[1].oid, 1 << 61)])
+        await assert_holds(store, [THINGS[0], *THINGS[2:4]])
+    async with running(crashed) as store:
+        await assert_holds(store, [THINGS[0], *THINGS[2:4]])
+
+
 async def test_a_gap_between_whole_records(tmp_path: Path) -> None:
     """Writes go side by side: a record may be durable and acknowledged behind one that never was. Nothing counts as lost."""
     disk = tmp_path / "disk"
