@@ -79,6 +79,8 @@ class SessionService:
     def _resumed(self, request: Request, session: Session) -> None:
         live = self._live
         if session.peer is not request.peer:
+            # It ended meanwhile, or went on to another connection, and then nobody hears this.
+            live.reply(request, Refused(Code.NO_SESSION, f"session {session.number}"))
             return
         try:
             self._take_opens(session)
