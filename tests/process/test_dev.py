@@ -391,6 +391,19 @@ def test_more_nodes(own: DevCluster) -> None:
     assert {node["name"]: node["state"] for node in told["nodes"]} == {f"data{number}": "up" for number in range(1, 5)}
 
 
+def test_up_after_an_interrupted_up(own: DevCluster) -> None:
+    """Processes that another `up` has started and not waited for are waited for, not started twice."""
+    own.dev("down")
+    command = [sys.executable, "-m", "ringfs.cli.main", "dev", "up", str(own.directory)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as interrupted:
+        while not processes_of(own):
+            assert interrupted.poll() is None
+        interrupted.kill()
+    own.dev("up")
+    assert {row["note"] for row in rows(own).values()} == {""}
+    assert len(processes_of(own)) == 4
+
+
 def test_unreachable_cluster(own: DevCluster) -> None:
     """Exit code 3, and the line names the server."""
     own.dev("stop", "mount1")

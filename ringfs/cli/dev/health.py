@@ -1,6 +1,7 @@
 """Whether a dev cluster is healthy: the metadata service answers, every node is up, every mount answers statfs."""
 
 import os
+import time
 from collections.abc import Container, Sequence
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import trio
 from ringfs.base.config import ClusterConfig
 from ringfs.cli import mounts
 from ringfs.cli.dev.layout import Layout, Server
-from ringfs.cli.exits import NotClean
+from ringfs.cli.dev.supervise import is_running
+from ringfs.cli.exits import NotClean, NotReachable
 from ringfs.cli.in_time import Unresponsive, in_time
 from ringfs.cli.reach import ask_status
 from ringfs.wire.messages.cluster import NODE_UP, Status
@@ -28,23 +30,44 @@ def require_leader(layout: Layout) -> None:
 def wait_healthy(layout: Layout, servers: Sequence[Server]) -> None:
     """Return once the metadata service answers, and those of the servers that are nodes are up, and mounts answer.
 
-    Raises NotReachable, NotClean.
+    What a process has begun, though it was started by another command that was interrupted, is waited for. Raises
+    NotReachable, NotClean.
     """
-    trio.run(_wait_nodes, layout.config, {server.name for server in servers})
+    trio.run(_wait_nodes, layout, {server.name for server in servers})
     for server in servers:
-        trouble = mount_trouble(server, _MOUNT_TIMEOUT_S) if server.verb == "mount" else ""
-        if trouble:
-            raise NotClean(f"{server.name} at {server.arguments[0]} {trouble}: look at {server.log}")
+        if server.verb == "mount":
+            _wait_mount(server)
 
 
-async def _wait_nodes(config: ClusterConfig, names: Container[str]) -> None:
+async def _wait_nodes(layout: Layout, names: Container[str]) -> None:
     missing = ["no answer"]
     with trio.move_on_after(_NODES_TIMEOUT_S):
         while missing:
-            missing = nodes_not_up(config, await ask_status(config, "dev"), names)
+            missing = await _missing_nodes(layout, names)
             await trio.sleep(_LOOK_S if missing else 0)
     if missing:
         raise NotClean(f"not healthy after {_NODES_TIMEOUT_S:.0f} s: {', '.join(missing)}; look at its log, or 'ringfs status'")
+
+
+async def _missing_nodes(layout: Layout, names: Container[str]) -> list[str]:
+    try:
+        return nodes_not_up(layout.config, await ask_status(layout.config, "dev"), names)
+    except NotReachable:
+        starting = [server.name for server in layout.servers() if server.verb == "meta" and is_running(server)]
+        if not starting:
+            raise
+        return [f"{name} does not answer yet" for name in starting]
+
+
+def _wait_mount(server: Server) -> None:
+    """Raises NotClean if its process ends, or it does not answer in time."""
+    deadline_s = time.monotonic() + _MOUNT_TIMEOUT_S
+    trouble = mount_trouble(server, _MOUNT_TIMEOUT_S)
+    while trouble and is_running(server) and time.monotonic() < deadline_s:
+        time.sleep(_LOOK_S)
+        trouble = mount_trouble(server, _MOUNT_TIMEOUT_S)
+    if trouble:
+        raise NotClean(f"{server.name} at {server.arguments[0]} {trouble}: look at {server.log}")
 
 
 def nodes_not_up(config: ClusterConfig, status: Status, names: Container[str]) -> list[str]:

@@ -87,6 +87,8 @@ class FakeData(FakeClient):
         self.verified: list[bytes] = []
         #: Objects that its list shows and that are gone when it is asked again, or the other way round.
         self.later: dict[bytes, bool] = {}
+        #: Objects that it holds from the second question on.
+        self.arriving: list[bytes] = []
 
     def answer(self, request: Any) -> Any:
         """Lists, questions, verification."""
@@ -95,7 +97,10 @@ class FakeData(FakeClient):
                 rows = [ObjectRow(name, size, 0) for name, size in sorted(self.held.items()) if name > after]
                 return ObjectPage(rows[: self.page], len(rows) > self.page)
             case Have(objects):
-                return Held([name for name in objects if self.later.get(name, name in self.held)])
+                held = [name for name in objects if self.later.get(name, name in self.held)]
+                for name in self.arriving:
+                    self.later[name] = True
+                return Held(held)
             case Verify(name):
                 return self.verify(name)
         raise AssertionError(request)
@@ -173,6 +178,14 @@ async def test_copy_that_came_meanwhile() -> None:
     first, second = FakeData(1), FakeData()
     second.later[oid(1)] = True
     report = await check(FakeLeader(namespace(1)), [first, second])
+    assert report.is_clean
+
+
+async def test_copy_that_is_just_moving() -> None:
+    """One that left a node after it was asked, and reached another before that was: the second look sees it."""
+    target = FakeData()
+    target.arriving = [oid(1)]
+    report = await check(FakeLeader(namespace(1)), [FakeData(1), target])
     assert report.is_clean
 
 
