@@ -11,8 +11,8 @@ from ringfs.client.inodes import Inode, InodeTable
 from ringfs.client.metadata import MetadataLink
 from ringfs.client.writer import Writer
 from ringfs.wire.messages.namespace import Extents as ExtentsAnswer
-from ringfs.wire.messages.namespace import ReadExtents
-from ringfs.wire.messages.session import RECALL_FLUSH, Close, Open, OpenInode, Recall
+from ringfs.wire.messages.namespace import GetAttributes, ReadExtents
+from ringfs.wire.messages.session import RECALL_FLUSH, Close, OpenInode, Recall
 
 log = structlog.get_logger("ringfs.client.coherence")
 
@@ -120,20 +120,20 @@ class Coherence:
         """What is dirty is put again, and committed only over unchanged files."""
         self._writer.session_renewed()
 
-    async def reopen(self) -> None:
-        """Open everything again under the new session; files that are gone fail (dirty ones when their commit fails)."""
+    async def find_lost(self) -> None:
+        """Look at everything that is open; files that are gone fail (dirty ones when their commit fails)."""
         for inode in self._inodes:
             if not inode.server_mode:
                 continue
             try:
-                opened, epoch = await self.ask(Open(inode.number, inode.server_mode))
+                found, epoch = await self.ask(GetAttributes(inode.number))
             except Refused as refused:
                 log.warning("open file lost with its session", inode=inode.number, reason=str(refused))
                 if refused.code is Code.STALE and not inode.dirty:
                     inode.fail(Refused(Code.IO, f"inode {inode.number} was lost with its session"))
                 continue
-            self._inodes.absorb(opened.attributes, epoch if opened.leased else 0, own=False)
-            if inode.expected_change and opened.attributes.change != inode.expected_change:
+            self._inodes.absorb(found.attributes, epoch if found.leased else 0, own=False)
+            if inode.expected_change and found.attributes.change != inode.expected_change:
                 log.warning("file changed while its session was lost", inode=inode.number)
 
     # --- closing ----------------------------------------------------------------------------------------------------

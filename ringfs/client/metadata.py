@@ -58,8 +58,8 @@ class Dependent(Protocol):
         """The old session has ended (its orphans are gone), a new one is about to be used."""
         ...
 
-    async def reopen(self) -> None:
-        """Tell the new session what is open."""
+    async def find_lost(self) -> None:
+        """Find out which open files have gone with the old session."""
         ...
 
 
@@ -256,12 +256,14 @@ class MetadataLink:
             opened = (await client.call(OpenSession(self._name), timeout_s=LEASE_NS / 1e9)).message
         else:
             try:
-                opened = await self._resume(client)
+                opened = await self._resume(client, self.session)
             except Refused as refused:
                 if refused.code is not Code.NO_SESSION:
                     raise
                 log.warning("session has ended at the metadata service; opening a new one", session=self.session)
                 opened = (await client.call(OpenSession(self._name), timeout_s=LEASE_NS / 1e9)).message
+                # Before anything else is asked under it: whoever reads what we have dirty must have us flush it.
+                await self._resume(client, opened.session)
                 renewed = True
         if opened.session != self.session:
             self._next_number = 1
@@ -274,15 +276,15 @@ class MetadataLink:
         if renewed:
             assert self._nursery is not None, "the link is running"
             self._dependent.session_renewed()
-            self._nursery.start_soon(self._dependent.reopen)
+            self._nursery.start_soon(self._dependent.find_lost)
         self._client = client
         self._up.set()
 
-    async def _resume(self, client: RpcClient) -> SessionOpened:
+    async def _resume(self, client: RpcClient, session: int) -> SessionOpened:
         opens = self._dependent.open_inodes()
         while True:
             part, opens = opens[:_RESUME_OPENS], opens[_RESUME_OPENS:]
-            answer = await client.call(ResumeSession(self.session, part, bool(opens)), timeout_s=LEASE_NS / 1e9)
+            answer = await client.call(ResumeSession(session, part, bool(opens)), timeout_s=LEASE_NS / 1e9)
             if not opens:
                 opened: SessionOpened = answer.message
                 return opened

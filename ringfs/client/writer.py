@@ -222,11 +222,14 @@ class Writer:
         if new_bytes > INLINE_CHUNK_BYTES_MAX:
             return False
         for chunk in {at // CHUNK_BYTES for start, stop in live.runs() for at in (start, stop - 1)}:
-            try:
-                if not inode.extents.is_loaded(chunk):
+            if not inode.extents.is_loaded(chunk):
+                if not self._link.holds(inode.lease_epoch):
+                    # Somebody else may be writing too: the question would have them flush, and a flush must wait for no other.
+                    return False
+                try:
                     await self._load_extents(inode, chunk, 1)
-            except Refused:
-                return False
+                except Refused:
+                    return False
             if inode.extents.inline_bytes(chunk) + new_bytes > INLINE_CHUNK_BYTES_MAX:
                 await self._rewriter.destage(inode, chunk)
                 if inode.extents.inline_bytes(chunk) + new_bytes > INLINE_CHUNK_BYTES_MAX:

@@ -286,11 +286,19 @@ async def until(condition: Callable[[], bool], limit_s: float = 100.0) -> None:
     raise AssertionError(f"not within {limit_s:g} s")
 
 
+def _fix_order(seed: int) -> None:
+    """Have trio run what is ready in an order that the seed decides (as pytest-trio does it): a failure can be had again."""
+    run: Any = trio._core._run
+    run._ALLOW_DETERMINISTIC_SCHEDULING = True
+    run._r.seed(seed)
+
+
 @asynccontextmanager
 async def open_world(
     seed: int, *, node_count: int = 3, stored_class: str = "replica:2", limit_s: float = LIMIT_S, **mount: Any
 ) -> AsyncIterator[World]:
     """A running cluster; `mount` are tunables of its clients (base/config.py)."""
+    _fix_order(seed)
     try:
         with trio.fail_after(limit_s):
             async with trio.open_nursery() as nursery:
