@@ -10,7 +10,7 @@ import trio
 
 from ringfs.base.checksums import block_table, object_id
 from ringfs.base.errors import Code, Refused
-from ringfs.base.limits import CHUNK_BYTES, INLINE_CHUNK_BYTES_MAX, KIB, MIB, OBJECT_BYTES_MAX
+from ringfs.base.limits import BLOCK_BYTES, CHUNK_BYTES, INLINE_CHUNK_BYTES_MAX, KIB, MIB, OBJECT_BYTES_MAX
 from ringfs.client.blocks import BlockCache
 from ringfs.client.dirty import Times
 from ringfs.client.inodes import Inode, InodeTable
@@ -34,7 +34,8 @@ class Service:
         self.changes: dict[int, int] = {}
         self.stored: dict[bytes, bytes] = {}
         self.put_s = 0.0
-        self.put_delays: list[float] = []
+        #: By the object's first byte.
+        self.put_delays: dict[bytes, float] = {}
         self.commit_s = 0.0
         self.refuse_put: Refused | None = None
         self.refuse_commit: Refused | None = None
@@ -49,7 +50,7 @@ class Service:
         """See Objects."""
         self.puts_now += 1
         self.puts_at_once_max = max(self.puts_at_once_max, self.puts_now)
-        await trio.sleep(self.put_delays.pop(0) if self.put_delays else self.put_s)
+        await trio.sleep(self.put_delays.get(bytes(parts[0][:1]), self.put_s))
         self.puts_now -= 1
         if self.refuse_put is not None:
             raise self.refuse_put
@@ -108,13 +109,14 @@ async def desk(dirty_bytes_max: int = 64 * MIB, interval_s: float = 1.0) -> Asyn
     async with trio.open_nursery() as nursery:
         inodes = InodeTable(service.holds)
 
-        async def no_blocks(_oid: bytes, _first: int, _count: int) -> memoryview:
-            raise AssertionError("nothing is read")
+        async def blocks(oid: bytes, first: int, count: int) -> memoryview:
+            await trio.lowlevel.checkpoint()
+            return memoryview(service.stored[oid])[first * BLOCK_BYTES : (first + count) * BLOCK_BYTES]
 
         async def loaded(_inode: Inode, _first: int, _count: int) -> None:
             raise AssertionError("everything is loaded")
 
-        rewriter = Rewriter(service, service, inodes, BlockCache(no_blocks, MIB, nursery))
+        rewriter = Rewriter(service, service, inodes, BlockCache(blocks, MIB, nursery))
         writer = Writer(
             service,
             service,
@@ -239,7 +241,7 @@ async def test_commits_of_a_file_are_in_order(autojump_clock: trio.testing.MockC
     """A flight that is put faster than the one before it waits for it; other files do not wait."""
     async with desk() as at:
         first, other = at.file(1), at.file(2)
-        at.service.put_delays = [10.0, 1.0, 1.0]
+        at.service.put_delays = {b"a": 10.0, b"b": 1.0, b"c": 1.0}
         at.writer.write(first, 0, b"a" * 20_000)
         await at.writer._take([first])
         at.writer.write(first, 10_000, b"b" * 20_000)
@@ -265,7 +267,7 @@ async def test_a_failed_put_is_an_error_of_its_files_only(autojump_clock: trio.t
         at.writer.write(inode, 0, b"b" * 20_000)
         at.writer.write(other, 0, b"c" * 20_000)
         await at.writer.flush([inode, other])
-        assert (at.service.files[1], at.service.files[2]) == (b"b" * 20_000, b"c" * 20_000)
+        assert at.service.files == {1: b"b" * 20_000, 2: b"c" * 20_000}
         assert (inode.error_count, other.error_count) == (1, 0)
         assert at.writer.dirty_bytes == 0
 
