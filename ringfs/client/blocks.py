@@ -3,7 +3,7 @@
 Keyed by object and place in it, so nothing here ever becomes stale.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 import trio
@@ -51,6 +51,13 @@ class BlockCache:
         if found is None or stop > base + len(found):
             return None
         return found[start - base : stop - base]
+
+    def remember(self, oid: bytes, parts: Sequence[memoryview]) -> None:
+        """Keep a copy of an object that was just put: small files are often read soon after they were written."""
+        whole = memoryview(b"".join(parts))
+        for start in range(0, len(whole), UNIT_BYTES):
+            unit = memoryview(bytes(whole[start : start + UNIT_BYTES]))
+            self._cache.put(_key(oid, start, stream=True), unit, len(unit))
 
     async def read(self, oid: bytes, start: int, stop: int, *, stream: bool) -> list[memoryview]:
         """The buffers that make up start … stop-1, fetched as needed: whole units for a stream, else single blocks."""

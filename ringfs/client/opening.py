@@ -64,6 +64,7 @@ async def open_file_system(
             coherence.committed,
             dirty_bytes_max=tunables.dirty_bytes_max,
             commit_interval_s=tunables.commit_interval_s,
+            remember=blocks.remember,
         )
         coherence.attach(link, inodes, writer, kernel or KernelCache())
         await nursery.start(writer.run)

@@ -4,7 +4,7 @@ One task commits for all files, one Commit after the other, each with everything
 commit. Flights of one file are committed in the order in which they were taken. Background failures are sticky (inodes.py).
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -61,7 +61,8 @@ class Pack:
 
 
 class Writer:
-    """See the module. `run` must be running; `after_commit(inode)` is called when a commit of it went through."""
+    """See the module. `run` must be running; `after_commit(inode)` is called when a commit of it went through, `remember(object, parts)`
+    when a small object was put."""
 
     def __init__(
         self,
@@ -74,11 +75,13 @@ class Writer:
         *,
         dirty_bytes_max: int,
         commit_interval_s: float,
+        remember: Callable[[bytes, Sequence[memoryview]], None] = lambda _oid, _parts: None,
     ) -> None:
         self._link = link
         self._objects = objects
         self._inodes = inodes
         self._load_extents = load_extents
+        self._remember = remember
         self._rewriter = rewriter
         self._after_commit = after_commit
         self._dirty_bytes_max = dirty_bytes_max
@@ -268,6 +271,8 @@ class Writer:
         async with self._puts:
             try:
                 new = await self._objects.put(pack.parts, self._link.default_class)
+                if pack.size_bytes < OBJECT_BYTES_MAX:
+                    self._remember(new.object, pack.parts)
             except Refused as error:
                 refused = error
         touched: dict[int, Flight] = {}

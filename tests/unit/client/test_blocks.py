@@ -65,3 +65,18 @@ async def test_a_failed_prefetch_is_nobodys_error_and_a_failed_read_is_its_reade
             await cache.read(_OID, 0, 10, stream=True)
         fetch.refuse = False
         assert b"".join(await cache.read(_OID, 0, 10, stream=True)) == _CONTENT[:10]
+
+
+async def test_what_was_put_is_remembered() -> None:
+    """A small object is read back without a fetch; every unit of it is found."""
+    fetch = _Fetcher()
+    async with trio.open_nursery() as nursery:
+        cache = BlockCache(fetch, 3 * UNIT_BYTES, nursery)
+        whole = memoryview(_CONTENT)
+        cache.remember(_OID, [whole[:100], whole[100:]])
+        assert (
+            b"".join(await cache.read(_OID, UNIT_BYTES - 10, UNIT_BYTES + 10, stream=False))
+            == _CONTENT[UNIT_BYTES - 10 : UNIT_BYTES + 10]
+        )
+        assert bytes(cache.cached(_OID, len(_CONTENT) - 5, len(_CONTENT)) or b"") == _CONTENT[-5:]
+        assert not fetch.calls
