@@ -61,8 +61,8 @@ class Pack:
 
 
 class Writer:
-    """See the module. `run` must be running; `after_commit(inode)` is called when a commit of it went through, `remember(object, parts)`
-    when a small object was put."""
+    """See the module. `run` must be running. Called back: `after_commit(inode)` when a commit of it went through,
+    `remember(object, parts)` when a small object was put."""
 
     def __init__(
         self,

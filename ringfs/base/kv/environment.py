@@ -125,7 +125,7 @@ class Environment:
 
 
 def looks_truncated(directory: Path) -> bool:
-    """Whether the file is shorter than the pages that its last transaction counts: reading one of them would kill the process (SIGBUS).
+    """Whether the file is shorter than the pages that its last transaction counts: reading one of them is a SIGBUS.
 
     A sound file may look so too (a transaction counts pages that it gave up again): for those who can do without what is in it.
     """

@@ -164,7 +164,10 @@ class Status:
 
 @message(0x0311)
 class OpenSnapshot:
-    """Freeze the namespace at its present position, for the checker. Answer: SnapshotOpened. Closed by CloseSnapshot, disconnection or 10 minutes."""
+    """Freeze the namespace at its present position, for the checker. Answer: SnapshotOpened.
+
+    Closed by CloseSnapshot, disconnection or 10 minutes.
+    """
 
 
 @message(0x0312)

@@ -296,7 +296,10 @@ class GetAttributes:
 
 @message(0x0143)
 class ReadDirectory:
-    """Entries with a cookie greater than `after` (0: from the beginning), in order of cookie, without "." and "..". Answer: DirectoryPage."""
+    """Entries with a cookie greater than `after` (0: from the beginning), in order of cookie, without "." and "..".
+
+    Answer: DirectoryPage.
+    """
 
     inode: U64
     after: U64

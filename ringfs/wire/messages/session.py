@@ -99,7 +99,10 @@ class Query:
 
 @message(0x0209)
 class Open:
-    """Open an inode (a Query): others' dirty data is flushed first, the session is remembered as its reader or writer. Answer: Opened."""
+    """Open an inode (a Query): others' dirty data is flushed first, the session is remembered as its reader or writer.
+
+    Answer: Opened.
+    """
 
     inode: U64
     mode: U8

@@ -1,6 +1,7 @@
 """The fault-injecting file layer passes the same contract as the real one, and loses what a crash may lose."""
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -133,7 +134,8 @@ def test_a_full_disk(files: CrashingFiles) -> None:
     files.capacity_bytes = 2048 + 100
     file = files.open(D / "f")
     file.pwrite(b"b" * 2048, 0)
-    for call in (lambda: file.pwrite(b"b" * 101, 2048), lambda: file.fallocate(0, 3000)):
+    calls: list[Callable[[], object]] = [lambda: file.pwrite(b"b" * 101, 2048), lambda: file.fallocate(0, 3000)]
+    for call in calls:
         with pytest.raises(OSError, match="No space left") as caught:
             call()
         assert caught.value.errno == errno.ENOSPC

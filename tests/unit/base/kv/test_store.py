@@ -4,7 +4,7 @@ import errno
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class Gate:
 def lmdb_error(number: int) -> lmdb.Error:
     """As the binding raises for an errno."""
     error = lmdb.Error("injected")
-    error.code = number
+    vars(error)["code"] = number
     return error
 
 
@@ -353,7 +353,7 @@ async def test_a_damaged_page_is_noticed_or_an_error(tmp_path: Path) -> None:
 
 async def test_the_environment_is_safe(store: Store) -> None:
     """No flag of LMDB that trades safety for speed is on, and its reader table is."""
-    flags: Mapping[str, bool] = store._environment._lmdb.flags()
+    flags = dict(store._environment._lmdb.flags())
     assert flags["sync"]
     assert flags["metasync"]
     assert flags["lock"]

@@ -131,7 +131,7 @@ async def test_the_loop_goes_on_meanwhile() -> None:
     files = CrashingFiles()
     journal = open_journal(files)
     token = trio.lowlevel.current_trio_token()
-    ran = []
+    ran: list[bool] = []
 
     def hold(operation: str) -> None:
         if operation == "fdatasync" and not ran:
