@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -245,3 +246,28 @@ def test_reader_chases_writer(place: Path) -> None:
             assert content == expected, f"bytes from {position}"
             position += len(content)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_names_polled_while_files_are_made(place: Path) -> None:
+    """A process that asks for a name again and again while the file is made, written and closed does not change what the file is.
+
+    With a writeback cache the kernel never takes a size from the file system but when it makes an inode: an answer to such a
+    lookup from when the file was empty, which it comes to read only after it has evicted the inode, must not stay.
+    """
+    content, count = piece(1, 900_000), 400
+    children = []
+    for _ in range(3):
+        child = os.fork()
+        if child == 0:
+            for number in range(count):
+                while not (place / str(number)).exists():
+                    time.sleep(0.0003)
+            os._exit(0)
+        children.append(child)
+    for number in range(count):
+        with open(place / str(number), "ab", buffering=0) as file:
+            file.write(content[:500_000])
+            file.write(content[500_000:])
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+    wrong = [number for number in range(count) if (place / str(number)).read_bytes() != content]
+    assert not wrong, f"{len(wrong)} of {count} files: {[(number, (place / str(number)).stat().st_size) for number in wrong[:5]]}"
