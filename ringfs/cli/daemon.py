@@ -18,10 +18,7 @@ import trio
 from ringfs.base.config import ClusterConfig
 from ringfs.base.log import set_up_log
 from ringfs.cli import exits
-
-RUN_DIR_OPTION = "--run-dir"
-EXIT_NAME = "exit"
-READY = "ready"
+from ringfs.cli.run_dir import EXIT_NAME, READY, RUN_DIR_OPTION
 
 run_dir_option = click.option(RUN_DIR_OPTION, type=click.Path(path_type=Path), hidden=True)
 

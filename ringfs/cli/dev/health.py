@@ -1,18 +1,15 @@
 """Whether a dev cluster is healthy: the metadata service answers, every node is up, every mount answers statfs."""
 
-import os
 import time
 from collections.abc import Container, Sequence
-from pathlib import Path
 
 import trio
 
 from ringfs.base.config import ClusterConfig
-from ringfs.cli import mounts
 from ringfs.cli.dev.layout import Layout, Server
+from ringfs.cli.dev.mount_health import mount_trouble
 from ringfs.cli.dev.supervise import is_running
 from ringfs.cli.exits import NotClean, NotReachable
-from ringfs.cli.in_time import Unresponsive, in_time
 from ringfs.cli.reach import ask_status
 from ringfs.wire.messages.cluster import NODE_UP, Status
 
@@ -84,15 +81,3 @@ def nodes_not_up(config: ClusterConfig, status: Status, names: Container[str]) -
         elif trouble.get(node.node):
             found.append(f"{row.name}: {trouble[node.node]}")
     return found
-
-
-def mount_trouble(server: Server, timeout_s: float) -> str:
-    """Empty if a mount answers statfs in that time, else what is wrong."""
-    point = server.arguments[0]
-    try:
-        in_time(lambda: os.statvfs(point) and None, timeout_s)
-    except Unresponsive:
-        return f"does not answer in {timeout_s:g} s"
-    except OSError as error:
-        return f"answers {os.strerror(error.errno or 0)}"
-    return "" if mounts.is_ringfs(mounts.mount_at(Path(point))) else "is not mounted"

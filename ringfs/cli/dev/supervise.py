@@ -16,10 +16,10 @@ from pathlib import Path
 import ringfs
 from ringfs.base.errors import UserError
 from ringfs.cli import exits, mounts, processes
-from ringfs.cli.daemon import EXIT_NAME, READY, RUN_DIR_OPTION
 from ringfs.cli.dev.layout import Layout, Server
 from ringfs.cli.mount_point import prepare_mount_point
 from ringfs.cli.processes import Process
+from ringfs.cli.run_dir import EXIT_NAME, READY, RUN_DIR_OPTION
 
 #: A server replays its journal, or rebuilds its index, before it is ready.
 READY_TIMEOUT_S = 120.0

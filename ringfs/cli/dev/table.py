@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ringfs.cli.dev import supervise
-from ringfs.cli.dev.health import mount_trouble
 from ringfs.cli.dev.layout import Layout, Server
+from ringfs.cli.dev.mount_health import mount_trouble
 from ringfs.cli.output import age_text, size_text, table
 
 #: A mount that takes longer to answer is shown as not answering.
