@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ringfs.base.checksums import Buffer
+from ringfs.base.pace import Pace
 
 _SUFFIX = ".segment"
 #: linux/falloc.h: FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE; the os module has no fallocate(2).
@@ -18,6 +19,12 @@ _PUNCH_HOLE_KEEP_SIZE = 0x01 | 0x02
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 _libc.fallocate.restype = ctypes.c_int
+
+
+#: A small read from the disk that takes less than this is done on the event loop: a hop to a thread and back costs more
+#: (docs/decisions/0002-fast-disk-on-the-loop.md). After a longer one so many are left to threads before it is tried again.
+_FAST_READ_NS = 150_000
+_SKIPS = 256
 
 
 class Segment:
@@ -32,6 +39,9 @@ class Segment:
         self.capacity_bytes = os.fstat(buffered).st_size
         #: How many uses are under way.
         self.pins = 0
+        #: What small reads past the page cache take; and how many more are left to threads because that was long.
+        self._pace = Pace(_FAST_READ_NS, begin_ns=0)
+        self._skips = 0
 
     def write(self, parts: Sequence[Buffer], offset: int) -> None:
         """Write all parts one after the other at offset, or raise: then any part of it may be written."""
@@ -52,13 +62,20 @@ class Segment:
         return filled
 
     def read_now(self, buffer: memoryview, offset: int) -> bool:
-        """Fill buffer from offset if the page cache has all of it: this call alone does not block. Whether it did."""
+        """Fill buffer (aligned) from offset if the page cache has all of it, or the disk has been fast lately. Whether it did."""
         try:
             return os.preadv(self._buffered, [buffer], offset, os.RWF_NOWAIT) == len(buffer)
         except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP):
-                return False
-            raise
+            if error.errno not in (errno.EAGAIN, errno.EOPNOTSUPP):
+                raise
+        if self._skips:
+            self._skips -= 1
+            return False
+        with self._pace.timed():
+            count = self.read(buffer, offset, direct=True)
+        if not self._pace.is_fast:
+            self._skips = _SKIPS
+        return count == len(buffer)
 
     def sync(self) -> None:
         """Everything written and punched so far is durable on return."""

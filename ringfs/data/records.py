@@ -86,15 +86,17 @@ def read_blocks(
 def read_blocks_now(
     segment: Segment, offset: int, oid: bytes, size_bytes: int, table: bytes | None, first_block: int, block_count: int
 ) -> tuple[bytes, memoryview] | None:
-    """The same without blocking, if it is little and the page cache has it; None otherwise, or if anything is odd about it."""
+    """The same at once, if it is little and the page cache or a fast disk has it; None otherwise, or if anything is odd."""
     start = first_block * BLOCK_BYTES
     length = min(block_count * BLOCK_BYTES, size_bytes - start)
     skipped = 0 if table is None else HEAD_BYTES + start
     if length > READ_NOW_BYTES_MAX or (table is None and start):
         return None
-    buffer = buffers.take(length + (HEAD_BYTES if table is None else 0))
+    wanted = length + (HEAD_BYTES if table is None else 0)
+    buffer = buffers.take(aligned(wanted))
     if not segment.read_now(buffer, offset + skipped):
         return None
+    buffer = buffer[:wanted]
     if table is None:
         table = table_in(buffer, size_bytes)
         if not is_table_of(oid, size_bytes, table):

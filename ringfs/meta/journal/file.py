@@ -1,7 +1,6 @@
 """The file engine of the journal, for one machine: segments.py, in a thread where the disk is slow."""
 
 import os
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,12 +10,13 @@ import trio
 
 from ringfs.base.files import Files, RealFiles
 from ringfs.base.limits import JOURNAL_RESERVE_BYTES, JOURNAL_SEGMENT_BYTES, KIB
+from ringfs.base.pace import Pace
 from ringfs.meta.journal.interface import JournalFailed
 from ringfs.meta.journal.record import MARK_BYTES, RECORD_OVERHEAD_BYTES, packed_bytes
 from ringfs.meta.journal.segments import SegmentLog
 
 #: Appends that are this fast and small run on the event loop: what they hold up is less than a hop to a thread and back costs
-#: (docs/decisions/0002-appends-on-the-loop.md).
+#: (docs/decisions/0002-fast-disk-on-the-loop.md).
 _INLINE_APPEND_NS = 500_000
 _INLINE_APPEND_BYTES = 256 * KIB
 
@@ -55,7 +55,7 @@ class FileJournal:
         # Size of the entries in the append that is under way; 0 if none is.
         self._appending_bytes = 0
         # How long an append takes on this disk, smoothed; it begins in a thread until that is known.
-        self._append_ns = _INLINE_APPEND_NS
+        self._pace = Pace(_INLINE_APPEND_NS, begin_ns=_INLINE_APPEND_NS)
         self._append_thread = trio.CapacityLimiter(1)
         self._trim_thread = trio.CapacityLimiter(1)
 
@@ -87,7 +87,7 @@ class FileJournal:
         assert not self._appending_bytes, "one append at a time"
         self._appending_bytes = packed_bytes(entries)
         try:
-            if self._append_ns < _INLINE_APPEND_NS and self._appending_bytes <= _INLINE_APPEND_BYTES:
+            if self._pace.is_fast and self._appending_bytes <= _INLINE_APPEND_BYTES:
                 await trio.lowlevel.checkpoint_if_cancelled()
                 return self._checked(self._timed_append, term, entries)
             return await self._guarded(self._append_thread, self._timed_append, term, entries)
@@ -95,10 +95,8 @@ class FileJournal:
             self._appending_bytes = 0
 
     def _timed_append(self, term: int, entries: Sequence[bytes]) -> int:
-        begun_ns = time.perf_counter_ns()
-        last = self._log.append(term, entries)
-        self._append_ns += (time.perf_counter_ns() - begun_ns - self._append_ns) // 8
-        return last
+        with self._pace.timed():
+            return self._log.append(term, entries)
 
     def replay(self, after: int) -> Iterator[tuple[int, bytes]]:
         """See Journal."""
