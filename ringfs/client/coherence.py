@@ -67,13 +67,14 @@ class Coherence:
         """Make chunks of inode.extents complete; an empty file needs no question."""
         if inode.attributes.stored_bytes == 0 and self._link.holds(inode.lease_epoch) and not len(inode.extents):
             inode.extents.all_loaded = True
+            inode.extents.change = inode.attributes.change
             return
         answer: ExtentsAnswer
         while True:
             answer, epoch = await self.ask(ReadExtents(inode.number, first_chunk, chunk_count))
             self._inodes.absorb(answer.attributes, epoch if answer.leased else 0, own=False)
             if answer.attributes.change == inode.attributes.change:
-                inode.extents.load(first_chunk, chunk_count, answer.extents)
+                inode.extents.load(first_chunk, chunk_count, answer.extents, answer.attributes.change)
                 return
             # A commit of ours overtook the answer: what it put into chunks that were not loaded is in the next one.
 

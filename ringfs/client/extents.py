@@ -51,7 +51,7 @@ class Piece:
 class ExtentMap:
     """Extents of the chunks that are loaded, in file order, without overlap; holes are not stored."""
 
-    __slots__ = ("_inline_bytes", "_loaded", "_pieces", "_starts", "all_loaded")
+    __slots__ = ("_inline_bytes", "_loaded", "_pieces", "_starts", "all_loaded", "change")
 
     def __init__(self) -> None:
         self._starts: list[int] = []
@@ -62,6 +62,9 @@ class ExtentMap:
         self._loaded: set[int] = set()
         #: Every chunk's are: the file was empty when this map began.
         self.all_loaded = False
+        #: A change of the inode that all of this is the state of (there may have been later ones that changed no extent), or 0. The
+        #: inode's attributes may be ahead: of a commit whose own answer has not been taken in.
+        self.change = 0
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -73,13 +76,16 @@ class ExtentMap:
         self._inline_bytes.clear()
         self._loaded.clear()
         self.all_loaded = False
+        self.change = 0
 
     def is_loaded(self, chunk: int) -> bool:
         """Whether the chunk's extents are complete here."""
         return self.all_loaded or chunk in self._loaded
 
-    def load(self, first_chunk: int, chunk_count: int, extents: Iterable[Extent]) -> None:
-        """Take over what the metadata service says about whole chunks."""
+    def load(self, first_chunk: int, chunk_count: int, extents: Iterable[Extent], change: int = 0) -> None:
+        """Take over what the metadata service says about whole chunks, at that change."""
+        if not self._loaded and not self.all_loaded:
+            self.change = change
         self._remove(first_chunk * CHUNK_BYTES, (first_chunk + chunk_count) * CHUNK_BYTES)
         for extent in extents:
             self._insert(Piece(extent.offset, extent.offset + extent.length, extent.object_offset, extent.source))

@@ -284,6 +284,7 @@ class FileSystem:
             self.writer.discard(inode, size_bytes)
             inode.times.mtime_ns, inode.times.ctime_ns = self._later(inode, attributes)
             inode.extents.truncate(size_bytes)
+            inode.extents.change = attributes.change
             self.inodes.absorb(attributes, 0, own=True)
             return inode
         finally:

@@ -75,6 +75,10 @@ class Reader:
         if offset >= stop:
             return b""
         await self.load(inode, offset, stop)
+        # It may be shorter by now.
+        stop = min(stop, inode.merged().size_bytes)
+        if offset >= stop:
+            return b""
         is_stream = stream.note(offset, stop - offset, self._readahead_bytes)
         if is_stream:
             self._read_ahead(inode, stop, stream)

@@ -5,6 +5,7 @@ commit that leaves the chunk in that state tries again. Nothing is lost either w
 """
 
 import structlog
+import trio
 
 from ringfs.base.errors import Refused
 from ringfs.base.limits import CHUNK_BYTES, EXTENTS_PER_CHUNK_MAX, OBJECT_BYTES_MAX
@@ -19,6 +20,7 @@ log = structlog.get_logger("ringfs.client.rewriter")
 
 #: A window of a scattered chunk with more pieces than this is worth one object.
 _PIECES_PER_WINDOW = EXTENTS_PER_CHUNK_MAX * OBJECT_BYTES_MAX // CHUNK_BYTES // 2
+_REWRITES_AT_ONCE = 2
 
 
 class Rewriter:
@@ -31,6 +33,8 @@ class Rewriter:
         self._blocks = blocks
         #: (inode number, chunk) that are being rewritten: one rewrite of a chunk at a time.
         self._busy: set[tuple[int, int]] = set()
+        #: Each rewrite holds up to OBJECT_BYTES_MAX of bytes that are not counted as dirty.
+        self._at_once = trio.Semaphore(_REWRITES_AT_ONCE)
 
     def is_scattered(self, inode: Inode, chunk: int) -> bool:
         """Whether the chunk has more extents than it should."""
@@ -49,19 +53,19 @@ class Rewriter:
                 await self._exclusively(inode, chunk, pieces)
 
     async def _exclusively(self, inode: Inode, chunk: int, pieces: list[Piece]) -> None:
-        key = (inode.number, chunk)
-        if not pieces or key in self._busy or inode.truncating or not self._link.holds(inode.lease_epoch):
+        key, change = (inode.number, chunk), inode.extents.change
+        if not pieces or not change or key in self._busy or inode.truncating or not self._link.holds(inode.lease_epoch):
             return
         self._busy.add(key)
         try:
-            await self._rewrite(inode, pieces)
+            async with self._at_once:
+                await self._rewrite(inode, pieces, change)
         except Refused as refused:
             log.info("chunk not rewritten", inode=inode.number, chunk=chunk, reason=str(refused))
         finally:
             self._busy.discard(key)
 
-    async def _rewrite(self, inode: Inode, pieces: list[Piece]) -> None:
-        change = inode.attributes.change
+    async def _rewrite(self, inode: Inode, pieces: list[Piece], change: int) -> None:
         parts: list[memoryview] = []
         extents: list[Extent] = []
         offset = 0
@@ -77,7 +81,7 @@ class Rewriter:
         result = answer.files[0]
         if result.attributes is None:
             return
-        if inode.attributes.change == change:
+        if inode.extents.change == change:
             inode.extents.apply(extents)
         else:
             # Something of ours was committed between the transaction and its answer: which came first is not known here.

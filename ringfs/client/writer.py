@@ -349,6 +349,7 @@ class Writer:
                     self._drop(inode, flight, failure)
                 continue
             inode.extents.apply(file.extents)
+            inode.extents.change = result.attributes.change
             inode.expected_change = 0
             self._inodes.absorb(result.attributes, 0, own=True)
             for flight in flights:
