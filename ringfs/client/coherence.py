@@ -71,7 +71,15 @@ class Coherence:
             return
         answer: ExtentsAnswer
         while True:
-            answer, epoch = await self.ask(ReadExtents(inode.number, first_chunk, chunk_count))
+            try:
+                answer, epoch = await self.ask(ReadExtents(inode.number, first_chunk, chunk_count))
+            except Refused as refused:
+                if refused.code is not Code.RANGE or chunk_count == 1:
+                    raise
+                # More than one answer holds.
+                for chunk in range(first_chunk, first_chunk + chunk_count):
+                    await self.load_extents(inode, chunk, 1)
+                return
             self._inodes.absorb(answer.attributes, epoch if answer.leased else 0, own=False)
             if answer.attributes.change == inode.attributes.change:
                 inode.extents.load(first_chunk, chunk_count, answer.extents, answer.attributes.change)

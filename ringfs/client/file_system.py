@@ -310,10 +310,10 @@ class FileSystem:
             found, epoch = await self._ask(ns.GetXattr(number, name))
         except Refused as refused:
             if refused.code is Code.NO_XATTR and inode is not None and self.inodes.leased(number) is inode:
-                inode.xattrs[name] = None
+                inode.remember_xattr(name, None)
             raise
         if found.leased and epoch and inode is not None and self.inodes.leased(number) is inode:
-            inode.xattrs[name] = found.value
+            inode.remember_xattr(name, found.value)
         answer: bytes = found.value
         return answer
 

@@ -17,6 +17,9 @@ from ringfs.wire.messages.common import Attributes
 #: Inodes and cached directory names that are kept at most (about 1.5 KiB and 150 bytes each).
 INODES_MAX = 40_000
 NAMES_MAX = 200_000
+#: Of one inode, xattrs that are kept at most, and how large they may be: enough for what the kernel asks again and again.
+_XATTRS_MAX = 16
+_XATTR_BYTES_MAX = 512
 #: Refusals of a background write that mean something to an application; all others are EIO.
 _TOLD_AS_THEY_ARE = (Code.NO_SPACE, Code.QUOTA, Code.FILE_TOO_BIG, Code.IO)
 #: In a directory's names: known to be absent.
@@ -128,6 +131,13 @@ class Inode:
         self.complete = False
         self.xattrs.clear()
         self.extents.clear()
+
+    def remember_xattr(self, name: bytes, value: bytes | None) -> None:
+        """Keep the value of an xattr, or that there is none, in bounds."""
+        if len(self.xattrs) >= _XATTRS_MAX:
+            self.xattrs.clear()
+        if value is None or len(value) <= _XATTR_BYTES_MAX:
+            self.xattrs[name] = value
 
     def fail(self, refused: Refused) -> None:
         """A background write failed: every open handle will say so once."""

@@ -195,13 +195,16 @@ class Operations:
             return await self._dots(opened, after)
         if after == _DOT_DOT or after < opened.after or (opened.entries and after > opened.entries[-1].cookie):
             opened.entries, opened.more = [], True
-        rest = [entry for entry in opened.entries if entry.cookie > after]
-        while not rest and opened.more:
+        while True:
+            rest = [entry for entry in opened.entries if entry.cookie > after]
+            directory = self.fs.inodes.leased(opened.number)
+            told = [each for entry in rest if (each := self._listed(directory, entry)) is not None]
+            if told or not opened.more:
+                return told
+            # Nothing of the page is left: an empty answer would be the end of the directory.
+            after = rest[-1].cookie if rest else after
             page = await self.fs.readdir(opened.number, after, _PAGE_ENTRIES)
             opened.entries, opened.more, opened.after = page.entries, page.more, after
-            rest = page.entries
-        directory = self.fs.inodes.leased(opened.number)
-        return [told for entry in rest if (told := self._listed(directory, entry)) is not None]
 
     async def _dots(self, opened: DirectoryHandle, after: int) -> list[tuple[bytes, KernelEntry, int]]:
         own = await self.getattr(opened.number)

@@ -1,0 +1,242 @@
+"""What the mount tells the kernel: generations and ESTALE when others changed a file, directory pages, the virtual attribute."""
+
+import errno
+import os
+
+import trio
+
+from ringfs.base.errors import Code, Refused
+from ringfs.base.ids import ROOT_INODE
+from ringfs.base.limits import CHUNK_BYTES
+from ringfs.client.file_system import Caller, Changes
+from ringfs.fuse.errno_map import errno_of
+from ringfs.fuse.operations import CONFIG_XATTR, Operations
+from tests.support.refusals import refused
+from tests.support.world import META, Mounted, open_world
+
+CALLER = Caller()
+
+
+def mount_of(client: Mounted) -> Operations:
+    """The client as a driver sees it."""
+    return Operations(client.fs, "/world/cluster.toml", entry_timeout_s=1.0, attr_timeout_s=1.0)
+
+
+async def listed(mount: Operations, number: int = ROOT_INODE) -> list[bytes]:
+    """All names, as a program reads them."""
+    handle = await mount.opendir(number)
+    names: list[bytes] = []
+    after = 0
+    while page := await mount.readdir(handle, after):
+        names += [name for name, _, _ in page]
+        after = page[-1][2]
+    await mount.releasedir(handle)
+    return names
+
+
+async def write_file(mount: Operations, name: bytes, data: bytes) -> int:
+    """Make or replace a file and close it; its number."""
+    handle, entry = await mount.create(ROOT_INODE, name, 0o644, os.O_WRONLY | os.O_TRUNC, CALLER)
+    await mount.write(handle, 0, data)
+    await mount.flush(handle)
+    await mount.release(handle)
+    return entry.attributes.inode
+
+
+async def test_a_file_that_another_mount_changed(autojump_clock: trio.testing.MockClock) -> None:
+    """The open that notices is answered ESTALE once; the lookup that follows gives a new generation, and the next open works."""
+    async with open_world(1) as world:
+        one, two = mount_of(await world.mount("one")), mount_of(await world.mount("two"))
+        number = await write_file(one, b"file", b"old")
+        before = await two.lookup(ROOT_INODE, b"file")
+        handle, _ = await two.open(number, os.O_RDONLY, CALLER)
+        assert bytes(await two.read(handle, 0, 100)) == b"old"
+        await two.release(handle)
+        await write_file(one, b"file", b"newer")
+        with refused(Code.STALE):
+            await two.open(number, os.O_RDONLY, CALLER)
+        after = await two.lookup(ROOT_INODE, b"file")
+        assert after.generation != before.generation
+        assert after.attributes.size_bytes == 5
+        handle, keeps_pages = await two.open(number, os.O_RDONLY, CALLER)
+        assert keeps_pages
+        assert bytes(await two.read(handle, 0, 100)) == b"newer"
+        await two.release(handle)
+        again = await two.lookup(ROOT_INODE, b"file")
+        assert again.generation == after.generation
+
+
+async def test_own_changes_keep_the_generation(autojump_clock: trio.testing.MockClock) -> None:
+    """What this mount itself wrote, renamed and chmodded is the same inode to its kernel, also beside a lost connection."""
+    async with open_world(1) as world:
+        client = await world.mount()
+        mount = mount_of(client)
+        number = await write_file(mount, b"file", b"a" * 50_000)
+        generation = (await mount.lookup(ROOT_INODE, b"file")).generation
+        for index in range(3):
+            await write_file(mount, b"file", b"b" * 1000 * index)
+            await mount.setattr(number, Changes(mode=0o600 + index), None)
+            await trio.sleep(3)
+            client.port.cut(META)
+            await trio.sleep(3)
+        await mount.rename(ROOT_INODE, b"file", ROOT_INODE, b"other", 0)
+        handle, keeps_pages = await mount.open(number, os.O_RDWR, CALLER)
+        assert keeps_pages
+        await mount.release(handle)
+        assert (await mount.lookup(ROOT_INODE, b"other")).generation == generation
+
+
+async def test_an_open_file_keeps_its_generation(autojump_clock: trio.testing.MockClock) -> None:
+    """An inode that is open here cannot be exchanged: its pages are dropped at the next open instead."""
+    async with open_world(1) as world:
+        one, two = mount_of(await world.mount("one")), mount_of(await world.mount("two"))
+        number = await write_file(one, b"file", b"old")
+        generation = (await two.lookup(ROOT_INODE, b"file")).generation
+        held, _ = await two.open(number, os.O_RDONLY, CALLER)
+        await write_file(one, b"file", b"newer")
+        second, keeps_pages = await two.open(number, os.O_RDONLY, CALLER)
+        assert not keeps_pages
+        assert (await two.lookup(ROOT_INODE, b"file")).generation == generation
+        for handle in (held, second):
+            assert bytes(await two.read(handle, 0, 100)) == b"newer"
+            await two.release(handle)
+
+
+async def test_a_directory_of_several_pages(autojump_clock: trio.testing.MockClock) -> None:
+    """Every name once, whatever the pages; cookies ascend, and reading can go on from any of them."""
+    async with open_world(1) as world:
+        client = await world.mount()
+        mount = mount_of(client)
+        names = [b"%04d" % index for index in range(1300)]
+        for name in names:
+            await client.fs.mknod(ROOT_INODE, name, 0o100644, 0, CALLER)
+        assert await listed(mount) == [b".", b"..", *names]
+        handle = await mount.opendir(ROOT_INODE)
+        first = await mount.readdir(handle, 2)
+        cookies = [cookie for _, _, cookie in first]
+        assert cookies == sorted(set(cookies))
+        assert min(cookies) > 2
+        for at in (700, 10, 510, 511, 512):
+            (found, _, cookie), *_ = await mount.readdir(handle, cookies[0] + at - 1)
+            assert (found, cookie) == (names[at], cookies[0] + at)
+
+
+async def test_entries_that_are_removed_while_they_are_read(autojump_clock: trio.testing.MockClock) -> None:
+    """rm -r: what was removed after its page was read is not told any more; what stays is told once."""
+    async with open_world(1) as world:
+        client = await world.mount()
+        mount = mount_of(client)
+        for index in range(700):
+            await client.fs.mknod(ROOT_INODE, b"%04d" % index, 0o100644, 0, CALLER)
+        handle = await mount.opendir(ROOT_INODE)
+        page = await mount.readdir(handle, 2)
+        for index in range(1, 700, 2):
+            await mount.unlink(ROOT_INODE, b"%04d" % index)
+        rest = await mount.readdir(handle, page[9][2])
+        assert [name for name, _, _ in rest][:3] == [b"0010", b"0012", b"0014"]
+        names = [name for name, _, _ in page[:10]]
+        after = page[9][2]
+        while rest := await mount.readdir(handle, after):
+            names += [name for name, _, _ in rest]
+            after = rest[-1][2]
+        assert names == [b"%04d" % index for index in range(700) if index < 10 or index % 2 == 0]
+
+
+async def test_a_page_whose_entries_are_all_gone_is_not_the_end(autojump_clock: trio.testing.MockClock) -> None:
+    """Removing everything that one page has does not hide what comes after it."""
+    async with open_world(1) as world:
+        client = await world.mount()
+        mount = mount_of(client)
+        for index in range(1100):
+            await client.fs.mknod(ROOT_INODE, b"%04d" % index, 0o100644, 0, CALLER)
+        handle = await mount.opendir(ROOT_INODE)
+        page = await mount.readdir(handle, 2)
+        for name, _, _ in page[1:]:
+            await mount.unlink(ROOT_INODE, name)
+        rest = await mount.readdir(handle, page[0][2])
+        assert rest, "there are more names"
+        assert rest[0][0] == b"%04d" % len(page)
+
+
+async def test_errors_come_at_flush_and_fsync(autojump_clock: trio.testing.MockClock) -> None:
+    """What failed in the background is told at close; when space is scarce, close waits for what is dirty."""
+    async with open_world(1) as world:
+        client = await world.mount()
+        mount = mount_of(client)
+        handle, _ = await mount.create(ROOT_INODE, b"file", 0o644, os.O_RDWR, CALLER)
+        for node in world.nodes:
+            node.is_full = True
+        await trio.sleep(10)
+        assert client.fs.is_space_scarce
+        await mount.write(handle, 0, b"x" * 50_000)
+        with refused(Code.NO_SPACE):
+            await mount.flush(handle)
+        await mount.flush(handle)
+        await mount.release(handle)
+
+
+async def test_the_virtual_attribute(autojump_clock: trio.testing.MockClock) -> None:
+    """The root says where its configuration is; nobody can change that, and no other inode has it."""
+    async with open_world(1) as world:
+        mount = mount_of(await world.mount())
+        assert await mount.getxattr(ROOT_INODE, CONFIG_XATTR) == b"/world/cluster.toml"
+        number = await write_file(mount, b"file", b"")
+        with refused(Code.NO_XATTR):
+            await mount.getxattr(number, CONFIG_XATTR)
+        for change in (mount.setxattr(ROOT_INODE, CONFIG_XATTR, b"", 0), mount.removexattr(ROOT_INODE, CONFIG_XATTR)):
+            with refused(Code.NOT_PERMITTED):
+                await change
+        assert await mount.listxattr(ROOT_INODE) == []
+
+
+async def test_cached_xattrs_are_bounded(autojump_clock: trio.testing.MockClock) -> None:
+    """Asking for many names, or large values, does not fill memory; answers stay right."""
+    async with open_world(1) as world:
+        client = await world.mount()
+        inode = await client.fs.mknod(ROOT_INODE, b"file", 0o100644, 0, CALLER)
+        await client.fs.setxattr(inode.number, b"user.large", b"x" * 60_000)
+        for index in range(100):
+            with refused(Code.NO_XATTR):
+                await client.fs.getxattr(inode.number, b"user.%d" % index)
+            assert len(inode.xattrs) <= 16
+        for _ in range(2):
+            assert await client.fs.getxattr(inode.number, b"user.large") == b"x" * 60_000
+        assert sum(len(value or b"") for value in inode.xattrs.values()) < 10_000
+
+
+async def test_times_before_1970(autojump_clock: trio.testing.MockClock) -> None:
+    """They are kept, also on a file that is being written."""
+    async with open_world(1) as world:
+        mount, other = mount_of(await world.mount()), await world.mount("other")
+        handle, entry = await mount.create(ROOT_INODE, b"file", 0o644, os.O_RDWR, CALLER)
+        await mount.write(handle, 0, b"x")
+        number = entry.attributes.inode
+        told = await mount.setattr(number, Changes(mtime_ns=-5 * 10**9, atime_ns=-1), handle)
+        assert (told.attributes.mtime_ns, told.attributes.atime_ns) == (-5 * 10**9, -1)
+        await mount.fsync(handle)
+        await mount.release(handle)
+        found = await other.fs.getattr(number)
+        assert found.attributes.mtime_ns == -5 * 10**9
+
+
+async def test_many_extents_in_one_read(autojump_clock: trio.testing.MockClock) -> None:
+    """A read over chunks whose extents do not fit one answer is put together from several."""
+    async with open_world(1) as world:
+        client = await world.mount()
+        handle = await client.fs.create(ROOT_INODE, b"file", 0o100644, CALLER, writes=True, exclusive=True)
+        rewriter = client.fs.writer._rewriter
+        rewriter.is_scattered = lambda *_: False  # type: ignore[method-assign]
+        for chunk in range(3):
+            for index in range(26_000):
+                await client.fs.write(handle, chunk * CHUNK_BYTES + index * 2000, b"x")
+            await client.fs.fsync(handle)
+        other = await world.mount("other")
+        reader = await other.fs.open(handle.inode.number, writes=False)
+        found = await other.fs.read(reader, 0, 3 * CHUNK_BYTES)
+        assert bytes(found).count(b"x") == 3 * 26_000
+
+
+def test_errnos() -> None:
+    """A refusal has its row's errno, a bug is EIO."""
+    assert errno_of(Refused(Code.NOT_EMPTY), "rmdir") == errno.ENOTEMPTY
+    assert errno_of(ValueError("bug"), "rmdir") == errno.EIO
