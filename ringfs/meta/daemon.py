@@ -69,7 +69,15 @@ async def start(store: Store, journal: Journal, clock: Clock, config: ClusterCon
     """Recover the state and put a server over it."""
     begun_ns = clock.monotonic_ns()
     recovered = await recover(store, journal, clock, cluster=config.cluster, default_class=config.default_class)
-    leader = Leader(store, journal, clock, term=recovered.term, position=recovered.position, now_ns=recovered.now_ns)
+    leader = Leader(
+        store,
+        journal,
+        clock,
+        term=recovered.term,
+        position=recovered.position,
+        checkpointed=recovered.checkpointed,
+        now_ns=recovered.now_ns,
+    )
     now_ns = clock.monotonic_ns()
     sessions = SessionTable(((each.session, each.name) for each in facts.sessions(store)), now_ns)
     log.info(

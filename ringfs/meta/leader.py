@@ -47,7 +47,9 @@ log = structlog.get_logger()
 class Leader:
     """Owner of the live state from the moment it was recovered. All times are the leader's; they never go back."""
 
-    def __init__(self, store: Store, journal: Journal, clock: Clock, *, term: int, position: int, now_ns: int) -> None:
+    def __init__(
+        self, store: Store, journal: Journal, clock: Clock, *, term: int, position: int, checkpointed: int, now_ns: int
+    ) -> None:
         self.view = store
         self.term = term
         #: Position of the latest transaction in the live table.
@@ -55,7 +57,7 @@ class Leader:
         #: Position up to which the journal holds everything; durable <= applied.
         self.durable = position
         #: Position of the latest checkpoint; checkpoint <= durable.
-        self.checkpointed = position
+        self.checkpointed = checkpointed
         self._store = store
         self._journal = journal
         self._clock = clock
@@ -72,7 +74,7 @@ class Leader:
         #: The journal had no room for a transaction of this size; 0 once it has again.
         self._lacking_bytes = 0
         #: The journal was trimmed up to here; trimmed <= checkpointed.
-        self._trimmed = position
+        self._trimmed = checkpointed
         #: Shut while a checkpoint waits for durable == applied.
         self._quiescing: trio.Event | None = None
         self._checkpointing = trio.Lock()

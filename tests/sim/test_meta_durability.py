@@ -9,6 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 from ringfs.base.errors import Code, ConnectionLost, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.meta import leader as leader_module
+from ringfs.meta import recovery as recovery_module
 from ringfs.meta.daemon import start
 from ringfs.meta.journal.interface import JournalFailed
 from ringfs.meta.namespace.machine import Transaction
@@ -169,6 +170,32 @@ async def test_full_store(autojump_clock: object, monkeypatch: pytest.MonkeyPatc
         await world.restart()
         await alice.resume()
         assert (await alice.query(GetAttributes(ROOT_INODE))).attributes.size_bytes == made
+
+
+async def test_restart_with_a_full_store(autojump_clock: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash while no checkpoint can be made: the next process has everything from the journal, serves, and keeps the journal."""
+    monkeypatch.setattr(leader_module, "CHECKPOINT_BYTES", 10_000)
+    monkeypatch.setattr(recovery_module, "CHECKPOINT_BYTES", 10_000)
+    async with MetaWorld.open() as world:
+        alice = await world.client("alice")
+        world.store.is_full = True
+        for number in range(200):
+            await alice.mutate(mkdir(b"%d" % number))
+        for turn in range(2):
+            await world.crash()
+            world.store.is_full = True
+            await world.start()
+            await alice.resume()
+            assert "full" in (await alice.ask(GetStatus())).trouble
+            await alice.mutate(mkdir(b"after %d" % turn))
+        assert world.store.checkpoint_count == 0
+        assert world.journal.first <= 2
+        await world.crash()
+        await world.start()
+        await alice.resume()
+        assert (await alice.ask(GetStatus())).trouble == ""
+        assert (await alice.query(GetAttributes(ROOT_INODE))).attributes.size_bytes == 202
+        assert world.journal.first > 200
 
 
 async def test_transactions_wait_for_a_slow_checkpoint(autojump_clock: object, monkeypatch: pytest.MonkeyPatch) -> None:

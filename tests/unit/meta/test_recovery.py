@@ -45,6 +45,15 @@ async def test_replay_continues_where_the_checkpoint_ends(autojump_clock: object
     assert journal.first == 51
 
 
+async def test_a_new_state_needs_space(autojump_clock: object) -> None:
+    """Without space for the first checkpoint there is nothing to serve: refused with what to do. With space it starts."""
+    store, journal = MemoryStore(), MemoryJournal()
+    store.is_full = True
+    with pytest.raises(UserError, match="free some"):
+        await recovered(store, journal)
+    assert (await recovered(store.restarted(), journal.restarted())).is_new
+
+
 async def test_what_does_not_belong_together_is_refused(autojump_clock: object) -> None:
     """Another cluster, a journal without its checkpoint, one that ends before it, one that begins after it: each says so."""
     store, journal = MemoryStore(), MemoryJournal()
