@@ -12,9 +12,9 @@ def prepare_mount_point(path: Path, *, make: bool = False) -> Path:
 
     make: a directory that does not exist is made.
     """
-    point = mounts.real_path(path)
+    point = mounts.mount_point_of(path)
     if mounts.is_ringfs(mounts.mount_at(point)) and mounts.is_dead(point):
-        mounts.detach(point)
+        mounts.clear(point)
     there = mounts.mount_at(point)
     if there is not None:
         kind = "a ringfs mount is" if mounts.is_ringfs(there) else f"a mount of type {there.kind} is"

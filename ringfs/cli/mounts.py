@@ -69,6 +69,12 @@ def ringfs_mount_around(path: Path) -> Path | None:
     return ringfs_mount_of(named) or ringfs_mount_of(real_path(named))
 
 
+def mount_point_of(path: Path) -> Path:
+    """The real path of what is, or may become, a mount point. What is one by its name is not looked at: it may not answer."""
+    named = Path(os.path.abspath(path))
+    return named if is_ringfs(mount_at(named)) else real_path(named)
+
+
 def real_path(path: Path) -> Path:
     """Absolute, without symlinks, also through mount points whose process is dead. Raises UserError if a mount does not answer."""
     try:
@@ -96,14 +102,22 @@ def config_of(root: Path) -> Path:
 
 
 def is_dead(point: Path) -> bool:
-    """Whether the FUSE process behind a mount point is gone."""
+    """Whether the FUSE process behind a mount point is gone, or can do nothing any more but hold it."""
     try:
         in_time(lambda: os.stat(point) and None)
     except Unresponsive:
-        return False  # it is there to make us wait
+        # A killed process whose thread waits for an answer of its own mount is a zombie that keeps the mount.
+        record = read_record(point)
+        return record is not None and not processes.command_line(record.pid)
     except OSError as error:
-        return error.errno == errno.ENOTCONN
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     return False
+
+
+def clear(point: Path) -> None:
+    """Free a mount point, and whoever waits for it, whatever its process does. Raises UserError."""
+    abort(point)
+    detach(point)
 
 
 def detach(point: Path) -> None:

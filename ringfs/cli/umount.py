@@ -1,6 +1,5 @@
 """`ringfs umount`."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,11 +28,10 @@ def command(mount_point: str, timeout_s: float, force: bool) -> None:
     """
     point = _point_of(mount_point)
     if force:
-        mounts.abort(point)
-        mounts.detach(point)
+        mounts.clear(point)
         raise NotClean(f"{point} is free; what had no fsync may be lost")
     if mounts.is_dead(point):
-        mounts.detach(point)
+        mounts.clear(point)
         raise NotClean(f"the process of the mount at {point} had died: it is free again, but what had no fsync may be lost")
     process = _process_of(point)
     with progress() as shown:
@@ -47,9 +45,8 @@ def command(mount_point: str, timeout_s: float, force: bool) -> None:
 
 
 def _point_of(mount_point: str) -> Path:
-    """The ringfs mount point that is meant; one that does not answer is known by its name. Raises UserError."""
-    named = Path(os.path.abspath(mount_point))
-    point = named if mounts.is_ringfs(mounts.mount_at(named)) else mounts.real_path(named)
+    """The ringfs mount point that is meant. Raises UserError."""
+    point = mounts.mount_point_of(Path(mount_point))
     if not mounts.is_ringfs(mounts.mount_at(point)):
         raise UserError(f"no ringfs is mounted at {point}: see the list with 'findmnt -t fuse.ringfs'")
     return point

@@ -84,6 +84,6 @@ def _unclean_end(run_dir: Path) -> list[str]:
 def _detach_dead(root: Path) -> None:
     """Take away mount points whose process is gone."""
     for server in mounts_in(root):
-        point = mounts.real_path(Path(server.arguments[0]))
+        point = Path(server.arguments[0])
         if mounts.is_ringfs(mounts.mount_at(point)) and mounts.is_dead(point):
-            mounts.detach(point)
+            mounts.clear(point)

@@ -84,7 +84,7 @@ def _place_mount1(layout: Layout, asked: str | None) -> None:
     known = next((server for server in layout.mounts() if server.name == "mount1"), None)
     if known is not None and asked is None:
         return
-    point = mounts.real_path(Path(asked) if asked else layout.root / "mnt")
+    point = mounts.mount_point_of(Path(asked) if asked else layout.root / "mnt")
     if known is None or known.arguments != (str(point),):
         if known is not None and supervise.is_running(known):
             raise UserError(

@@ -1,5 +1,6 @@
 """mountinfo: what is mounted where, and which mount a path is in."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from ringfs.base.errors import UserError
 from ringfs.cli import mounts
+from ringfs.cli.in_time import Unresponsive
 from ringfs.cli.mount_record import MountRecord
 from ringfs.fuse import operations
 
@@ -76,6 +78,32 @@ def test_config_is_known_without_asking(monkeypatch: pytest.MonkeyPatch) -> None
     record.code = 0
     with pytest.raises(UserError, match="does not name its cluster"):
         mounts.config_of(Path("/does/not/exist"))
+
+
+@pytest.mark.parametrize(("pid", "is_dead"), [(1 << 22, True), (os.getpid(), False)])
+def test_silent_mount_is_dead_if_its_process_is(monkeypatch: pytest.MonkeyPatch, pid: int, is_dead: bool) -> None:
+    """A mount that does not answer is given up only if nobody is there who could."""
+
+    def silence(*_: object) -> None:
+        raise Unresponsive
+
+    monkeypatch.setattr(mounts, "in_time", silence)
+    monkeypatch.setattr(mounts, "read_record", lambda _point: MountRecord("/mnt/ringfs", pid, "/etc/ringfs/cluster.toml"))
+    assert mounts.is_dead(Path("/mnt/ringfs")) is is_dead
+    monkeypatch.setattr(mounts, "read_record", lambda _point: None)
+    assert not mounts.is_dead(Path("/mnt/ringfs"))
+
+
+@pytest.mark.parametrize("number", [errno.ENOTCONN, errno.ECONNABORTED, errno.EACCES, 0])
+def test_what_a_dead_mount_says(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Only the errors of a lost connection are those of a dead mount."""
+
+    def say(*_: object) -> None:
+        if number:
+            raise OSError(number, "said")
+
+    monkeypatch.setattr(mounts, "in_time", say)
+    assert mounts.is_dead(Path("/mnt/ringfs")) is (number in (errno.ENOTCONN, errno.ECONNABORTED))
 
 
 def test_mount_is_known_without_looking(monkeypatch: pytest.MonkeyPatch) -> None:
