@@ -7,7 +7,8 @@ The kernel's caches and other mounts. With the writeback cache the kernel trusts
 knows. When somebody else changed a file (Inode.content_version), the inode gets a new generation: the next lookup makes the
 kernel take it for a new inode and forget what it cached (fs/fuse/dir.c, fuse_dentry_revalidate; inode.c, fuse_iget). An open
 that notices it answers ESTALE, at which the VFS walks the path again with LOOKUP_REVAL and opens the new inode. An
-inode that is open here cannot be exchanged; its pages are dropped at the next open.
+inode that is open here cannot be exchanged: its pages are dropped at every open, and the kernel keeps its size, until it is
+open no more.
 """
 
 import os
@@ -66,8 +67,9 @@ class Operations:
 
     def _entry(self, inode: Inode) -> KernelEntry:
         """Tell the kernel of an inode, as a new one if what it may have cached of it is wrong."""
-        if inode.content_version != inode.kernel_version:
-            if inode.kernel_version >= 0 and not inode.open_count:
+        is_known = inode.kernel_version >= 0
+        if inode.content_version != inode.kernel_version and not (is_known and inode.open_count):
+            if is_known:
                 self.fs.inodes.renew_generation(inode)
             inode.kernel_version = inode.content_version
         return KernelEntry(inode.merged(), inode.generation, self._entry_timeout_s, self._attr_timeout_s)
@@ -149,7 +151,6 @@ class Operations:
             await self.fs.release(handle)
             raise Refused(Code.STALE, "changed by another mount")
         inode.kernel_retries = False
-        inode.kernel_version = inode.content_version
         if flags & os.O_TRUNC:
             await self.fs.setattr(number, Changes(size_bytes=0, privileged=caller.uid == 0), handle)
         return self._keep(handle), keep_pages

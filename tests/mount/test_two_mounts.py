@@ -149,6 +149,20 @@ def test_unlinked_there_while_open_here(place: Path, there: Path) -> None:
     assert names(place) == names(there) == []
 
 
+@pytest.mark.parametrize("size", [3, 100_000, 9_000_000])
+def test_changed_there_while_open_here(place: Path, there: Path, size: int, is_ringfs: bool) -> None:
+    """Bytes that another mount overwrites are seen at the next open. A new size is seen once the file was open here no more."""
+    before, after = b"a" * size, b"b" * (size + 1)
+    (there / "file").write_bytes(before)
+    fd = os.open(place / "file", os.O_RDONLY)
+    assert os.pread(fd, size, 0) == before
+    (there / "file").write_bytes(after)
+    assert (place / "file").read_bytes() == (after[:size] if is_ringfs else after)
+    os.close(fd)
+    assert (place / "file").read_bytes() == after
+    assert (place / "file").stat().st_size == size + 1
+
+
 def test_attributes_agree(place: Path, there: Path) -> None:
     """Mode, owner, times, xattrs set on one are what the other says, at the latest after attr_timeout_s."""
     (place / "file").write_text("x")
