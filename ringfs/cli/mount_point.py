@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from ringfs.base import mountinfo
 from ringfs.base.errors import UserError
 from ringfs.cli import mounts
 
@@ -13,9 +14,9 @@ def prepare_mount_point(path: Path, *, make: bool = False) -> Path:
     make: a directory that does not exist is made.
     """
     point = mounts.mount_point_of(path)
-    if mounts.is_ringfs(mounts.mount_at(point)) and mounts.is_dead(point):
+    if mounts.is_ringfs(mountinfo.mount_at(point)) and mounts.is_dead(point):
         mounts.clear(point)
-    there = mounts.mount_at(point)
+    there = mountinfo.mount_at(point)
     if there is not None:
         kind = "a ringfs mount is" if mounts.is_ringfs(there) else f"a mount of type {there.kind} is"
         raise UserError(f"{kind} at {point} already: unmount it ('ringfs umount {point}') or mount somewhere else")

@@ -3,13 +3,13 @@
 import ctypes
 import errno
 import os
-import re
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
+from ringfs.base import mountinfo
 from ringfs.base.errors import UserError
+from ringfs.base.mountinfo import Mount
 from ringfs.cli import processes
 from ringfs.cli.in_time import Unresponsive, in_time
 from ringfs.cli.mount_record import read_record
@@ -24,30 +24,6 @@ DETACH_TIMEOUT_S = 30.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """One line of mountinfo."""
-
-    point: Path
-    kind: str
-
-
-def read_mounts(mountinfo: Path = Path("/proc/self/mountinfo")) -> list[Mount]:
-    """All mounts of this process's namespace, in order: a later one covers an earlier one at the same point."""
-    mounts = []
-    for line in os.fsdecode(mountinfo.read_bytes()).splitlines():
-        # proc(5): … mount point is field 5; the type is the first field behind " - ".
-        before, _, behind = line.partition(" - ")
-        mounts.append(Mount(Path(_unescaped(before.split(" ")[4])), behind.split(" ")[0]))
-    return mounts
-
-
-def mount_at(point: Path) -> Mount | None:
-    """The uppermost mount exactly at point (an absolute path without symlinks), whatever its type."""
-    found = [mount for mount in read_mounts() if mount.point == point]
-    return found[-1] if found else None
-
-
 def is_ringfs(mount: Mount | None) -> bool:
     """Whether it is one of ours, alive or dead."""
     return mount is not None and mount.kind == _MOUNT_TYPE
@@ -55,7 +31,7 @@ def is_ringfs(mount: Mount | None) -> bool:
 
 def ringfs_mount_of(path: Path) -> Path | None:
     """The root of the ringfs mount that path (absolute, without symlinks) is in, or None."""
-    containing = [mount for mount in read_mounts() if path == mount.point or mount.point in path.parents]
+    containing = [mount for mount in mountinfo.read_mounts() if path == mount.point or mount.point in path.parents]
     if not containing:
         return None
     depth = max(len(mount.point.parts) for mount in containing)
@@ -72,7 +48,7 @@ def ringfs_mount_around(path: Path) -> Path | None:
 def mount_point_of(path: Path) -> Path:
     """The real path of what is, or may become, a mount point. What is one by its name is not looked at: it may not answer."""
     named = Path(os.path.abspath(path))
-    return named if is_ringfs(mount_at(named)) else real_path(named)
+    return named if is_ringfs(mountinfo.mount_at(named)) else real_path(named)
 
 
 def real_path(path: Path) -> Path:
@@ -142,7 +118,7 @@ def _unmount(first: list[str], second: list[str], point: Path, timeout_s: float)
         code, said = _run(first, timeout_s)
     except FileNotFoundError:
         code, said = _run(second, timeout_s)
-    if code == 0 or mount_at(point) is None:
+    if code == 0 or mountinfo.mount_at(point) is None:
         return
     if "busy" in said:
         users = users_of(point)
@@ -194,8 +170,3 @@ def _name_of(folder: Path) -> str:
         return (folder / "comm").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):
         return "?"
-
-
-def _unescaped(field: str) -> str:
-    """mountinfo writes blanks, tabs, newlines and backslashes as octal."""
-    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal.group(1), 8)), field)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from ringfs.base import mountinfo
 from ringfs.base.errors import UserError
 from ringfs.cli import mounts, processes
 from ringfs.cli.exits import NotClean
@@ -47,7 +48,7 @@ def command(mount_point: str, timeout_s: float, force: bool) -> None:
 def _point_of(mount_point: str) -> Path:
     """The ringfs mount point that is meant. Raises UserError."""
     point = mounts.mount_point_of(Path(mount_point))
-    if not mounts.is_ringfs(mounts.mount_at(point)):
+    if not mounts.is_ringfs(mountinfo.mount_at(point)):
         raise UserError(f"no ringfs is mounted at {point}: see the list with 'findmnt -t fuse.ringfs'")
     return point
 

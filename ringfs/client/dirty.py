@@ -109,6 +109,11 @@ class IntervalBuffer:
         if end > begin:
             yield begin, end
 
+    def portions(self, count: int) -> list[tuple[int, int]]:
+        """(start, stop) of stretches that cover everything, each with at most count ranges as they were written."""
+        starts = list(self._parts)[::count]
+        return list(itertools.pairwise([*starts, self.end])) if starts else []
+
     def take(self, start: int, stop: int) -> list[tuple[int, memoryview]]:
         """Remove start … stop-1 and hand its parts over."""
         taken = list(self.parts(start, stop))

@@ -25,8 +25,10 @@ log = structlog.get_logger("ringfs.client.writer")
 INLINE_FLUSH_BYTES = 16 * 1024
 #: A chunk with more inline bytes than this is destaged into an object.
 DESTAGE_BYTES = INLINE_CHUNK_BYTES_MAX // 2
-#: A commit's body stays below this.
-_COMMIT_BODY_BYTES = FRAME_BODY_BYTES_MAX // 4
+#: A commit's body stays below this: some thousand extents, which the service applies in one go.
+_COMMIT_BODY_BYTES = FRAME_BODY_BYTES_MAX // 16
+#: Scattered bytes go in several flights of so many ranges at most, for the same reason.
+_FLIGHT_PARTS_MAX = 1024
 #: Objects being put at once: each is up to 8 MiB of somebody's dirty bytes.
 _PUTS_AT_ONCE = 4
 #: A flight whose objects the service does not take is put again so often: with clocks as they should be, once is enough.
@@ -206,13 +208,14 @@ class Writer:
                 self._waiting.pop(inode, None)
                 continue
             inline = inode in small and live.size_bytes <= INLINE_FLUSH_BYTES
+            if not inline:
+                stretches = live.portions(_FLIGHT_PARTS_MAX) or [(0, 0)]
+                packed += [(inode, self._begin(inode, start, stop)) for start, stop in stretches]
+                continue
             flight = self._begin(inode, 0, live.end)
-            if inline:
-                flight.extents = [_inline(at, part) for at, whole in flight.parts for at, part in _by_chunk(at, whole)]
-                flight.ready = True
-                self._wake_commits.set()
-            else:
-                packed.append((inode, flight))
+            flight.extents = [_inline(at, part) for at, whole in flight.parts for at, part in _by_chunk(at, whole)]
+            flight.ready = True
+            self._wake_commits.set()
         if packed:
             self._pack(packed)
         return [inode for inode in inodes if inode.truncating]

@@ -1,11 +1,11 @@
 """The mount process: a client, the driver, the kernel's tunables, signals. `ringfs mount` runs it in the foreground."""
 
-import contextlib
 import ctypes
 import errno
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
@@ -13,9 +13,10 @@ import trio
 
 from ringfs.base.config import ClusterConfig
 from ringfs.base.memory import keep_freed_pages
+from ringfs.base.mountinfo import mount_at
 from ringfs.client.opening import open_file_system
 from ringfs.fuse.operations import Operations
-from ringfs.fuse.pyfuse3_driver import Pyfuse3KernelCache, serve
+from ringfs.fuse.pyfuse3_driver import Pyfuse3KernelCache, serve, stop_serving
 
 log = structlog.get_logger("ringfs.fuse")
 
@@ -23,6 +24,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _MNT_DETACH = 2
 #: What the kernel reads ahead of a stream: whole requests of 1 MiB, several at once.
 _READ_AHEAD_KIB = 4096
+#: What a mount in use may take to write out what the kernel has dirty, before it is detached all the same.
+_SYNC_TIMEOUT_S = 30.0
 #: Freed memory that is kept for the next buffers: what one burst of writes needs.
 _KEPT_BYTES = 64 << 20
 
@@ -50,56 +53,52 @@ async def run_mount(
         async with trio.open_nursery() as nursery:
 
             def mounted() -> None:
-                nursery.start_soon(trio.to_thread.run_sync, tune_kernel, path)
+                tune_kernel(path)
                 log.info("mounted", mount_point=path, session=fs.link.session)
                 if started is not None:
                     started()
 
-            nursery.start_soon(_unmount_on_signal, path)
+            nursery.start_soon(_unmount_on_signal, path, fs.sync)
             await serve(operations, path, mounted=mounted, kernel=kernel)
             nursery.cancel_scope.cancel()
         log.info("unmounted; flushing", mount_point=path, dirty_bytes=fs.writer.dirty_bytes)
     log.info("flushed", mount_point=path)
 
 
-async def _unmount_on_signal(path: str) -> None:
+async def _unmount_on_signal(path: str, flush: Callable[[], Awaitable[None]]) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             log.info("unmounting", mount_point=path, signal=signal.Signals(number).name)
-            await trio.to_thread.run_sync(unmount, path)
+            if await trio.to_thread.run_sync(unmount, path, 0):
+                return
+            log.warning("mount point is in use; detaching it", mount_point=path)
+            # In a process of its own: the kernel asks us meanwhile, and if we cannot answer, only that process hangs.
+            with trio.move_on_after(_SYNC_TIMEOUT_S):
+                await trio.run_process(["sync", "--file-system", path], check=False, stderr=subprocess.DEVNULL)
+            await flush()
+            await trio.to_thread.run_sync(unmount, path, _MNT_DETACH)
+            stop_serving()
             return
 
 
-def unmount(path: str) -> None:
-    """Unmount; if it is in use, write out what the kernel has dirty and detach it. For a thread: the kernel asks us meanwhile."""
-    if _libc.umount2(os.fsencode(path), 0) == 0:
-        return
+def unmount(path: str, flags: int) -> bool:
+    """umount2(2); False if the mount point is in use. For a thread: the kernel has dirty pages written to us meanwhile."""
+    if _libc.umount2(os.fsencode(path), flags) == 0:
+        return True
     code = ctypes.get_errno()
     if code == errno.EBUSY:
-        log.warning("mount point is in use; detaching it", mount_point=path)
-        with contextlib.suppress(OSError):
-            _sync_file_system(path)
-        if _libc.umount2(os.fsencode(path), _MNT_DETACH) == 0:
-            return
-        code = ctypes.get_errno()
-    if code != errno.EINVAL:
-        raise OSError(code, os.strerror(code), path)
-
-
-def _sync_file_system(path: str) -> None:
-    """syncfs(2)."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if _libc.syncfs(descriptor):
-            raise OSError(ctypes.get_errno(), "syncfs", path)
-    finally:
-        os.close(descriptor)
+        return False
+    if code == errno.EINVAL:
+        return True  # it is not mounted any more
+    raise OSError(code, os.strerror(code), path)
 
 
 def tune_kernel(path: str) -> None:
-    """Longer read-ahead, and no throttling of writers to 1 % of memory (the kernel's default for FUSE), if we may. For a thread."""
-    device = os.stat(path).st_dev
-    bdi = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}")
+    """Longer read-ahead, and no throttling of writers to 1 % of memory (the kernel's default for FUSE), if we may."""
+    mount = mount_at(Path(path))
+    if mount is None:
+        return
+    bdi = Path("/sys/class/bdi") / mount.device
     for name, value in (("read_ahead_kb", _READ_AHEAD_KIB), ("strict_limit", 0), ("max_ratio", 100)):
         try:
             (bdi / name).write_text(str(value))

@@ -234,3 +234,8 @@ async def serve(operations: Operations, mount_point: str, *, mounted: Callable[[
             nursery.cancel_scope.cancel()
     finally:
         pyfuse3.close(unmount=True)
+
+
+def stop_serving() -> None:
+    """Have `serve` return although somebody still uses the (detached) mount: what they do from now on fails."""
+    pyfuse3.terminate()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ringfs.cli import mounts, processes
+from ringfs.base import mountinfo
+from ringfs.cli import processes
 from tests.support.mounts import RINGFS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,5 +43,5 @@ def test_session(scratch: Path, name: str) -> None:
         done = subprocess.run(command, cwd=scratch, env=environment, stdout=output, stderr=output, timeout=SECONDS_MAX, check=False)
         output.seek(0)
         assert done.returncode == 0, output.read()
-    assert not [mount for mount in mounts.read_mounts() if mount.point.is_relative_to(scratch)]
+    assert not [mount for mount in mountinfo.read_mounts() if mount.point.is_relative_to(scratch)]
     assert not list(processes.find(lambda argv: any(part.startswith(str(scratch)) for part in argv)))

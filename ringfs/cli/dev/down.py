@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ringfs.base import mountinfo
 from ringfs.cli import mounts
 from ringfs.cli.dev import supervise
 from ringfs.cli.dev.layout import find_root, locked, mounts_in
@@ -85,5 +86,5 @@ def _detach_dead(root: Path) -> None:
     """Take away mount points whose process is gone."""
     for server in mounts_in(root):
         point = Path(server.arguments[0])
-        if mounts.is_ringfs(mounts.mount_at(point)) and mounts.is_dead(point):
+        if mounts.is_ringfs(mountinfo.mount_at(point)) and mounts.is_dead(point):
             mounts.clear(point)

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from ringfs.base import mountinfo
 from ringfs.cli import mounts
 from ringfs.cli.dev.layout import Server
 from ringfs.cli.in_time import Unresponsive, in_time
@@ -17,4 +18,4 @@ def mount_trouble(server: Server, timeout_s: float) -> str:
         return f"does not answer in {timeout_s:g} s"
     except OSError as error:
         return f"answers {os.strerror(error.errno or 0)}"
-    return "" if mounts.is_ringfs(mounts.mount_at(Path(point))) else "is not mounted"
+    return "" if mounts.is_ringfs(mountinfo.mount_at(Path(point))) else "is not mounted"

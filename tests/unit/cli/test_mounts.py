@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ringfs.base import mountinfo
 from ringfs.base.errors import UserError
 from ringfs.cli import mounts
 from ringfs.cli.in_time import Unresponsive
@@ -27,18 +28,18 @@ def _mountinfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with these mounts."""
     file = tmp_path / "mountinfo"
     file.write_text(MOUNTINFO)
-    read = mounts.read_mounts
-    monkeypatch.setattr(mounts, "read_mounts", lambda: read(file))
+    read = mountinfo.read_mounts
+    monkeypatch.setattr(mountinfo, "read_mounts", lambda: read(file))
 
 
 def test_escapes_are_undone() -> None:
     """A mount point may have blanks and backslashes."""
-    assert mounts.is_ringfs(mounts.mount_at(Path("/mnt/with blank\\back")))
+    assert mounts.is_ringfs(mountinfo.mount_at(Path("/mnt/with blank\\back")))
 
 
 def test_uppermost_mount_counts() -> None:
     """What is mounted over a ringfs hides it."""
-    there = mounts.mount_at(Path("/mnt/covered"))
+    there = mountinfo.mount_at(Path("/mnt/covered"))
     assert there is not None
     assert there.kind == "tmpfs"
     assert mounts.ringfs_mount_of(Path("/mnt/covered/file")) is None

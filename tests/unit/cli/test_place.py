@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ringfs.base import mountinfo
 from ringfs.base.errors import UserError
 from ringfs.cli import mounts, place
 
@@ -36,7 +37,7 @@ def test_option_beats_place_beats_environment(cluster: Path, tmp_path: Path, mon
 
 def test_place_in_a_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mount is asked for its configuration."""
-    monkeypatch.setattr(mounts, "read_mounts", lambda: [mounts.Mount(tmp_path, "fuse.ringfs")])
+    monkeypatch.setattr(mountinfo, "read_mounts", lambda: [mountinfo.Mount(tmp_path, "fuse.ringfs", "0:40")])
     monkeypatch.setattr(mounts, "config_of", lambda root: root / "told")
     assert place.find_config(None, str(tmp_path / "a" / "b")) == tmp_path / "told"
     monkeypatch.delenv(place.VARIABLE, raising=False)

@@ -48,6 +48,10 @@ def test_interval_buffer_is_a_sparse_file(steps: list[tuple[str, int, int, int]]
         assert seen == model
         assert buffer.size_bytes == sum(value is not None for value in model)
         assert list(buffer.runs()) == _oracle_runs(model)
+        covered = buffer.portions(3)
+        assert sorted(set(covered)) == covered
+        assert sum(len(part) for low, high in covered for _, part in buffer.parts(low, high)) == buffer.size_bytes
+        assert all(len(list(buffer.parts(low, high))) <= 3 for low, high in covered)
         assert buffer.end == max((index + 1 for index, value in enumerate(model) if value is not None), default=0)
 
 
