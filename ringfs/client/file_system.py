@@ -195,14 +195,14 @@ class FileSystem:
         return self._gone(removed.removed)
 
     def _gone(self, attributes: Attributes) -> Inode | None:
-        """A name of it was removed; if that was the last one and nobody has it open here, forget it and its dirty bytes."""
+        """A name of it was removed; if that was the last one and nobody has it open here, forget it, unless bytes of it are dirty:
+        somebody else may have it open. (If nobody has, their commit is refused, and that is the end of them.)"""
         inode = self.inodes.get(attributes.inode)
         if inode is None:
             return None
         if attributes.change >= inode.attributes.change:
             inode.attributes = attributes
         if attributes.links == 0 and inode.open_count == 0:
-            self.writer.discard(inode, 0)
             self.inodes.drop(inode.number)
             return None
         return inode
@@ -460,9 +460,6 @@ class FileSystem:
         inode.open_count -= 1
         inode.write_count -= handle.writes
         if inode.open_count == 0:
-            if inode.attributes.links == 0:
-                self.writer.discard(inode, 0)
-                inode.times.clear()
             self._coherence.close_later(inode)
 
     async def sync(self) -> None:

@@ -321,6 +321,29 @@ async def test_recalls_during_commits(autojump_clock: trio.testing.MockClock) ->
             assert not wrong, f"after write {index}: {wrong}"
 
 
+@pytest.mark.parametrize("releases_first", [True, False])
+async def test_dirty_bytes_of_an_unlinked_file(releases_first: bool, autojump_clock: trio.testing.MockClock) -> None:
+    """They count as long as anybody has the file open, though it has no name, and nobody here has it open; then all is gone."""
+    async with open_world(1) as world:
+        one, two = await world.mount("one"), await world.mount("two")
+        handle = await created(one)
+        reading = await two.fs.open(handle.inode.number, writes=False)
+        await one.fs.write(handle, 0, b"a" * 50_000)
+        if releases_first:
+            await one.fs.release(handle)
+        await one.fs.unlink(ROOT_INODE, b"file")
+        if not releases_first:
+            await one.fs.release(handle)
+        assert await two.fs.read(reading, 0, 100_000) == b"a" * 50_000
+        await two.fs.release(reading)
+        await trio.sleep(5)
+        assert not one.fs.writer.dirty_bytes
+        assert len(one.fs.inodes) == 1
+        with refused(Code.STALE):
+            await one.fs.getattr(handle.inode.number)
+        world.check()
+
+
 async def test_an_unlinked_file_of_another_client(autojump_clock: trio.testing.MockClock) -> None:
     """What one client unlinks stays readable and writable for the other that has it open, and is freed when that closes it."""
     async with open_world(1) as world:

