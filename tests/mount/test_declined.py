@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.posix import ALICE, RENAME_WHITEOUT, fallocate, outcome, renameat2, tick, with_umask
+from tests.support.posix import ALICE, RENAME_WHITEOUT, fallocate, outcome, renameat2, statx_mask, tick, with_umask
 
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_COLLAPSE_RANGE, FALLOC_ZERO_RANGE = 1, 2, 8, 16
 FS_IOC_GETFLAGS = 0x80086601
+STATX_BASIC, STATX_BTIME = 0x7FF, 0x800
 
 
 @pytest.fixture
@@ -92,6 +93,25 @@ def test_truncate_to_the_same_size(file: Path, is_ringfs: bool) -> None:
     moved = file.stat().st_mtime_ns > before.st_mtime_ns
     assert moved is not is_ringfs
     assert file.read_bytes() == b"x" * 100_000
+
+
+@pytest.mark.usefixtures("on_ringfs")
+def test_birth_time(file: Path) -> None:
+    """statx(2) does not tell one, and says so in its mask."""
+    assert statx_mask(file) & STATX_BTIME == 0
+    assert statx_mask(file) & STATX_BASIC == STATX_BASIC
+
+
+@pytest.mark.usefixtures("on_ringfs")
+def test_reading_does_not_move_atime(file: Path) -> None:
+    """Neither of a file nor of a directory: a read is not a change."""
+    (file.parent / "dir").mkdir()
+    os.utime(file, ns=(1, 10**18))
+    os.utime(file.parent / "dir", ns=(1, 10**18))
+    file.read_bytes()
+    os.listdir(file.parent / "dir")
+    tick()
+    assert file.stat().st_atime_ns == (file.parent / "dir").stat().st_atime_ns == 1
 
 
 def test_umask_under_a_default_acl(place: Path, is_ringfs: bool) -> None:

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import os
 import pickle
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -63,6 +64,13 @@ def renameat2(old: Path | str, new: Path | str, flags: int) -> None:
 def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
     """fallocate(2) with any mode."""
     _checked(_libc.fallocate(fd, mode, offset, length))
+
+
+def statx_mask(path: Path) -> int:
+    """stx_mask: what statx(2) tells when it is asked for everything."""
+    buffer = ctypes.create_string_buffer(256)
+    _checked(_libc.statx(AT_FDCWD, os.fsencode(path), 0, 0xFFF, buffer))
+    return int.from_bytes(buffer.raw[:4], sys.byteorder)
 
 
 class _Timespec(ctypes.Structure):
