@@ -106,19 +106,22 @@ class LeaseTable:
 
     # --- recalls ----------------------------------------------------------------------------------------------------
 
-    def flush(self, asking: int, inodes: Iterable[int], flushed: set[tuple[int, int]]) -> list[Ticket]:
+    def flush(
+        self, asking: int, inodes: Iterable[int], flushed: set[tuple[int, int]], *, may_be_part_of_flush: bool = True
+    ) -> list[Ticket]:
         """The recalls to wait for before a session gets an answer about inodes: one FLUSH for each other writer of each.
 
         `flushed` is the request's own memory: pairs (session, inode) that it had flushed already; what was dirtied
         later is concurrent with the request. A session that is itself asked to flush an inode is not made to wait for
-        that inode's other writers.
+        that inode's other writers by a request that its flush may be waiting for.
         """
         if not self._opens.others_write(asking):
             return []
         wanted: dict[int, list[int]] = {}
         for inode in inodes:
             for writer in self._opens.other_writers(asking, inode):
-                if (writer, inode) not in flushed and not self._is_flushing(asking, inode):
+                exempt = may_be_part_of_flush and self._is_flushing(asking, inode)
+                if (writer, inode) not in flushed and not exempt:
                     flushed.add((writer, inode))
                     wanted.setdefault(writer, []).append(inode)
         return list(self._issue_all(RECALL_FLUSH, wanted))

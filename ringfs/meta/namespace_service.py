@@ -17,7 +17,7 @@ from ringfs.meta.namespace.system import FreeOrphans
 from ringfs.meta.sessions import Session
 from ringfs.meta.targets import flush_targets, makes_room, removed_by
 from ringfs.wire.messages.common import Done
-from ringfs.wire.messages.namespace import FsFigures, GetAttributes, Mknod, StatFs
+from ringfs.wire.messages.namespace import FsFigures, GetAttributes, Mknod, ReadExtents, StatFs
 from ringfs.wire.messages.session import OPEN_READ, OPEN_WRITE, Close, Mutate, Open, Query
 from ringfs.wire.rpc import Request
 
@@ -100,7 +100,8 @@ class NamespaceService:
         is_open = type(question) is Open
         answer = machine.query(self._leader.view, GetAttributes(question.inode) if is_open else question)
         if self._opens.others_write(session.number):
-            tickets = self._leases.flush(session.number, inodes_of(question, answer), flushed)
+            part = type(question) is ReadExtents
+            tickets = self._leases.flush(session.number, inodes_of(question, answer), flushed, may_be_part_of_flush=part)
             if tickets:
                 self._flush_then(request, tickets, partial(self._ask, request, flushed))
                 return

@@ -84,6 +84,7 @@ def test_who_flushes_does_not_wait_for_flushes_of_the_same() -> None:
         opens.open(session, 11, OPEN_WRITE)
     assert {ticket.session for ticket in leases.flush(CAROL, [10], set())} == {ALICE, BOB}
     assert not leases.flush(ALICE, [10], set())
+    assert leases.flush(ALICE, [10], set(), may_be_part_of_flush=False), "an open sees what the other has dirty"
     assert leases.flush(ALICE, [11], set())
 
 
