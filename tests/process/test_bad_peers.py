@@ -32,7 +32,8 @@ def cluster() -> Iterator[DevCluster]:
 def address_of(cluster: DevCluster, name: str) -> tuple[str, int]:
     """Where a server listens."""
     config = load_config(cluster.directory / "cluster.toml")
-    (address,) = [row.address for row in (*config.meta, *config.data) if row.name == name]
+    addresses = {server.name: server.address for server in config.meta} | {node.name: node.address for node in config.data}
+    address = addresses[name]
     host, _, port = address.rpartition(":")
     return host, int(port)
 
