@@ -27,7 +27,7 @@ _READ_AHEAD_KIB = 4096
 #: What a mount in use may take to write out what the kernel has dirty, before it is detached all the same.
 _SYNC_TIMEOUT_S = 30.0
 #: Freed memory that is kept for the next buffers: what one burst of writes needs.
-_KEPT_BYTES = 64 << 20
+_KEPT_BYTES = 32 << 20
 
 
 async def run_mount(

@@ -23,7 +23,7 @@ from ringfs.wire.messages.common import Attributes
 log = structlog.get_logger("ringfs.fuse")
 
 #: Requests answered at once; each has libfuse's 1 MiB buffer.
-_TASKS_MAX = 64
+_TASKS_MAX = 40
 #: Threads that tell the kernel to drop what it caches.
 _INVALIDATING_THREADS = 4
 #: Blocks that statfs counts in, and what stat says is good to read at once.
