@@ -8,20 +8,15 @@ from contextlib import contextmanager
 class Pace:
     """A smoothed duration (each new one counts an eighth). May be noted from any one thread at a time."""
 
-    __slots__ = ("_limit_ns", "_smoothed_ns")
+    __slots__ = ("smoothed_ns",)
 
-    def __init__(self, limit_ns: int, *, begin_ns: int) -> None:
-        self._limit_ns = limit_ns
-        self._smoothed_ns = begin_ns
-
-    @property
-    def is_fast(self) -> bool:
-        """Whether it has been taking less than the limit."""
-        return self._smoothed_ns < self._limit_ns
+    def __init__(self, begin_ns: int) -> None:
+        #: What it has been taking.
+        self.smoothed_ns = begin_ns
 
     def note(self, duration_ns: int) -> None:
         """Take one more into account."""
-        self._smoothed_ns += (duration_ns - self._smoothed_ns) // 8
+        self.smoothed_ns += (duration_ns - self.smoothed_ns) // 8
 
     @contextmanager
     def timed(self) -> Iterator[None]:

@@ -40,7 +40,7 @@ class Segment:
         #: How many uses are under way.
         self.pins = 0
         #: What small reads past the page cache take; and how many more are left to threads because that was long.
-        self._pace = Pace(_FAST_READ_NS, begin_ns=0)
+        self._pace = Pace(0)
         self._skips = 0
 
     def write(self, parts: Sequence[Buffer], offset: int) -> None:
@@ -73,7 +73,7 @@ class Segment:
             return False
         with self._pace.timed():
             count = self.read(buffer, offset, direct=True)
-        if not self._pace.is_fast:
+        if self._pace.smoothed_ns >= _FAST_READ_NS:
             self._skips = _SKIPS
         return count == len(buffer)
 
