@@ -50,12 +50,18 @@ class Writer:
     acknowledged_count: int = 0
     pending: bool = False
 
+    @property
+    def failure(self) -> str:
+        """The errno that its last call failed with, or ""."""
+        entries = read_manifest(self.manifest)
+        return entries[-1].failed if entries else ""
+
     def hear(self) -> None:
         """Take in what it has said. Raises Stuck if it has ended."""
         assert self.process.stdout is not None
         said = os.read(self.process.stdout.fileno(), 65536)
         if not said:
-            raise Stuck(f"the writer of {self.manifest} ended with {self.process.wait()}")
+            raise Stuck(f"the writer of {self.manifest} ended with {self.process.wait()} {self.failure}")
         self.acknowledged_count += said.count(b")") + said.count(b".")
         if said.strip(b"."):
             self.pending = said.strip(b".").endswith(b"(")
@@ -146,10 +152,9 @@ class CrashRun:
     def join_failed_writers(self) -> None:
         """After their mount was killed: each ended because a call failed. Raises Stuck."""
         self._end_writers(expected=FAILED)
-        for writer in self._ended[-WRITERS:]:
-            failed = read_manifest(writer.manifest)[-1].failed
-            if failed and failed not in DEAD_MOUNT_ERRORS:
-                raise Stuck(f"seed {self.seed}: {writer.manifest} ended with {failed}")
+        for writer in self._ended:
+            if writer.failure and writer.failure not in DEAD_MOUNT_ERRORS:
+                raise Stuck(f"seed {self.seed}: {writer.manifest} ended with {writer.failure}")
 
     def _end_writers(self, *, expected: int) -> None:
         for writer in self._writers:
@@ -158,7 +163,7 @@ class CrashRun:
             self._drain(writer)
             code = writer.process.wait(PAUSE_SECONDS_MAX)
             if code != expected:
-                raise Stuck(f"seed {self.seed}: the writer of {writer.manifest} ended with {code}")
+                raise Stuck(f"seed {self.seed}: the writer of {writer.manifest} ended with {code} {writer.failure}")
             self._ended.append(writer)
             self._writers = [other for other in self._writers if other is not writer]
 

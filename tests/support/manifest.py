@@ -341,8 +341,7 @@ def main(arguments: list[str]) -> int:
     writer = Writer(directory, manifest, int(arguments[3]))
     try:
         writer.run()
-    except OSError as error:
-        print(f"\n{error}", file=sys.stderr)
+    except OSError:
         return FAILED
     return 0
 
