@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ import pytest
 TEST_DIRECTORY_VARIABLE = "RINGFS_TEST_DIRECTORY"
 #: The longest that a command on a cluster may take before its test fails.
 COMMAND_SECONDS_MAX = 120
+#: And how long killed processes may take to be gone.
+KILL_SECONDS_MAX = 10
 RINGFS = Path(sys.executable).with_name("ringfs")
 
 
@@ -74,13 +77,13 @@ class DevCluster:
         return "\n".join(ends)
 
     def pids(self) -> list[int]:
-        """Of all processes that it ever told of and that still are ours."""
+        """Of all processes whose command line names the cluster's directory: its daemons, also those that have no pid file yet."""
         found = []
-        for file in self.directory.glob("*/pid"):
-            with suppress(ValueError, OSError):  # not written yet, or ended meanwhile
-                pid = int(file.read_text().split()[0])
-                if str(self.directory).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    found.append(pid)
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                with suppress(OSError):  # ended meanwhile
+                    if os.fsencode(self.directory) in (entry / "cmdline").read_bytes():
+                        found.append(int(entry.name))
         return found
 
     def destroy(self) -> None:
@@ -88,12 +91,19 @@ class DevCluster:
         try:
             self.dev("down", check=False)
         finally:
-            for pid in self.pids():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            self._kill_all()
             for point in self.mounted():
                 subprocess.run(["umount", "--lazy", str(point)], check=False)
             shutil.rmtree(self.root)
+
+    def _kill_all(self) -> None:
+        """SIGKILL until none is left: one that was being started may start another."""
+        deadline = time.monotonic() + KILL_SECONDS_MAX
+        while (pids := self.pids()) and time.monotonic() < deadline:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            os.sched_yield()
 
     def mounted(self) -> list[Path]:
         """Mount points under root that are still mounted."""
