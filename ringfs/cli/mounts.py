@@ -80,7 +80,8 @@ def config_of(root: Path) -> Path:
 def is_dead(point: Path) -> bool:
     """Whether the FUSE process behind a mount point is gone, or can do nothing any more but hold it."""
     try:
-        in_time(lambda: os.stat(point) and None)
+        # Not stat, which the kernel answers for a dead mount too, as long as it may believe the attributes that it has.
+        in_time(lambda: os.statvfs(point) and None)
     except Unresponsive:
         # A killed process whose thread waits for an answer of its own mount is a zombie that keeps the mount.
         record = read_record(point)

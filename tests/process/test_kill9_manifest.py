@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ringfs.cli import mounts
 from tests.support.crashes import CrashRun
 from tests.support.mounts import dev_cluster
 
@@ -84,6 +85,17 @@ def test_mount(run: CrashRun) -> None:
     run.wait_acknowledged(SOME)
     run.finish_writers()
     assert_all_there(run)
+
+
+def test_dead_mount_is_known_at_once(run: CrashRun) -> None:
+    """Also while the kernel may still answer from what it remembers; it can be started again at that moment."""
+    point = run.cluster.mount
+    for _ in range(3):
+        point.stat()
+        run.kill("mount1")
+        assert mounts.is_dead(point)
+        run.cluster.dev("start", "mount1")
+        assert not mounts.is_dead(point)
 
 
 def test_everything_at_once(run: CrashRun) -> None:
