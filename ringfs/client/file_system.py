@@ -12,7 +12,7 @@ import trio
 from ringfs.base.checksums import Buffer
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, Refused
-from ringfs.base.limits import FILE_BYTES_MAX, PAGE_ENTRIES_MAX
+from ringfs.base.limits import FILE_BYTES_MAX, NAME_BYTES_MAX, PAGE_ENTRIES_MAX
 from ringfs.client.coherence import Coherence
 from ringfs.client.inodes import ABSENT, Inode, InodeTable
 from ringfs.client.metadata import MetadataLink
@@ -95,6 +95,11 @@ class FileSystem:
 
     async def lookup(self, parent: int, name: bytes) -> Inode:
         """The inode that name stands for. Refused NOT_FOUND, NOT_DIRECTORY, STALE, NAME_TOO_LONG."""
+        if len(name) > NAME_BYTES_MAX:
+            raise Refused(Code.NAME_TOO_LONG)
+        known = self.inodes.get(parent)
+        if known is not None and known.is_removed_directory:
+            raise Refused(Code.NOT_FOUND)
         directory = self.inodes.leased(parent)
         if directory is not None:
             number = self.inodes.find_name(directory, name)
@@ -119,6 +124,9 @@ class FileSystem:
         """The inode with attributes that are right now. Refused STALE."""
         inode = self.inodes.leased(number)
         if inode is not None:
+            return inode
+        inode = self.inodes.get(number)
+        if inode is not None and inode.is_removed_directory:
             return inode
         opened, epoch = await self._ask(ns.GetAttributes(number))
         return self.inodes.absorb(opened.attributes, epoch if opened.leased else 0, own=False)
@@ -202,7 +210,10 @@ class FileSystem:
             return None
         if attributes.change >= inode.attributes.change:
             inode.attributes = attributes
-        if attributes.links == 0 and inode.open_count == 0:
+        if inode.is_removed_directory:
+            # It may be open, or somebody's working directory: it stays what it is, empty and without a name.
+            self.inodes.forget_cached(inode)
+        elif attributes.links == 0 and inode.open_count == 0:
             self.inodes.drop(inode.number)
             return None
         return inode
@@ -235,6 +246,9 @@ class FileSystem:
 
     async def readdir(self, number: int, after: int, limit: int) -> ns.DirectoryPage:
         """Entries after a cookie, with attributes; what is dirty here is not merged in: ask inodes.get(…).merged()."""
+        known = self.inodes.get(number)
+        if known is not None and known.is_removed_directory:
+            return ns.DirectoryPage(known.attributes, [], False, False)
         page: ns.DirectoryPage
         page, epoch = await self._ask(ns.ReadDirectory(number, after, min(limit, PAGE_ENTRIES_MAX)))
         directory = self.inodes.absorb(page.directory, epoch if page.leased else 0, own=False)
@@ -261,7 +275,13 @@ class FileSystem:
             # Older times must not come after these.
             await self.writer.flush([inode])
         attributes, _ = await self._coherence.change(_setattr(number, changes))
-        return self.inodes.absorb(attributes, 0, own=True)
+        return self._attributes_set(attributes)
+
+    def _attributes_set(self, attributes: Attributes) -> Inode:
+        """A Setattr went through: it may have changed an ACL or taken capabilities away with it."""
+        inode = self.inodes.absorb(attributes, 0, own=True)
+        inode.xattrs.clear()
+        return inode
 
     def _set_times(self, inode: Inode, changes: Changes) -> None:
         times = inode.times
@@ -285,7 +305,7 @@ class FileSystem:
             inode.times.mtime_ns, inode.times.ctime_ns = self._later(inode, attributes)
             inode.extents.truncate(size_bytes)
             inode.extents.change = attributes.change
-            self.inodes.absorb(attributes, 0, own=True)
+            self._attributes_set(attributes)
             return inode
         finally:
             inode.truncating = False

@@ -3,6 +3,7 @@
 The table is bounded; inodes that are open or dirty stay. Nothing here asks anybody.
 """
 
+import stat
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,6 +50,7 @@ class Inode:
         "open_count",
         "progress",
         "server_mode",
+        "size_told",
         "target",
         "times",
         "truncating",
@@ -101,11 +103,18 @@ class Inode:
         self.kernel_version = -1
         #: An open was answered ESTALE so that the kernel looks the name up again: the next one goes through.
         self.kernel_retries = False
+        #: The size that a lookup told the kernel while the file was being written; -1: none did.
+        self.size_told = -1
 
     @property
     def is_pinned(self) -> bool:
         """Whether it must stay in the table."""
         return self.open_count > 0 or bool(self.dirty) or bool(self.times) or self.server_mode != 0 or self.truncating
+
+    @property
+    def is_removed_directory(self) -> bool:
+        """Whether it is a directory that has no name any more: nothing of it will ever change."""
+        return self.attributes.links == 0 and stat.S_ISDIR(self.attributes.mode)
 
     def merged(self) -> Attributes:
         """The attributes with what is not committed yet on top."""

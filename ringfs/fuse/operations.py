@@ -9,10 +9,17 @@ kernel take it for a new inode and forget what it cached (fs/fuse/dir.c, fuse_de
 that notices it answers ESTALE, at which the VFS walks the path again with LOOKUP_REVAL and opens the new inode. An
 inode that is open here cannot be exchanged: its pages are dropped at every open, and the kernel keeps its size, until it is
 open no more.
+
+The same way out serves a race within one mount: a lookup that was answered while the file was being written may be taken by
+the kernel after it has written the file, closed it and evicted the inode, and then the old size would stay. So the size that
+was told meanwhile is kept (Inode.size_told), and if it is not the last one, the file counts as changed when its writer is done.
 """
 
 import os
 import stat
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ringfs.base.checksums import Buffer
@@ -62,6 +69,8 @@ class Operations:
         self._handles: dict[int, Handle] = {}
         self._directories: dict[int, DirectoryHandle] = {}
         self._next_handle = 1
+        #: (parent, name) and inode numbers that are being made or opened for writing right now.
+        self._writers_coming: Counter[tuple[int, bytes] | int] = Counter()
 
     # --- entries and attributes -------------------------------------------------------------------------------------
 
@@ -76,7 +85,21 @@ class Operations:
 
     async def lookup(self, parent: int, name: bytes) -> KernelEntry:
         """LOOKUP."""
-        return self._entry(await self.fs.lookup(parent, name))
+        inode = await self.fs.lookup(parent, name)
+        self._note_size_told(inode, (parent, name))
+        return self._entry(inode)
+
+    def _note_size_told(self, inode: Inode, key: tuple[int, bytes]) -> None:
+        """A lookup is about to tell the inode's size: remember it if that is being changed by a writer."""
+        if inode.write_count or self._writers_coming[key] or self._writers_coming[inode.number]:
+            inode.size_told = inode.merged().size_bytes
+
+    def _writer_done(self, inode: Inode) -> None:
+        """A descriptor that writes was closed: what was told meanwhile may be wrong now."""
+        size_bytes = inode.merged().size_bytes
+        if inode.size_told >= 0 and inode.size_told != size_bytes:
+            inode.content_version += 1
+            inode.size_told = size_bytes
 
     async def getattr(self, number: int) -> KernelEntry:
         """GETATTR."""
@@ -136,14 +159,28 @@ class Operations:
         """CREATE: the handle and the entry."""
         writes = flags & os.O_ACCMODE != os.O_RDONLY
         exclusive = bool(flags & os.O_EXCL)
-        handle = await self.fs.create(parent, name, stat.S_IFREG | mode, caller, writes=writes, exclusive=exclusive)
+        with self._coming((parent, name), writes):
+            handle = await self.fs.create(parent, name, stat.S_IFREG | mode, caller, writes=writes, exclusive=exclusive)
         if flags & os.O_TRUNC and handle.inode.attributes.size_bytes:
             await self.fs.setattr(handle.inode.number, Changes(size_bytes=0, privileged=caller.uid == 0), handle)
         return self._keep(handle), self._entry(handle.inode)
 
+    @contextmanager
+    def _coming(self, key: tuple[int, bytes] | int, writes: bool) -> Iterator[None]:
+        """While a writer is about to come."""
+        self._writers_coming[key] += writes
+        try:
+            yield
+        finally:
+            self._writers_coming[key] -= writes
+            if not self._writers_coming[key]:
+                del self._writers_coming[key]
+
     async def open(self, number: int, flags: int, caller: Caller) -> tuple[int, bool]:
         """OPEN: the handle, and whether the kernel may keep the pages it has. Refused STALE: look it up again (see the module)."""
-        handle = await self.fs.open(number, writes=flags & os.O_ACCMODE != os.O_RDONLY)
+        writes = flags & os.O_ACCMODE != os.O_RDONLY
+        with self._coming(number, writes):
+            handle = await self.fs.open(number, writes=writes)
         inode = handle.inode
         keep_pages = inode.content_version == inode.kernel_version
         if not keep_pages and inode.open_count == 1 and not inode.kernel_retries:
@@ -168,8 +205,10 @@ class Operations:
     async def flush(self, handle: int) -> None:
         """FLUSH (close of a descriptor): report what failed in the background; flush now if space is scarce."""
         opened = self._handles[handle]
-        if opened.writes and self.fs.is_space_scarce:
-            await self.fs.fsync_inode(opened.inode)
+        if opened.writes:
+            if self.fs.is_space_scarce:
+                await self.fs.fsync_inode(opened.inode)
+            self._writer_done(opened.inode)
         self.fs.check_errors(opened)
 
     async def fsync(self, handle: int) -> None:
@@ -178,7 +217,12 @@ class Operations:
 
     async def release(self, handle: int) -> None:
         """RELEASE."""
-        await self.fs.release(self._handles.pop(handle))
+        opened = self._handles.pop(handle)
+        await self.fs.release(opened)
+        if opened.writes:
+            self._writer_done(opened.inode)
+            if not opened.inode.write_count:
+                opened.inode.size_told = -1
 
     # --- directories ------------------------------------------------------------------------------------------------
 
@@ -220,6 +264,8 @@ class Operations:
         if inode is None or number is None:
             told = inode.merged() if inode is not None else entry.attributes
             return entry.name, KernelEntry(told, inode.generation if inode is not None else 0, 0.0, 0.0), entry.cookie
+        if directory is not None:
+            self._note_size_told(inode, (directory.number, entry.name))
         return entry.name, self._entry(inode), entry.cookie
 
     async def releasedir(self, handle: int) -> None:
