@@ -240,3 +240,57 @@ def test_errnos() -> None:
     """A refusal has its row's errno, a bug is EIO."""
     assert errno_of(Refused(Code.NOT_EMPTY), "rmdir") == errno.ENOTEMPTY
     assert errno_of(ValueError("bug"), "rmdir") == errno.EIO
+
+
+async def test_a_size_told_while_it_was_written(autojump_clock: trio.testing.MockClock) -> None:
+    """A lookup answered before the writer was done may be taken by the kernel afterwards: the next open is sent to look again."""
+    async with open_world(1) as world:
+        mount = mount_of(await world.mount())
+        handle, _ = await mount.create(ROOT_INODE, b"file", 0o644, os.O_WRONLY, CALLER)
+        told = await mount.lookup(ROOT_INODE, b"file")
+        assert told.attributes.size_bytes == 0
+        await mount.write(handle, 0, b"whole")
+        await mount.flush(handle)
+        await mount.release(handle)
+        number = told.attributes.inode
+        with refused(Code.STALE):
+            await mount.open(number, os.O_RDONLY, CALLER)
+        after = await mount.lookup(ROOT_INODE, b"file")
+        assert after.generation != told.generation
+        assert after.attributes.size_bytes == 5
+        reading, _ = await mount.open(number, os.O_RDONLY, CALLER)
+        await mount.release(reading)
+
+
+async def test_names_too_long_and_removed_directories(autojump_clock: trio.testing.MockClock) -> None:
+    """What the cache could answer wrongly: a name that cannot be, a directory that is gone and still open."""
+    async with open_world(1) as world:
+        mount = mount_of(await world.mount())
+        made = await mount.mkdir(ROOT_INODE, b"directory", 0o755, CALLER)
+        number = made.attributes.inode
+        with refused(Code.NAME_TOO_LONG):
+            await mount.lookup(number, b"x" * 256)
+        opened = await mount.opendir(number)
+        await mount.rmdir(ROOT_INODE, b"directory")
+        assert (await mount.getattr(number)).attributes.links == 0
+        with refused(Code.NOT_FOUND):
+            await mount.lookup(number, b"anything")
+        assert [name for name, _, _ in await mount.readdir(opened, 0)] == [b".", b".."]
+        assert not await mount.readdir(opened, 2)
+        await mount.releasedir(opened)
+
+
+async def test_chmod_shows_in_the_acl(autojump_clock: trio.testing.MockClock) -> None:
+    """chmod changes the mask of an access ACL: the one that was cached is forgotten."""
+    acl = bytes.fromhex("02000000 0100 0600 ffffffff 0200 0700 31750000 0400 0400 ffffffff 1000 0400 ffffffff 2000 0400 ffffffff")
+    async with open_world(1) as world:
+        mount = mount_of(await world.mount())
+        number = await write_file(mount, b"file", b"x")
+        await mount.setxattr(number, b"system.posix_acl_access", acl, 0)
+        before = await mount.getxattr(number, b"system.posix_acl_access")
+        await mount.setattr(number, Changes(mode=0o670), None)
+        after = await mount.getxattr(number, b"system.posix_acl_access")
+        assert after != before
+        assert after == acl.replace(bytes.fromhex("10000400"), bytes.fromhex("10000700")).replace(
+            bytes.fromhex("20000400"), bytes.fromhex("20000000")
+        )
