@@ -109,7 +109,8 @@ class CrashRun:
             self._started_count += 1
             name = f"writer{self._started_count}"
             directory, manifest = self.cluster.mount / name, self._books / name
-            command = [*_program("write"), directory, manifest, str(self.seed * 1000 + self._started_count)]
+            # Nice: what is started again beside them needs the processors more.
+            command = ["nice", *_program("write"), directory, manifest, str(self.seed * 1000 + self._started_count)]
             subprocess.run(["mkdir", directory], check=True, timeout=PAUSE_SECONDS_MAX)
             process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             self._writers.append(Writer(process, directory, manifest))
