@@ -48,8 +48,8 @@ class DataConfig:
 class MountConfig:
     """Tunables of clients; see docs/formats/cluster-toml.md."""
 
-    dirty_bytes_max: int = 96 * MIB
-    cache_bytes_max: int = 80 * MIB
+    dirty_bytes_max: int = 64 * MIB
+    cache_bytes_max: int = 64 * MIB
     readahead_bytes: int = 16 * MIB
     commit_interval_s: float = 1.0
     entry_timeout_s: float = 1.0
