@@ -261,7 +261,7 @@ class FileSystem:
 
     # --- attributes -------------------------------------------------------------------------------------------------
 
-    async def setattr(self, number: int, changes: Changes, handle: Handle | None = None) -> Inode:
+    async def setattr(self, number: int, changes: Changes) -> Inode:
         """Change attributes; of a file that is being written here, times travel with the next commit."""
         inode = self.inodes.get(number)
         if inode is not None and changes.can_wait and (inode.write_count or inode.dirty or inode.times):

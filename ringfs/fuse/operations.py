@@ -106,9 +106,9 @@ class Operations:
         inode = await self.fs.getattr(number)
         return KernelEntry(inode.merged(), inode.generation, self._entry_timeout_s, self._attr_timeout_s)
 
-    async def setattr(self, number: int, changes: Changes, handle: int | None) -> KernelEntry:
+    async def setattr(self, number: int, changes: Changes) -> KernelEntry:
         """SETATTR."""
-        inode = await self.fs.setattr(number, changes, self._handles.get(handle) if handle is not None else None)
+        inode = await self.fs.setattr(number, changes)
         return KernelEntry(inode.merged(), inode.generation, self._entry_timeout_s, self._attr_timeout_s)
 
     async def readlink(self, number: int) -> bytes:
@@ -162,7 +162,7 @@ class Operations:
         with self._coming((parent, name), writes):
             handle = await self.fs.create(parent, name, stat.S_IFREG | mode, caller, writes=writes, exclusive=exclusive)
         if flags & os.O_TRUNC and handle.inode.attributes.size_bytes:
-            await self.fs.setattr(handle.inode.number, Changes(size_bytes=0, privileged=caller.uid == 0), handle)
+            await self.fs.setattr(handle.inode.number, Changes(size_bytes=0, privileged=caller.uid == 0))
         return self._keep(handle), self._entry(handle.inode)
 
     @contextmanager
@@ -189,7 +189,7 @@ class Operations:
             raise Refused(Code.STALE, "changed by another mount")
         inode.kernel_retries = False
         if flags & os.O_TRUNC:
-            await self.fs.setattr(number, Changes(size_bytes=0, privileged=caller.uid == 0), handle)
+            await self.fs.setattr(number, Changes(size_bytes=0, privileged=caller.uid == 0))
         return self._keep(handle), keep_pages
 
     async def read(self, handle: int, offset: int, size_bytes: int) -> Buffer:

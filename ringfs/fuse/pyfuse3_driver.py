@@ -99,7 +99,7 @@ class Pyfuse3Operations(pyfuse3.Operations):
             ctime_ns=attr.st_ctime_ns if fields.update_ctime else None,
             privileged=ctx.uid == 0,
         )
-        return _entry_attributes(await _answered(self._operations.setattr(inode, changes, fh), "setattr"))
+        return _entry_attributes(await _answered(self._operations.setattr(inode, changes), "setattr"))
 
     async def readlink(self, inode, ctx):  # type: ignore[no-untyped-def]
         return await _answered(self._operations.readlink(inode), "readlink")

@@ -127,7 +127,7 @@ class Worker:
         """Down or up."""
         _, named, handle = await self._opened()
         size_bytes = self.draw.choice([0, self.draw.randrange(_SIZE_MAX), self.draw.randrange(len(named.model.now) + 1)])
-        await self.fs.setattr(handle.inode.number, Changes(size_bytes=size_bytes), handle)
+        await self.fs.setattr(handle.inode.number, Changes(size_bytes=size_bytes))
         named.model.truncate(size_bytes)
 
     async def fsync(self) -> None:
@@ -176,7 +176,7 @@ class Worker:
         """They are right at once."""
         name, _, handle = await self._opened()
         mtime_ns = self.draw.randrange(10**18)
-        await self.fs.setattr(handle.inode.number, Changes(mtime_ns=mtime_ns), handle)
+        await self.fs.setattr(handle.inode.number, Changes(mtime_ns=mtime_ns))
         found = (await self.fs.getattr(handle.inode.number)).merged().mtime_ns
         self._check(name, "" if found == mtime_ns else f"mtime {found}, not {mtime_ns}")
 

@@ -105,7 +105,7 @@ class Players:
                 file.now = overwritten(file.now, offset, data)
             case 6:
                 size_bytes = self.draw.randrange(_SIZE_MAX)
-                await fs.setattr(handle.inode.number, Changes(size_bytes=size_bytes), handle)
+                await fs.setattr(handle.inode.number, Changes(size_bytes=size_bytes))
                 file.now = resized(file.now, size_bytes)
             case 7:
                 size_bytes = (await fs.getattr(handle.inode.number)).merged().size_bytes

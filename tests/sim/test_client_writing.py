@@ -238,7 +238,7 @@ async def test_fsync_beside_a_truncate(delay_s: float, autojump_clock: trio.test
 
         async def truncate() -> None:
             await trio.sleep(delay_s)
-            await client.fs.setattr(handle.inode.number, Changes(size_bytes=90), handle)
+            await client.fs.setattr(handle.inode.number, Changes(size_bytes=90))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(truncate)
@@ -264,7 +264,7 @@ async def test_a_truncate_that_fails_loses_nothing(autojump_clock: trio.testing.
 
         link.mutate = refusing  # type: ignore[method-assign]
         with refused(Code.NO_SPACE):
-            await client.fs.setattr(handle.inode.number, Changes(size_bytes=10), handle)
+            await client.fs.setattr(handle.inode.number, Changes(size_bytes=10))
         assert await client.fs.read(handle, 0, 2000) == b"a" * 1000
         await client.fs.fsync(handle)
         assert await content(client) == b"a" * 1000
