@@ -18,18 +18,22 @@ from ringfs.wire.messages.namespace import INLINE, Extent, NewObject
 
 #: Small writes that continue each other are gathered in one growing buffer up to this size.
 _GATHER_BYTES = 1 << 20
+#: A look for long runs is worth it after so many more bytes: it passes all parts, of which random writes leave many thousands.
+_LOOK_BYTES = 1 << 20
 
 
 class IntervalBuffer:
     """Non-overlapping written ranges, ascending; the newest bytes win."""
 
-    __slots__ = ("_parts", "size_bytes")
+    __slots__ = ("_looked_at_bytes", "_parts", "size_bytes")
 
     def __init__(self) -> None:
         #: start → the bytes written there; a bytearray while it may still grow, a memoryview once it was cut.
         self._parts: SortedDict[int, Buffer] = SortedDict()
         #: Sum of the parts' lengths.
         self.size_bytes = 0
+        #: What size_bytes was when long_runs last looked.
+        self._looked_at_bytes = 0
 
     def __bool__(self) -> bool:
         return bool(self._parts)
@@ -108,6 +112,13 @@ class IntervalBuffer:
             end = at + len(part)
         if end > begin:
             yield begin, end
+
+    def long_runs(self, length_bytes: int) -> list[tuple[int, int]]:
+        """The runs of at least that length; none without a look if not much was written since the last one."""
+        if self._looked_at_bytes <= self.size_bytes < max(length_bytes, self._looked_at_bytes + _LOOK_BYTES):
+            return []
+        self._looked_at_bytes = self.size_bytes
+        return [(start, stop) for start, stop in self.runs() if stop - start >= length_bytes]
 
     def portions(self, count: int) -> list[tuple[int, int]]:
         """(start, stop) of stretches that cover everything, each with at most count ranges as they were written."""

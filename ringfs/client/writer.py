@@ -183,7 +183,7 @@ class Writer:
         """Start flights for all whole 8 MiB stretches, cut where the file offset is a multiple of that."""
         if inode.truncating:
             return
-        for start, stop in list(inode.dirty.live.runs()):
+        for start, stop in inode.dirty.live.long_runs(OBJECT_BYTES_MAX):
             at = start
             while stop - at >= OBJECT_BYTES_MAX:
                 edge = at - at % OBJECT_BYTES_MAX + OBJECT_BYTES_MAX

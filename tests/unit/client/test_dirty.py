@@ -55,6 +55,22 @@ def test_interval_buffer_is_a_sparse_file(steps: list[tuple[str, int, int, int]]
         assert buffer.end == max((index + 1 for index, value in enumerate(model) if value is not None), default=0)
 
 
+def test_long_runs_are_found_as_soon_as_a_mebibyte_more_was_written() -> None:
+    """A run is told once it is long enough; scattered parts are not passed again for each of them; taking bytes starts anew."""
+    buffer = IntervalBuffer()
+    step = memoryview(bytes(1 << 18))
+    for index in range(4):
+        buffer.write(index << 18, step)
+    assert buffer.long_runs(1 << 20) == [(0, 1 << 20)]
+    assert buffer.long_runs(1 << 20) == []
+    for index in range(4, 8):
+        assert buffer.long_runs(1 << 20) == []
+        buffer.write(index << 18, step)
+    assert buffer.long_runs(1 << 20) == [(0, 2 << 20)]
+    buffer.take(0, 1 << 19)
+    assert buffer.long_runs(1 << 20) == [(1 << 19, 2 << 20)]
+
+
 def test_a_buffer_that_is_being_read_does_not_grow_under_the_reader() -> None:
     """A view handed out stays what it was while later writes continue the range."""
     buffer = IntervalBuffer()
