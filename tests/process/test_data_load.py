@@ -16,4 +16,5 @@ def test_every_kind_runs() -> None:
     rows = json.loads(run.stdout)
     assert [row["name"] for row in rows] == _KINDS
     assert [row["ops"] for row in rows] == [8, 8, 20, 8, 8, 80, 10, 5]
-    assert all(min(row["client_us"], row["nodes_us"], row["meta_us"]) > 0 for row in rows)
+    assert all(row["client_us"] > 0 for row in rows)
+    assert all(sum(row[side] for row in rows) > 0 for side in ("nodes_us", "meta_us"))
