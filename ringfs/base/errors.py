@@ -55,6 +55,11 @@ class Code(enum.Enum):
     #: A Commit points to an object that is unknown or condemned: put it again.
     NO_OBJECT = Row(120, errno.EAGAIN, Retry.REDO, "the object must be put again")
     BUSY = Row(121, errno.EBUSY, Retry.NEVER, "it is in use")
+    LOCKED = Row(122, errno.EAGAIN, Retry.NEVER, "another process has a lock in the way")
+    DEADLOCK = Row(123, errno.EDEADLK, Retry.NEVER, "waiting for the lock would never end")
+    NO_LOCKS = Row(124, errno.ENOLCK, Retry.NEVER, "too many locks")
+    #: Nothing in the way of a handle whose session ended is known any more: what it was locked for may have been changed.
+    LOCKS_LOST = Row(125, errno.EIO, Retry.NEVER, "its locks were lost with its session")
 
     NO_SESSION = Row(201, errno.EIO, Retry.REDO, "the session has ended")
     NOT_LEADER = Row(202, errno.EIO, Retry.RESEND, "this server does not lead")

@@ -52,6 +52,10 @@ COMMIT_FILES_MAX = 512
 PAGE_ENTRIES_MAX = 4096
 #: Replies a session may leave unacknowledged.
 REPLY_WINDOW_MAX = 1024
+#: Separate ranges that one owner may have locked of a file; owners of locks of a file; files times owners of one session.
+LOCK_RANGES_MAX = 4096
+LOCK_OWNERS_MAX = 4096
+LOCKS_PER_SESSION_MAX = 16 * 1024
 
 #: A data node's segment files; its disk has at least this much more left when one is made, for the index and for others.
 SEGMENT_BYTES = GIB

@@ -15,11 +15,13 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import FILE_BYTES_MAX, NAME_BYTES_MAX, PAGE_ENTRIES_MAX
 from ringfs.client.coherence import Coherence
 from ringfs.client.inodes import ABSENT, Inode, InodeTable
+from ringfs.client.locks import Locks
 from ringfs.client.metadata import MetadataLink
 from ringfs.client.reader import Reader, Stream
 from ringfs.client.writer import Writer
 from ringfs.wire.messages import namespace as ns
 from ringfs.wire.messages.common import Attributes
+from ringfs.wire.messages.locks import LockFound, LockRange
 from ringfs.wire.messages.session import OPEN_READ, OPEN_WRITE, Open, Opened
 
 _SUID_SGID = 0o6000
@@ -72,6 +74,8 @@ class Handle:
     appends: bool = False
     #: Of inode.error_count: errors up to here were reported through this handle.
     errors_seen: int = 0
+    #: See locks.Lockable.
+    locked_under: int = 0
     stream: Stream = field(default_factory=Stream)
 
 
@@ -79,13 +83,21 @@ class FileSystem:
     """One client's view. Every method raises Refused for what POSIX calls an error."""
 
     def __init__(
-        self, link: MetadataLink, inodes: InodeTable, reader: Reader, writer: Writer, coherence: Coherence, clock: Clock
+        self,
+        link: MetadataLink,
+        inodes: InodeTable,
+        reader: Reader,
+        writer: Writer,
+        coherence: Coherence,
+        locks: Locks,
+        clock: Clock,
     ) -> None:
         self.link = link
         self.inodes = inodes
         self.reader = reader
         self.writer = writer
         self._coherence = coherence
+        self._locks = locks
         self._clock = clock
         self._ask = coherence.ask
         #: So little is free that what is written should be flushed before a close is answered, for ENOSPC to be seen in time.
@@ -412,11 +424,14 @@ class FileSystem:
         inode = handle.inode
         if not self.link.holds(inode.lease_epoch):
             return None
+        if handle.locked_under:
+            self._locks.check(handle)
         return self.reader.read_nowait(inode, offset, size_bytes, handle.stream)
 
     async def read(self, handle: Handle, offset: int, size_bytes: int) -> Buffer:
         """Up to size_bytes from offset; fewer only at the end of the file. Refused IO if bytes cannot be had verified."""
         inode = handle.inode
+        self._locks.check(handle)
         if not self.link.holds(inode.lease_epoch):
             await self._coherence.refresh(inode, offset, size_bytes)
         try:
@@ -458,7 +473,8 @@ class FileSystem:
             self.inodes.absorb(attributes, 0, own=True)
 
     def check_errors(self, handle: Handle) -> None:
-        """Report a failed background write, once to each handle. Raises the Refused it failed with."""
+        """Report a failed background write, once to each handle, and lost locks, always. Raises the Refused it failed with."""
+        self._locks.check(handle)
         inode = handle.inode
         if inode.error_count > handle.errors_seen and inode.error is not None:
             handle.errors_seen = inode.error_count
@@ -481,6 +497,21 @@ class FileSystem:
         inode.write_count -= handle.writes
         if inode.open_count == 0:
             self._coherence.close_later(inode)
+        await self._locks.release_handle(handle)
+
+    # --- locks (client/locks.py) --------------------------------------------------------------------------------------
+
+    async def get_lock(self, lock: LockRange) -> LockFound:
+        """The lock that keeps its owner from having that one: F_GETLK."""
+        return await self._locks.get(lock)
+
+    async def set_lock(self, handle: Handle, lock: LockRange, *, wait: bool) -> None:
+        """Take or give back a lock: F_SETLK, F_SETLKW, flock(2). Refused LOCKED, DEADLOCK, NO_LOCKS, LOCKS_LOST."""
+        await self._locks.set(handle, lock, wait=wait)
+
+    async def release_locks(self, handle: Handle, owner: int) -> None:
+        """A process, the owner of fcntl locks, closed a descriptor of the file."""
+        await self._locks.release_owner(handle.inode, owner)
 
     async def sync(self) -> None:
         """Everything dirty of this client is durable (or its error sticks to its file)."""

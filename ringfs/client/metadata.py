@@ -15,6 +15,7 @@ from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, ConnectionLost, Refused, Retry
 from ringfs.base.limits import LEASE_NS, REPLY_WINDOW_MAX
 from ringfs.wire.messages.cluster import ClusterMap, MapChanged
+from ringfs.wire.messages.locks import LockFreed
 from ringfs.wire.messages.session import (
     CloseSession,
     Heartbeat,
@@ -81,6 +82,8 @@ class MetadataLink:
         self.map = ClusterMap(0, "", [])
         #: Called with each newer map.
         self.on_map: Callable[[ClusterMap], None] = lambda _map: None
+        #: Called with those that wait for locks and may try again, and with None when the service has forgotten all of them.
+        self.on_locks_freed: Callable[[list[int] | None], None] = lambda _waiters: None
         self._client: RpcClient | None = None
         self._up = trio.Event()
         self._lease_until_ns = 0
@@ -296,6 +299,7 @@ class MetadataLink:
             self._untold = deque()
             self._up = trio.Event()
             self._void_leases()
+            self.on_locks_freed(None)
 
     async def _keep(self, client: RpcClient) -> None:
         """Heartbeats until the connection is lost."""
@@ -341,6 +345,8 @@ class MetadataLink:
             self._recalls_send.send_nowait(message)
         elif isinstance(message, MapChanged):
             self._take_map(message.map)
+        elif isinstance(message, LockFreed):
+            self.on_locks_freed(message.waiters)
 
     def _take_map(self, map: ClusterMap) -> None:
         if map.epoch >= self.map.epoch:

@@ -15,6 +15,7 @@ from ringfs.client.blocks import BlockCache
 from ringfs.client.coherence import Coherence, KernelCache
 from ringfs.client.file_system import FileSystem
 from ringfs.client.inodes import InodeTable
+from ringfs.client.locks import Locks
 from ringfs.client.metadata import MetadataLink
 from ringfs.client.nodes import DataNodes
 from ringfs.client.objects import Objects, RunInThread
@@ -66,12 +67,16 @@ async def open_file_system(
             commit_interval_s=tunables.commit_interval_s,
             remember=blocks.remember,
         )
-        coherence.attach(link, inodes, writer, kernel or KernelCache())
+        kernel = kernel or KernelCache()
+        coherence.attach(link, inodes, writer, kernel)
+        locks = Locks(link, inodes, coherence, writer, kernel)
+        link.on_locks_freed = locks.freed
+        await nursery.start(locks.run)
         await nursery.start(writer.run)
         refused: Refused | None = await nursery.start(link.run)
         if refused is None:
             nursery.start_soon(coherence.run)
-            file_system = FileSystem(link, inodes, reader, writer, coherence, clock)
+            file_system = FileSystem(link, inodes, reader, writer, coherence, locks, clock)
             nursery.start_soon(file_system.watch_space)
             yield file_system
             await file_system.sync()

@@ -1,9 +1,9 @@
 """What the services of the metadata server share: the leader and all volatile state, and the few acts that need several of them.
 
-Volatile state is what a restart may forget: liveness, connections, open inodes, leases, nodes' reports.
+Volatile state is what a restart may forget: liveness, connections, open inodes, leases, who waits for locks, nodes' reports.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import structlog
@@ -15,11 +15,14 @@ from ringfs.base.ids import NO_SESSION
 from ringfs.base.limits import REQUESTS_IN_FLIGHT_MAX, REQUESTS_URGENT
 from ringfs.meta.leader import Leader
 from ringfs.meta.leases import LeaseTable, Ticket
+from ringfs.meta.lock_waits import LockWaits
+from ringfs.meta.namespace.locks import held_on
 from ringfs.meta.namespace.machine import Transaction
 from ringfs.meta.nodes import NodeTable
 from ringfs.meta.opens import OpenTable
 from ringfs.meta.sessions import Session, SessionTable
 from ringfs.ring.classes import parse_class
+from ringfs.wire.messages.locks import OWNERS_MAX, LockFreed
 from ringfs.wire.messages.session import Recall, RecallItem
 from ringfs.wire.rpc import Peer, Request
 
@@ -56,6 +59,7 @@ class Live:
         self.clock = clock
         self.opens = OpenTable()
         self.leases = LeaseTable(self.opens)
+        self.lock_waits = LockWaits()
         #: Set once no unknown session can hold leases from before the restart.
         self.grace_over = trio.Event()
         self.look_at_grace()
@@ -145,6 +149,22 @@ class Live:
             session.revoked = True
             self.detach(session, close=True)
 
+    # --- locks --------------------------------------------------------------------------------------------------------
+
+    def wake_lock_waiters(self, inodes: Iterable[int]) -> None:
+        """Locks of these files were given back, or somebody waits for them no more: tell who may try again."""
+        if not self.lock_waits.count:
+            return
+        told: dict[int, list[int]] = {}
+        for inode in inodes:
+            for wait in self.lock_waits.wake(inode, list(held_on(self.leader.view, inode))):
+                told.setdefault(wait.session, []).append(wait.number)
+        for number, waiters in told.items():
+            session = self.sessions.find(number)
+            assert session is not None and session.peer is not None, "a session without connection has no waiters"  # noqa: PT018
+            for start in range(0, len(waiters), OWNERS_MAX):
+                session.peer.push(LockFreed(waiters[start : start + OWNERS_MAX]))
+
     # --- connections --------------------------------------------------------------------------------------------------
 
     def attach(self, session: Session, peer: Peer) -> None:
@@ -159,6 +179,7 @@ class Live:
         """The session has no connection any more."""
         peer, session.peer = session.peer, None
         session.resuming = {}
+        self.wake_lock_waiters(self.lock_waits.drop(session.number))
         if peer is not None:
             peer.state.sessions.discard(session.number)
             if close and not peer.state.sessions:

@@ -11,6 +11,7 @@ from ringfs.base.errors import Code, Refused
 from ringfs.meta.answers import clear_leases, inodes_of, set_leases
 from ringfs.meta.leases import Ticket
 from ringfs.meta.live import Live
+from ringfs.meta.lock_service import CHANGES_OF_LOCKS, LockService
 from ringfs.meta.namespace import keys, machine
 from ringfs.meta.namespace.machine import Transaction
 from ringfs.meta.namespace.system import FreeOrphans
@@ -33,6 +34,7 @@ class NamespaceService:
         self._leader = live.leader
         self._leases = live.leases
         self._opens = live.opens
+        self._locks = LockService(live)
 
     # --- transactions -------------------------------------------------------------------------------------------------
 
@@ -66,6 +68,8 @@ class NamespaceService:
         outcome = self._leader.transact(self._transaction(message), frees=makes_room(self._leader.view, operation))
         if isinstance(outcome.answer, Refused):
             raise outcome.answer
+        if type(operation) in CHANGES_OF_LOCKS:
+            self._locks.changed(operation)
         changed = outcome.touched
         if type(operation) is Mknod and operation.open_mode:
             changed = changed | self._opened(session, outcome.answer.attributes.inode, operation.open_mode)
@@ -82,6 +86,10 @@ class NamespaceService:
 
     def query(self, request: Request) -> None:
         """Query: the answer, shown only once it is durable, with leases on what it shows."""
+        about_locks = self._locks.questions.get(type(request.message.operation))
+        if about_locks is not None:
+            about_locks(request)
+            return
         if not self._live.grace_over.is_set():
             self._after_grace(request, self.query)
             return

@@ -189,5 +189,6 @@ class SessionService:
         live.detach(session, close=False)
         live.opens.end(session.number)
         live.leases.forget(session.number)
+        live.wake_lock_waiters(live.lock_waits.inodes())
         live.sessions.remove(session.number)
         live.look_at_grace()

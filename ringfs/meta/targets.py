@@ -7,6 +7,7 @@ from ringfs.base.limits import NAME_BYTES_MAX
 from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.facts import child_number
 from ringfs.meta.namespace.records import unpack_attributes
+from ringfs.wire.messages.locks import LOCK_NONE, ReleaseLocks, SetLock
 from ringfs.wire.messages.namespace import (
     RENAME_EXCHANGE,
     SET_SIZE,
@@ -49,10 +50,12 @@ def removed_by(view: ReadView, operation: Any) -> int | None:
 
 
 def makes_room(view: ReadView, operation: Any) -> bool:
-    """Whether a person does this to get space back: it may use the journal's reserve."""
+    """Whether this gives something back, space or locks: it may use the journal's reserve."""
     match operation:
-        case Unlink() | Rmdir():
+        case Unlink() | Rmdir() | ReleaseLocks():
             return True
+        case SetLock():
+            return operation.lock.kind == LOCK_NONE
         case Setattr() if operation.valid & SET_SIZE:
             row = view.get(keys.inode(operation.inode))
             return row is not None and operation.size_bytes < unpack_attributes(operation.inode, row).size_bytes

@@ -67,6 +67,7 @@ class MetaWorld:
         assert not findings, findings
         self.server.live.opens.check_invariants()
         self.server.live.leases.check_invariants()
+        self.server.live.lock_waits.check_invariants()
 
     @property
     def leader(self) -> Any:

@@ -6,7 +6,7 @@ It shares nothing with the operations but keys and records: what they keep by sm
 from collections.abc import Iterator
 
 from ringfs.base.kv.view import ReadView
-from ringfs.meta.namespace import check_content, check_inodes, check_service, check_tree
+from ringfs.meta.namespace import check_content, check_inodes, check_locks, check_service, check_tree
 from ringfs.meta.namespace.finding import Finding
 
 
@@ -23,6 +23,7 @@ def check(view: ReadView) -> Iterator[Finding]:
     yield from check_service.check_orphans(view)
     yield from check_service.check_sessions(view)
     yield from check_service.check_nodes(view)
+    yield from check_locks.check_locks(view)
 
 
 __all__ = ["Finding", "check"]

@@ -28,6 +28,9 @@ SESSION = b"S"
 REPLY = b"A"
 NODE = b"N"
 REAPED = b"P"
+LOCK = b"K"
+LOCKER = b"J"
+LOCK_COUNT = b"B"
 
 #: Single rows.
 FORMAT = b"Mformat"
@@ -38,7 +41,7 @@ MAP_EPOCH = b"Mepoch"
 
 FAMILIES = (
     *(INODE, DENTRY, COOKIE, XATTR, TARGET, CHUNK, OBJECT, REFERENCE, CONDEMNED, VERDICT, ORPHAN, HELD),
-    *(SESSION, REPLY, NODE, REAPED),
+    *(SESSION, REPLY, NODE, REAPED, LOCK, LOCKER, LOCK_COUNT),
 )
 SINGLE_ROWS = (FORMAT, COUNTERS, CLUSTER, DEFAULT_CLASS, MAP_EPOCH)
 
@@ -127,6 +130,21 @@ def node(number: int) -> bytes:
 def reaped(number: int) -> bytes:
     """Row of how far a data node has deleted condemned objects."""
     return REAPED + u16(number)
+
+
+def lock(inode_number: int, space: int, session_number: int, owner: int) -> bytes:
+    """Row of what an owner has locked of a file."""
+    return LOCK + u64(inode_number) + bytes((space,)) + u64_u64(session_number, owner)
+
+
+def locker(session_number: int, inode_number: int, space: int, owner: int) -> bytes:
+    """The same, by session."""
+    return LOCKER + u64_u64(session_number, inode_number) + bytes((space,)) + u64(owner)
+
+
+def lock_count(session_number: int) -> bytes:
+    """Row of how many of these a session has; none for 0."""
+    return LOCK_COUNT + u64(session_number)
 
 
 def number_at(key: bytes, position: int) -> int:

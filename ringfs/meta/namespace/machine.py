@@ -25,9 +25,11 @@ from ringfs.meta.namespace.ops import (
     mark_reaped,
     mkdir,
     mknod,
+    release_locks,
     remove_xattr,
     rename,
     rmdir,
+    set_lock,
     set_node_state,
     set_xattr,
     setattr,
@@ -37,7 +39,7 @@ from ringfs.meta.namespace.ops import (
 from ringfs.meta.namespace.queries import query
 from ringfs.meta.namespace.records import FORMAT_VERSION, Counters, Inode
 from ringfs.meta.namespace.work import Work
-from ringfs.wire.messages import namespace
+from ringfs.wire.messages import locks, namespace
 from ringfs.wire.packing import pack
 from ringfs.wire.schema import I64, U64, AnyMessage, Sized, decode, encode, message
 
@@ -56,6 +58,8 @@ CLIENT_OPERATIONS: dict[type, Operation] = {
     namespace.SetXattr: set_xattr.apply,
     namespace.RemoveXattr: remove_xattr.apply,
     namespace.Commit: commit.apply,
+    locks.SetLock: set_lock.apply,
+    locks.ReleaseLocks: release_locks.apply,
 }
 #: What the leader does itself, with session 0.
 SYSTEM_OPERATIONS: dict[type, Operation] = {

@@ -26,7 +26,8 @@ class SessionBegun:
 
 @message(0x0503)
 class EndSession:
-    """A session ended, cleanly or by silence: its replies go, and orphans that only it kept. Answer: Done. Refused NO_SESSION."""
+    """A session ended, cleanly or by silence: its replies and locks go, and orphans that only it kept. Answer: Done.
+    Refused NO_SESSION."""
 
     session: U64
 

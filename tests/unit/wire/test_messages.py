@@ -7,6 +7,7 @@ import pytest
 from ringfs.wire.messages.cluster import ClusterMap, Node
 from ringfs.wire.messages.common import Attributes, Done, Refusal
 from ringfs.wire.messages.data import Get, Put
+from ringfs.wire.messages.locks import LOCK_END, LockFreed, LockRange, SetLock, WaitLock
 from ringfs.wire.messages.namespace import HOLE, INLINE, Commit, Entry, Extent, FileCommit, Lookup, NewObject
 from ringfs.wire.messages.session import Mutate, Query
 from ringfs.wire.schema import decode, encode
@@ -58,6 +59,12 @@ GOLDEN: list[tuple[Any, str]] = [
         "94cd0401c414000102030405060708090a0b0c0d0e0f10111213ce00011170c4280000000000000000000000000000000000"
         "0000000000000000000000000000000000000000000000",
     ),
+    (
+        Mutate(5, 9, 8, SetLock(LockRange(7, 1, (1 << 64) - 1, 1, 0, LOCK_END, 4711))),
+        "95cd020705090892cd0161970701cfffffffffffffffff0100cf7fffffffffffffffcd1267",
+    ),
+    (Query(5, WaitLock(3, LockRange(7, 2, 1, 0, 0, LOCK_END, 1))), "93cd02080593cd016703970702010000cf7fffffffffffffff01"),
+    (LockFreed([3, 300]), "92cd016a9203cd012c"),
     (Get(OID, 2, 16, True), "95cd0403c414000102030405060708090a0b0c0d0e0f101112130210c3"),
 ]
 

@@ -132,7 +132,16 @@ def test_a_tag_is_used_once() -> None:
 
 def test_tag_ranges() -> None:
     """Tags are in the ranges of docs/formats/wire.md, each in its conversation's module."""
-    ranges = {"common": 0x00, "namespace": 0x01, "session": 0x02, "cluster": 0x03, "data": 0x04, "system": 0x05, "machine": 0x05}
+    ranges = {
+        "common": 0x00,
+        "namespace": 0x01,
+        "locks": 0x01,
+        "session": 0x02,
+        "cluster": 0x03,
+        "data": 0x04,
+        "system": 0x05,
+        "machine": 0x05,
+    }
     for tag, cls in registered().items():
         if cls.__module__.startswith("ringfs."):
             assert tag >> 8 == ranges[cls.__module__.rpartition(".")[2]], f"{cls.__name__} {tag:#06x}"

@@ -1,8 +1,8 @@
-"""EndSession: a session is over. Its replies go, and the orphans that nobody else keeps. Refused NO_SESSION."""
+"""EndSession: a session is over. Its replies and locks go, and the orphans that nobody else keeps. Refused NO_SESSION."""
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.prefix import scan_prefix
-from ringfs.meta.namespace import keys
+from ringfs.meta.namespace import keys, locks
 from ringfs.meta.namespace.facts import has_session, orphans_of
 from ringfs.meta.namespace.removal import free_orphan
 from ringfs.meta.namespace.system import EndSession
@@ -16,6 +16,7 @@ def apply(work: Work, op: EndSession) -> Done:
         raise Refused(Code.NO_SESSION, f"session {op.session}")
     for number in list(orphans_of(work.rows, op.session)):
         free_orphan(work, op.session, number)
+    locks.release_session(work.rows, op.session)
     for key, _ in list(scan_prefix(work.rows, keys.REPLY + keys.u64(op.session))):
         work.rows.delete(key)
     work.rows.delete(keys.session(op.session))

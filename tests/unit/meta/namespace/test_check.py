@@ -17,13 +17,17 @@ from ringfs.meta.namespace.records import (
     unpack_inode,
 )
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages.locks import SPACE_RANGES, SetLock
 from ringfs.wire.packing import pack, unpack
+from tests.support.locks import NONE, READ, WRITE, ranged
 from tests.support.namespace import TrialNamespace, hole, inline, object_id, piece_of
 
 #: Inodes of the sound namespace: / with a(2)/ sub(3)/, f(4) with two names, s(5), orphan(6); object 1 live, 2 condemned.
 SUB, FILE, LINK, ORPHAN = 3, 4, 5, 6
 ONE, TWO = object_id(1), object_id(2)
 SUFFIX = keys.chunk(FILE, 0)[1:]
+#: The row of its one lock.
+LOCK = keys.lock(FILE, SPACE_RANGES, 1, 7)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +45,7 @@ def sound() -> MemoryView:
     trial.commit(FILE, hole(200, 10))
     trial.do(m.SetXattr(FILE, b"user.a", b"1", 0, False))
     trial.system(system.EnterNode("u1", "data1", "h:1", "d", 1))
+    trial.do(SetLock(ranged(FILE, 7, WRITE, 5, 9)))
     return trial.view
 
 
@@ -180,6 +185,17 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "reply outside the window": ("replies", put(keys.reply(1, 0), b"")),
     "node to come": ("counters", counter("next_node", -1)),
     "cursor of nobody": ("nodes", put(keys.reaped(9), pack(1))),
+    "no lock in a row": ("locks", put(LOCK, pack([]))),
+    "lock that ends before it begins": ("locks", put(LOCK, pack([[5, 4, WRITE, 1]]))),
+    "locks out of order": ("locks", put(LOCK, pack([[5, 9, WRITE, 1], [0, 1, WRITE, 1]]))),
+    "locks that are one": ("locks", put(LOCK, pack([[5, 9, WRITE, 1], [10, 11, WRITE, 1]]))),
+    "lock of no kind": ("locks", put(LOCK, pack([[5, 9, NONE, 1]]))),
+    "lock in no space": ("locks", put(keys.lock(FILE, 3, 1, 7), pack([[5, 9, WRITE, 1]]))),
+    "lock in another's way": ("locks", put(keys.lock(FILE, SPACE_RANGES, 1, 8), pack([[9, 9, READ, 1]]))),
+    "lock of no session": ("locks", put(keys.lock(FILE, SPACE_RANGES, 9, 8), pack([[19, 19, READ, 1]]))),
+    "lock whose session does not know": ("locks", delete(keys.locker(1, FILE, SPACE_RANGES, 7))),
+    "session that takes itself for a locker": ("locks", delete(LOCK)),
+    "locks miscounted": ("locks", put(keys.lock_count(1), pack(2))),
     "cursor too far": ("nodes", put(keys.reaped(1), pack(2))),
 }
 

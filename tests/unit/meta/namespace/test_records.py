@@ -9,7 +9,9 @@ from ringfs.meta.namespace import acl, facts, keys, records, system
 from ringfs.meta.namespace.records import unpack_attributes, unpack_counters, unpack_inode
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.messages.cluster import NODE_DOWN
+from ringfs.wire.messages.locks import SetLock
 from ringfs.wire.packing import pack
+from tests.support.locks import READ, WRITE, ranged, whole
 from tests.support.namespace import TrialNamespace, hole, inline, object_id, piece_of
 
 #: Lines of "key value" in hex, in order of key. Recorded from history(); a change of it is a change of the format.
@@ -34,6 +36,9 @@ def history() -> TrialNamespace:
         trial.system(system.EnterNode(f"uuid-{name}", name, f"{name}:7000", "rack", 100))
     trial.system(system.SetNodeState(2, NODE_DOWN))
     trial.system(system.MarkReaped(1, 1))
+    trial.do(SetLock(ranged(file, 0xFEDC_BA98_7654_3210, WRITE, 0x4000_0000, 0x4000_01FD, pid=4711)))
+    trial.do(SetLock(ranged(file, 0xFEDC_BA98_7654_3210, READ, 0x4000_0200)))
+    trial.do(SetLock(whole(file, 5, READ)))
     return trial
 
 
