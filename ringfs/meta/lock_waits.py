@@ -1,8 +1,9 @@
 """Who waits for which lock: the volatile queue behind WaitLock, and the search for deadlocks. Pure.
 
 First come, first served, as far as those go who wait: of several that could have a freed lock, the first is told, and others with
-it only if they are not in its way. Who comes new and finds the lock free has it. Who was told stays in the queue, in its place,
-until it ends its wait; if it finds the lock taken again it asks anew. Not here: locks (namespace/locks.py), connections (live.py).
+it only if they are not in its way, nor in that of others who were told before and have not come back. Who comes new and finds the
+lock free has it. Who was told stays in the queue, in its place, until it ends its wait; if it was outrun it asks anew. Not here:
+locks (namespace/locks.py), connections (live.py).
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -60,16 +61,20 @@ class LockWaits:
         """The files that anybody waits for."""
         return list(self._by_inode)
 
-    def enter(self, session: int, number: int, lock: LockRange, held_on: HeldOn) -> None:
-        """Wait for a lock that something is in the way of. Refused DEADLOCK (fcntl's locks only, as Linux), NO_LOCKS."""
+    def enter(self, session: int, number: int, lock: LockRange, held_on: HeldOn) -> bool:
+        """Wait for a lock that something is in the way of. Refused DEADLOCK (fcntl's locks only, as Linux), NO_LOCKS,
+        INVALID (the number is another waiter's).
+
+        True for a waiter that had been told, and was outrun: it may have kept others waiting, who are to be woken.
+        """
         if lock.space == SPACE_RANGES and self._would_never_end(session, lock, held_on):
-            self.leave(session, number)
             raise Refused(Code.DEADLOCK, f"inode {lock.inode}")
         known = self._by_session.get(session, {}).get(number)
-        if known is not None and known.lock == lock:
-            known.told = False
-            return
-        self.leave(session, number)
+        if known is not None:
+            if known.lock != lock:
+                raise Refused(Code.INVALID, f"waiter {number} waits for another lock")
+            was_told, known.told = known.told, False
+            return was_told
         queue = self._by_inode.get(lock.inode, {})
         if len(queue) >= self._per_inode_max or self.count >= self._total_max:
             raise Refused(Code.NO_LOCKS, f"{len(queue)} wait for locks of inode {lock.inode}, {self.count} in all")
@@ -79,6 +84,15 @@ class LockWaits:
         if lock.space == SPACE_RANGES:
             self._by_owner.setdefault((session, lock.owner), {})[number] = wait
         self.count += 1
+        return False
+
+    def is_promised(self, session: int, number: int, lock: LockRange) -> bool:
+        """Whether another waiter, which was told that its way is free and has not come back, would be in the way."""
+        return any(
+            wait.told and wait.is_in_the_way(session, lock)
+            for key, wait in self._by_inode.get(lock.inode, {}).items()
+            if key != (session, number)
+        )
 
     def leave(self, session: int, number: int) -> int | None:
         """The waiter waits no more; the file it waited for, or None if there is no such waiter."""
@@ -98,12 +112,16 @@ class LockWaits:
         return {inode for number in numbers if (inode := self.leave(session, number)) is not None}
 
     def wake(self, inode: int, held: Sequence[Held]) -> list[Wait]:
-        """Those that are to be told now, given what is held of the file: nothing is in their way, nor are they in each other's."""
+        """Those that are to be told now, given what is held of the file: nothing is in their way, nor are they in each other's.
+
+        To be called whenever one of these may have changed: something is given back, or a waiter leaves or is outrun.
+        """
+        queue = self._by_inode.get(inode, {}).values()
+        promised = [wait for wait in queue if wait.told]
         told: list[Wait] = []
-        for wait in self._by_inode.get(inode, {}).values():
-            if wait.told or any(each.is_in_the_way(wait.session, wait.lock) for each in held):
-                continue
-            if not any(each.is_in_the_way(wait.session, wait.lock) for each in told):
+        for wait in queue:
+            others: tuple[Held | Wait, ...] = (*held, *promised, *told)
+            if not wait.told and not any(each.is_in_the_way(wait.session, wait.lock) for each in others):
                 wait.told = True
                 told.append(wait)
         return told

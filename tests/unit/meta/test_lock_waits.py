@@ -32,10 +32,11 @@ class Locks:
         """See HeldOn."""
         return self.held.get(inode, [])
 
-    def wait(self, session: int, number: int, lock: LockRange) -> None:
-        """Enter a waiter."""
-        self.waits.enter(session, number, lock, self.on)
+    def wait(self, session: int, number: int, lock: LockRange) -> bool:
+        """Enter a waiter; whether others are to be woken."""
+        was_outrun = self.waits.enter(session, number, lock, self.on)
         self.waits.check_invariants()
+        return was_outrun
 
     def woken(self, inode: int = FILE) -> list[tuple[int, int]]:
         """Who is told now."""
@@ -156,10 +157,25 @@ def test_bounds() -> None:
 
 
 def test_another_lock_under_the_same_number(locks: Locks) -> None:
-    """It is a new wait, at the end of the queue."""
+    """A number is one waiter's until it ends its wait."""
     locks.take(1, ranged(FILE, 1, WRITE))
     locks.wait(2, 1, ranged(FILE, 1, WRITE))
-    locks.wait(2, 2, ranged(FILE, 2, WRITE))
-    locks.wait(2, 1, ranged(FILE, 1, WRITE, 0, 5))
+    with refused(Code.INVALID):
+        locks.wait(2, 1, ranged(FILE, 1, WRITE, 0, 5))
+
+
+def test_promised(locks: Locks) -> None:
+    """Who was told is waited for as if it had the lock already; when it is outrun, those it kept waiting are told."""
+    locks.take(1, ranged(FILE, 1, WRITE))
+    locks.wait(2, 1, ranged(FILE, 1, WRITE, 0, 9))
     locks.free(1, 1)
-    assert locks.woken() == [(2, 2)]
+    assert locks.woken() == [(2, 1)]
+    assert locks.waits.is_promised(3, 1, ranged(FILE, 1, WRITE))
+    assert not locks.waits.is_promised(2, 1, ranged(FILE, 1, WRITE))
+    assert not locks.waits.is_promised(3, 1, ranged(FILE, 1, WRITE, 10))
+    assert not locks.wait(3, 1, ranged(FILE, 1, WRITE))
+    assert locks.woken() == []
+    locks.take(4, ranged(FILE, 1, WRITE, 0, 0))
+    assert locks.wait(2, 1, ranged(FILE, 1, WRITE, 0, 9))
+    locks.free(4, 1)
+    assert locks.woken() == [(2, 1)]
