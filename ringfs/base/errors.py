@@ -60,6 +60,10 @@ class Code(enum.Enum):
     NO_LOCKS = Row(124, errno.ENOLCK, Retry.NEVER, "too many locks")
     #: Nothing in the way of a handle whose session ended is known any more: what it was locked for may have been changed.
     LOCKS_LOST = Row(125, errno.EIO, Retry.NEVER, "its locks were lost with its session")
+    #: A copy would leave more in one chunk of the destination than a chunk holds: copy the bytes themselves.
+    NOT_BY_REFERENCE = Row(130, errno.EOPNOTSUPP, Retry.REDO, "it cannot be copied by reference")
+    #: SEEK_DATA, SEEK_HOLE.
+    NO_DATA = Row(131, errno.ENXIO, Retry.NEVER, "there is nothing at or after this offset")
 
     NO_SESSION = Row(201, errno.EIO, Retry.REDO, "the session has ended")
     NOT_LEADER = Row(202, errno.EIO, Retry.RESEND, "this server does not lead")

@@ -48,6 +48,14 @@ HANDSHAKE_TIMEOUT_S = 5.0
 PAYLOAD_STALL_S = 30.0
 #: Files in one Commit and objects in one Commit.
 COMMIT_FILES_MAX = 512
+#: Extents that one transaction lets go of, or copies by reference, and the rest of a chunk's. What is left of a file is released by
+#: the leader bit by bit; what is left of a copy is asked for again.
+RELEASED_EXTENTS_MAX = 1024
+COPIED_EXTENTS_MAX = 1024
+#: Extents that a collapse or an insertion moves in its one transaction; more are refused.
+MOVED_EXTENTS_MAX = 16 * KIB
+#: Collapse and insert work in multiples of this, as ext4 and xfs with their default block.
+MOVE_BYTES = 4 * KIB
 #: Entries in one page of a directory, a node's object list or a snapshot.
 PAGE_ENTRIES_MAX = 4096
 #: Replies a session may leave unacknowledged.

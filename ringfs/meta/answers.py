@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ringfs.wire.messages.common import Attributes
+from ringfs.wire.messages.content import ChunkFound, RangeCopied
 from ringfs.wire.messages.namespace import (
     Committed,
     DirectoryPage,
@@ -32,8 +33,10 @@ def inodes_of(question: Any, answer: Any) -> list[int]:
             return [answer.attributes.inode]
         case DirectoryPage():
             return [answer.directory.inode, *(entry.attributes.inode for entry in answer.entries)]
-        case XattrFound() | XattrNames():
+        case XattrFound() | XattrNames() | ChunkFound():
             return [question.inode]
+        case RangeCopied():
+            return [answer.destination.inode]
         case Attributes():
             return [answer.inode]
         case Removed():

@@ -12,6 +12,7 @@ from ringfs.base.errors import Code, Refused
 from ringfs.meta.cluster_service import ClusterService
 from ringfs.meta.live import Live, PeerState
 from ringfs.meta.namespace_service import NamespaceService
+from ringfs.meta.releaser import Releaser
 from ringfs.meta.session_service import SessionService
 from ringfs.meta.snapshots import SnapshotService
 from ringfs.wire.messages import cluster, session
@@ -34,6 +35,7 @@ class MetaServer:
         self._sessions = SessionService(live)
         self.snapshots = SnapshotService(live.leader, live.clock)
         namespace = NamespaceService(live)
+        self._releaser = Releaser(live)
         self._actions: dict[type, Callable[[Request], None]] = {
             session.Mutate: namespace.mutate,
             session.Query: namespace.query,
@@ -75,7 +77,12 @@ class MetaServer:
         self.snapshots.connection_lost(peer)
 
     async def run(self) -> None:
-        """Watch time until cancelled."""
+        """Watch time, and release what is doomed, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._releaser.run)
+            nursery.start_soon(self._watch_time)
+
+    async def _watch_time(self) -> None:
         clock = self.live.clock
         before_ns = clock.monotonic_ns()
         while True:

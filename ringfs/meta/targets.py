@@ -7,6 +7,7 @@ from ringfs.base.limits import NAME_BYTES_MAX
 from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.facts import child_number
 from ringfs.meta.namespace.records import unpack_attributes
+from ringfs.wire.messages.content import COLLAPSE_RANGE, PUNCH_HOLE, ZERO_RANGE, Allocate, Clone, CopyRange
 from ringfs.wire.messages.locks import LOCK_NONE, ReleaseLocks, SetLock
 from ringfs.wire.messages.namespace import (
     RENAME_EXCHANGE,
@@ -25,8 +26,12 @@ from ringfs.wire.messages.namespace import (
 def flush_targets(view: ReadView, operation: Any) -> list[int]:
     """Inodes whose other writers are to commit before the operation. None for a Commit: it may be what a FLUSH waits for."""
     match operation:
-        case Setattr() | SetXattr() | RemoveXattr() | Link():
+        case Setattr() | SetXattr() | RemoveXattr() | Link() | Allocate():
             return [operation.inode]
+        case CopyRange():
+            return [operation.source, operation.destination]
+        case Clone():
+            return [operation.source]
         case Unlink():
             return _children(view, (operation.parent, operation.name))
         case Mknod(exclusive=False):
@@ -59,6 +64,8 @@ def makes_room(view: ReadView, operation: Any) -> bool:
         case Setattr() if operation.valid & SET_SIZE:
             row = view.get(keys.inode(operation.inode))
             return row is not None and operation.size_bytes < unpack_attributes(operation.inode, row).size_bytes
+        case Allocate():
+            return bool(operation.mode & (PUNCH_HOLE | ZERO_RANGE | COLLAPSE_RANGE))
         case _:
             return False
 

@@ -6,7 +6,8 @@ Nothing is counted here that can be looked up: links are names found by walking,
 from dataclasses import dataclass, field
 
 from ringfs.base.errors import Code
-from ringfs.base.limits import PUT_FRESH_NS
+from ringfs.base.limits import CHUNK_BYTES, MOVE_BYTES, PUT_FRESH_NS
+from ringfs.wire.messages.content import COLLAPSE_RANGE, INSERT_RANGE, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE
 
 DIRECTORY, FILE, SYMLINK, FIFO = 0o040000, 0o100000, 0o120000, 0o010000
 ROOT = 1
@@ -42,7 +43,10 @@ class PlainInode:
 class PlainNamespace:
     """All inodes; objects declared dead with the time of the verdict."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, dooms: bool = False) -> None:
+        #: Whole chunks that a file loses are not let go of at once, but later: by (inode, chunk) where their bytes come from.
+        self.doomed: dict[tuple[int, int], list[Origin]] = {}
+        self._dooms = dooms
         self.inodes = {ROOT: PlainInode(DIRECTORY, 0o755, parent=ROOT)}
         self.dead: dict[bytes, int] = {}
         self.sizes: dict[bytes, int] = {}
@@ -59,10 +63,10 @@ class PlainNamespace:
         return sum(child == number for other in self.inodes.values() for child in other.entries.values())
 
     def live_bytes(self) -> dict[bytes, int]:
-        """Bytes that files point to, by object."""
+        """Bytes that files, or doomed chunks, point to, by object."""
         totals: dict[bytes, int] = {}
-        for inode in self.inodes.values():
-            for origin in inode.content.values():
+        for origins in (*(inode.content.values() for inode in self.inodes.values()), *self.doomed.values()):
+            for origin in origins:
                 if isinstance(origin, tuple):
                     totals[origin[0]] = totals.get(origin[0], 0) + 1
         return totals
@@ -163,6 +167,7 @@ class PlainNamespace:
         before = self.live_bytes()
         for number in list(self.inodes):
             if self.links(number) == 0 and not self.inodes[number].holders:
+                self._lose_chunks(number, 0, max([0, *self.inodes[number].content]) // CHUNK_BYTES + 1)
                 del self.inodes[number]
         self._bury(set(before), now_ns)
 
@@ -227,9 +232,119 @@ class PlainNamespace:
         if inode.kind != FILE:
             raise Refusal(Code.IS_DIRECTORY if inode.kind == DIRECTORY else Code.INVALID)
         before = set(self.live_bytes())
+        self._cut(number, size, inode.size)
         inode.size = size
-        inode.content = {offset: origin for offset, origin in inode.content.items() if offset < size}
         self._bury(before, now_ns)
+
+    def _cut(self, number: int, start: int, stop: int) -> None:
+        """A hole."""
+        inode = self.inodes[number]
+        stop = min(stop, inode.size)
+        if start >= stop or not inode.content:
+            return
+        if stop == inode.size:
+            stop = -(-stop // CHUNK_BYTES) * CHUNK_BYTES
+        first, last = -(-start // CHUNK_BYTES), stop // CHUNK_BYTES
+        for edge in (start, stop):
+            if edge % CHUNK_BYTES:
+                self._touch(number, edge // CHUNK_BYTES)
+        if first < last:
+            self._lose_chunks(number, first, last)
+        inode.content = {offset: origin for offset, origin in inode.content.items() if not start <= offset < stop}
+
+    def _lose_chunks(self, number: int, first: int, stop: int) -> None:
+        content = self.inodes[number].content
+        for offset in [offset for offset in content if first <= offset // CHUNK_BYTES < stop]:
+            origin = content.pop(offset)
+            if self._dooms:
+                self.doomed.setdefault((number, offset // CHUNK_BYTES), []).append(origin)
+
+    def _touch(self, number: int, chunk: int) -> None:
+        """A chunk is used again."""
+        self.doomed.pop((number, chunk), None)
+
+    def release_doomed(self, now_ns: int) -> None:
+        """The leader has gone through all of them."""
+        before = set(self.live_bytes())
+        self.doomed.clear()
+        self._bury(before, now_ns)
+
+    def file(self, number: int) -> PlainInode:
+        """A regular file."""
+        inode = self.known(number)
+        if inode.kind != FILE:
+            raise Refusal(Code.IS_DIRECTORY if inode.kind == DIRECTORY else Code.INVALID)
+        return inode
+
+    def allocate(self, number: int, mode: int, start: int, length: int, now_ns: int) -> None:
+        """fallocate."""
+        inode = self.file(number)
+        is_uneven = start % MOVE_BYTES or length % MOVE_BYTES
+        if mode & (COLLAPSE_RANGE | INSERT_RANGE) and (is_uneven or start + length * (mode == COLLAPSE_RANGE) >= inode.size):
+            raise Refusal(Code.INVALID)
+        before = set(self.live_bytes())
+        if mode & (PUNCH_HOLE | ZERO_RANGE):
+            self._cut(number, start, start + length)
+        if mode == COLLAPSE_RANGE:
+            self._move(number, start, start + length, -length)
+        elif mode == INSERT_RANGE:
+            self._move(number, start, start, length)
+        elif not mode & KEEP_SIZE:
+            inode.size = max(inode.size, start + length)
+        self._written(inode)
+        self._bury(before, now_ns)
+
+    def _move(self, number: int, start: int, tail: int, shift: int) -> None:
+        inode = self.inodes[number]
+        moved = {offset + shift: origin for offset, origin in inode.content.items() if offset >= tail}
+        self._cut(number, start, inode.size)
+        inode.size += shift
+        self._place(number, moved)
+
+    def _place(self, number: int, origins: dict[int, Origin]) -> None:
+        for offset, origin in origins.items():
+            self._touch(number, offset // CHUNK_BYTES)
+            self.inodes[number].content[offset] = origin
+
+    @staticmethod
+    def _written(inode: PlainInode) -> None:
+        inode.permissions &= ~0o6000 if inode.permissions & 0o010 else ~0o4000
+
+    def copy_range(self, number: int, start: int, other: int, target: int, length: int, now_ns: int) -> int:
+        """copy_file_range; how many bytes."""
+        source = self.file(number)
+        self.file(other)
+        count = min(length, source.size - start)
+        if count <= 0:
+            return 0
+        if number == other and abs(start - target) < count:
+            raise Refusal(Code.INVALID)
+        before = set(self.live_bytes())
+        self._copy(number, start, other, target, count)
+        self._written(self.inodes[other])
+        self._bury(before, now_ns)
+        return count
+
+    def _copy(self, number: int, start: int, other: int, target: int, count: int) -> None:
+        content = self.inodes[number].content
+        copied = {offset + target - start: origin for offset, origin in content.items() if start <= offset < start + count}
+        self._cut(other, target, target + count)
+        self.inodes[other].size = max(self.inodes[other].size, target + count)
+        self._place(other, copied)
+
+    def clone(self, number: int, parent: int, name: bytes) -> int:
+        """A new inode like another one."""
+        directory = self.directory(parent)
+        if name in directory.entries:
+            raise Refusal(Code.EXISTS)
+        source = self.known(number)
+        made = self.next_number
+        self.next_number += 1
+        size = 0 if source.kind == DIRECTORY else source.size
+        self.inodes[made] = PlainInode(source.kind, source.permissions, source.gid, size, parent)
+        self.inodes[made].xattrs, self.inodes[made].content = dict(source.xattrs), dict(source.content)
+        directory.entries[name] = made
+        return made
 
     def refuse_objects(self, wanted: set[bytes], put_ns: dict[bytes, int], now_ns: int) -> None:
         """NO_OBJECT unless each is live, or offered and put, or condemned, a moment ago."""
@@ -245,6 +360,7 @@ class PlainNamespace:
         inode = self.known(number)
         if inode.kind != FILE:
             raise Refusal(Code.INVALID)
+        self._touch(number, start // CHUNK_BYTES)
         for offset, origin in enumerate(origins, start):
             inode.content.pop(offset, None)
             if origin is not None:

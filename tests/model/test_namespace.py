@@ -5,6 +5,7 @@ applied the same journal is the same byte by byte.
 """
 
 from typing import Any
+from unittest.mock import patch
 
 import hypothesis.strategies as st
 import pytest
@@ -13,11 +14,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.memory import MemoryView
-from ringfs.base.limits import CHUNK_BYTES
+from ringfs.base.limits import CHUNK_BYTES, RELEASED_EXTENTS_MAX
 from ringfs.meta.namespace import facts, machine, system
 from ringfs.meta.namespace.check import check
 from ringfs.meta.namespace.condemned import find_condemned
 from ringfs.meta.namespace.machine import Outcome, Transaction
+from ringfs.wire.messages import content
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.messages.common import Attributes
 from tests.model.plain_namespace import DIRECTORY, FIFO, FILE, ROOT, SYMLINK, Origin, PlainNamespace, Refusal
@@ -32,6 +34,13 @@ OBJECT_BYTES = 24
 LABELS = st.integers(1, 4)
 HELD = st.booleans()
 
+#: For what moves extents: around chunks' boundaries.
+MODES = st.sampled_from([0, 1, 3, 3, 0x10, 0x11, 8, 0x20])
+MOVES = st.sampled_from([0, 4096, 8192, CHUNK_BYTES - 4096, CHUNK_BYTES, CHUNK_BYTES + 4096])
+LENGTHS = st.one_of(st.integers(1, 30), MOVES.filter(bool), st.just(3 * CHUNK_BYTES))
+#: Files longer than this are not made longer by insertions.
+LONG_BYTES = 8 * CHUNK_BYTES
+
 KINDS = {"file": FILE | 0o644, "fifo": FIFO | 0o600}
 EXTENTS = st.tuples(OFFSETS, st.integers(1, 12), st.sampled_from(["inline", "hole", "object"]), LABELS, st.integers(0, 12))
 
@@ -39,13 +48,18 @@ EXTENTS = st.tuples(OFFSETS, st.integers(1, 12), st.sampled_from(["inline", "hol
 class NamespaceMachine(RuleBasedStateMachine):
     """One step is one request of one of the sessions, or of the leader. It begins with a small tree: /a/, /a/a/, /b/, /c, /b/c."""
 
+    #: Extents that a transaction may let go of by itself; 0: all whole chunks are doomed first.
+    releases_max = RELEASED_EXTENTS_MAX
+
     def __init__(self) -> None:
         super().__init__()
+        self._patch = patch("ringfs.meta.namespace.work.RELEASED_EXTENTS_MAX", self.releases_max)
+        self._patch.start()
         self.view = MemoryView()
         self.twin = MemoryView()
         for view in (self.view, self.twin):
             machine.format_namespace(view, "cluster", "replica:2", START_NS)
-        self.model = PlainNamespace()
+        self.model = PlainNamespace(dooms=self.releases_max == 0)
         self.now_ns = START_NS
         self.numbers: dict[int, int] = {}
         #: Transactions that changed something and are not acknowledged, with their answers, by session.
@@ -314,8 +328,7 @@ class NamespaceMachine(RuleBasedStateMachine):
         age=st.sampled_from([0, 0, 0, 29, 30, 1000]),
     )
     def commit(self, pick: int, times: int, files: list[Any], offered: set[int], age: int) -> None:
-        regular = [n for n, inode in sorted(self.model.inodes.items()) if inode.kind == FILE]
-        chosen = [(self.pick(inode, regular * 4 + self.made[-2:]), drawn) for inode, drawn in files]
+        chosen = [(self.file_or_other(inode), drawn) for inode, drawn in files]
         self.commit_files(pick, times, chosen, offered, age)
 
     def commit_files(self, pick: int, times: int, files: list[Any], offered: set[int], age: int) -> None:
@@ -338,6 +351,49 @@ class NamespaceMachine(RuleBasedStateMachine):
         answer = self.expect(pick, times, m.Commit(objects, commits), change)
         if answer is not None:
             assert [file.code for file in answer.files] == codes
+
+    @rule(pick=PICK, times=DELIVERIES, inode=PICK, mode=MODES, offset=st.one_of(OFFSETS, MOVES), length=LENGTHS)
+    def allocate(self, pick: int, times: int, inode: int, mode: int, offset: int, length: int) -> None:
+        now_ns, number = self.tick(), self.file_or_other(inode)
+        known = self.model.inodes.get(number)
+        if mode == content.INSERT_RANGE and known is not None and known.size > LONG_BYTES:
+            return
+        operation = content.Allocate(number, mode, offset, length)
+        self.expect(pick, times, operation, lambda: self.model.allocate(number, mode, offset, length, now_ns))
+
+    @rule(pick=PICK, times=DELIVERIES, files=st.tuples(PICK, PICK), start=OFFSETS, to=st.one_of(OFFSETS, MOVES), length=LENGTHS)
+    def copy_range(self, pick: int, times: int, files: tuple[int, int], start: int, to: int, length: int) -> None:
+        now_ns, (source, other) = self.tick(), map(self.file_or_other, files)
+        counts: list[int] = []
+
+        def change() -> None:
+            counts.append(self.model.copy_range(source, start, other, to, length, now_ns))
+
+        answer = self.expect(pick, times, content.CopyRange(source, start, other, to, length), change)
+        if answer is not None:
+            assert [answer.copied_bytes] == counts
+
+    @rule(pick=PICK, times=DELIVERIES, inode=PICK, parent=PICK, name=NAMES)
+    def clone(self, pick: int, times: int, inode: int, parent: int, name: bytes) -> None:
+        self.tick()
+        number, place = self.inode(inode), self.directory(parent)
+        made: list[int] = []
+        answer = self.expect(
+            pick, times, content.Clone(number, place, name), lambda: made.append(self.model.clone(number, place, name))
+        )
+        if answer is not None:
+            assert [answer.attributes.inode] == made
+            self.made += made
+
+    @rule()
+    def release_doomed(self) -> None:
+        assert not self.system(content.ReleaseDoomed(1 << 20)).more
+        self.model.release_doomed(self.now_ns)
+
+    def file_or_other(self, pick: int) -> int:
+        """Mostly a regular file."""
+        regular = [number for number, inode in sorted(self.model.inodes.items()) if inode.kind == FILE]
+        return int(self.pick(pick, regular * 4 + self.made[-2:]))
 
     @staticmethod
     def _extent(drawn: tuple[int, int, str, int, int]) -> m.Extent:
@@ -402,11 +458,12 @@ class NamespaceMachine(RuleBasedStateMachine):
         else:
             assert found.size_bytes == plain.size
             assert found.stored_bytes == len(plain.content)
-            extents = machine.query(self.view, m.ReadExtents(number, 0, 2)).extents
+            extents = machine.query(self.view, m.ReadExtents(number, 0, 1000)).extents
             content = {extent.offset + i: origin for extent in extents for i, origin in enumerate(origins_of(extent))}
             assert content == plain.content
 
     def teardown(self) -> None:
+        self._patch.stop()
         assert self.view.pairs() == self.twin.pairs()
 
 
@@ -419,7 +476,14 @@ def origins_of(extent: m.Extent) -> list[Origin | None]:
     return [(extent.source, extent.object_offset + i) for i in range(extent.length)]
 
 
+class DoomingMachine(NamespaceMachine):
+    """The same, but every whole chunk that a file loses is doomed, and let go of later."""
+
+    releases_max = 0
+
+
 TestNamespace = NamespaceMachine.TestCase
-TestNamespace.settings = settings(
+TestDooming = DoomingMachine.TestCase
+TestNamespace.settings = TestDooming.settings = settings(
     max_examples=120, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -18,6 +18,7 @@ def check(view: ReadView) -> Iterator[Finding]:
     yield from check_tree.check_cookies(view)
     yield from check_tree.check_links(view)
     yield from check_content.check_chunks(view)
+    yield from check_content.check_doomed(view)
     yield from check_content.check_objects(view)
     yield from check_content.check_verdicts(view)
     yield from check_service.check_orphans(view)

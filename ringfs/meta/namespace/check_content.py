@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from stat import S_IFMT, S_IFREG
 
 from ringfs.base.kv.prefix import scan_prefix
@@ -9,6 +10,8 @@ from ringfs.base.kv.view import ReadView
 from ringfs.base.limits import CHUNK_BYTES, HASH_BYTES
 from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.check_inodes import inode_at
+from ringfs.meta.namespace.content import CHUNKS_MAX
+from ringfs.meta.namespace.doomed import Ranges, ranges_of
 from ringfs.meta.namespace.extents import Piece, end_of, length_of
 from ringfs.meta.namespace.facts import counters
 from ringfs.meta.namespace.finding import Finding
@@ -18,23 +21,36 @@ from ringfs.wire.packing import unpack
 def check_chunks(view: ReadView) -> Iterator[Finding]:
     """Extents are sound, each file's stored bytes are their sum, and each chunk's references are exact."""
     number = stored_bytes = end = 0
+    ranges: Ranges = []
     for key, value in scan_prefix(view, keys.CHUNK):
         owner, index = keys.number_at(key, 1), int.from_bytes(key[9:], "big")
         if owner != number:
-            yield from _check_file(view, number, stored_bytes, end)
+            if stored_bytes:
+                yield from _check_file(view, number, stored_bytes, end)
             number, stored_bytes, end = owner, 0, 0
+            ranges = ranges_of(view, owner)
         pieces: list[Piece] = unpack(value)
         yield from _check_pieces(view, f"chunk {index} of file {owner}", pieces)
         yield from _check_references(view, key[1:], pieces)
+        if any(first <= index < stop for first, stop in ranges):
+            continue
         stored_bytes += sum(map(length_of, pieces))
         if pieces:
             end = index * CHUNK_BYTES + end_of(pieces[-1])
-    yield from _check_file(view, number, stored_bytes, end)
+    if stored_bytes:
+        yield from _check_file(view, number, stored_bytes, end)
+
+
+def check_doomed(view: ReadView) -> Iterator[Finding]:
+    """Ranges of doomed chunks are sound; what they count is checked with the others."""
+    for key, value in scan_prefix(view, keys.DOOMED):
+        ranges: Ranges = unpack(value)
+        edges = [edge for pair in ranges for edge in pair]
+        if not edges or edges[0] < 0 or edges[-1] > CHUNKS_MAX or any(a >= b for a, b in pairwise(edges)):
+            yield Finding("doomed", f"doomed chunks of inode {keys.number_at(key, 1)} are {ranges}")
 
 
 def _check_file(view: ReadView, number: int, stored_bytes: int, end: int) -> Iterator[Finding]:
-    if number == 0:
-        return
     inode = inode_at(view, number)
     if inode is None or S_IFMT(inode.mode) != S_IFREG:
         yield Finding("extents", f"extents of inode {number}, which is no file")

@@ -8,7 +8,9 @@ from ringfs.base.kv.prefix import scan_prefix
 from ringfs.base.kv.view import ReadView
 from ringfs.base.limits import FILE_BYTES_MAX
 from ringfs.meta.namespace import keys
+from ringfs.meta.namespace.content import CHUNKS_MAX
 from ringfs.meta.namespace.directory import FIRST_COOKIE
+from ringfs.meta.namespace.doomed import visible_chunks
 from ringfs.meta.namespace.facts import counters
 from ringfs.meta.namespace.finding import Finding
 from ringfs.meta.namespace.records import Inode, unpack_inode
@@ -60,7 +62,7 @@ def _check_inode(view: ReadView, inode: Inode) -> Iterator[Finding]:
     elif file_type << 12 == S_IFREG:
         if inode.size_bytes > FILE_BYTES_MAX:
             yield Finding("sizes", f"file {inode.number} has {inode.size_bytes} bytes")
-        if inode.stored_bytes and next(scan_prefix(view, keys.CHUNK + keys.u64(inode.number)), None) is None:
+        if inode.stored_bytes and next(visible_chunks(view, inode.number, 0, CHUNKS_MAX), None) is None:
             yield Finding("sizes", f"file {inode.number} counts {inode.stored_bytes} stored bytes and has no extents")
     elif not inode.is_directory() and inode.size_bytes:
         yield Finding("sizes", f"inode {inode.number} has a size")

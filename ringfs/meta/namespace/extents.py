@@ -41,12 +41,12 @@ def splice(pieces: list[Piece], start: int, end: int, piece: Piece | None, freed
     grown = -_free(covered, start, end, freed)
     middle: list[Piece] = []
     if covered and covered[0][0] < start:
-        middle.append(_part(covered[0], covered[0][0], start))
+        middle.append(part_of(covered[0], covered[0][0], start))
     if piece is not None:
         middle.append(piece)
         grown += end - start
     if covered and end_of(covered[-1]) > end:
-        middle.append(_part(covered[-1], end, end_of(covered[-1])))
+        middle.append(part_of(covered[-1], end, end_of(covered[-1])))
     pieces[first:last] = middle
     _merge(pieces, max(first - 1, 0), first + len(middle))
     return grown
@@ -74,7 +74,7 @@ def _free(covered: list[Piece], start: int, end: int, freed: list[tuple[bytes, i
     return total
 
 
-def _part(piece: Piece, start: int, end: int) -> Piece:
+def part_of(piece: Piece, start: int, end: int) -> Piece:
     """What a piece has in start…end, which lies within it."""
     skip = start - piece[0]
     if len(piece) == 2:

@@ -18,6 +18,7 @@ COOKIE = b"C"
 XATTR = b"X"
 TARGET = b"L"
 CHUNK = b"E"
+DOOMED = b"Z"
 OBJECT = b"O"
 REFERENCE = b"R"
 CONDEMNED = b"V"
@@ -41,7 +42,7 @@ MAP_EPOCH = b"Mepoch"
 
 FAMILIES = (
     *(INODE, DENTRY, COOKIE, XATTR, TARGET, CHUNK, OBJECT, REFERENCE, CONDEMNED, VERDICT, ORPHAN, HELD),
-    *(SESSION, REPLY, NODE, REAPED, LOCK, LOCKER, LOCK_COUNT),
+    *(SESSION, REPLY, NODE, REAPED, LOCK, LOCKER, LOCK_COUNT, DOOMED),
 )
 SINGLE_ROWS = (FORMAT, COUNTERS, CLUSTER, DEFAULT_CLASS, MAP_EPOCH)
 
@@ -80,6 +81,11 @@ def target(number: int) -> bytes:
 def chunk(number: int, index: int) -> bytes:
     """Row of the extents of one chunk of a file."""
     return CHUNK + u64_u32(number, index)
+
+
+def doomed(number: int) -> bytes:
+    """Row of the chunks that are not the inode's any more."""
+    return DOOMED + u64(number)
 
 
 def object_row(oid: bytes) -> bytes:

@@ -16,8 +16,11 @@ from ringfs.base.limits import PAGE_ENTRIES_MAX
 from ringfs.meta.namespace import condemned, keys, replies, system
 from ringfs.meta.namespace.directory import FIRST_COOKIE
 from ringfs.meta.namespace.ops import (
+    allocate,
     begin_session,
+    clone,
     commit,
+    copy_range,
     end_session,
     enter_node,
     free_orphans,
@@ -25,6 +28,7 @@ from ringfs.meta.namespace.ops import (
     mark_reaped,
     mkdir,
     mknod,
+    release_doomed,
     release_locks,
     remove_xattr,
     rename,
@@ -39,7 +43,7 @@ from ringfs.meta.namespace.ops import (
 from ringfs.meta.namespace.queries import query
 from ringfs.meta.namespace.records import FORMAT_VERSION, Counters, Inode
 from ringfs.meta.namespace.work import Work
-from ringfs.wire.messages import locks, namespace
+from ringfs.wire.messages import content, locks, namespace
 from ringfs.wire.packing import pack
 from ringfs.wire.schema import I64, U64, AnyMessage, Sized, decode, encode, message
 
@@ -60,6 +64,9 @@ CLIENT_OPERATIONS: dict[type, Operation] = {
     namespace.Commit: commit.apply,
     locks.SetLock: set_lock.apply,
     locks.ReleaseLocks: release_locks.apply,
+    content.Allocate: allocate.apply,
+    content.CopyRange: copy_range.apply,
+    content.Clone: clone.apply,
 }
 #: What the leader does itself, with session 0.
 SYSTEM_OPERATIONS: dict[type, Operation] = {
@@ -69,6 +76,7 @@ SYSTEM_OPERATIONS: dict[type, Operation] = {
     system.SetNodeState: set_node_state.apply,
     system.MarkReaped: mark_reaped.apply,
     system.FreeOrphans: free_orphans.apply,
+    content.ReleaseDoomed: release_doomed.apply,
 }
 
 

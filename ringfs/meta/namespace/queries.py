@@ -9,11 +9,13 @@ from ringfs.base.kv.prefix import after_prefix
 from ringfs.base.kv.view import ReadView
 from ringfs.base.limits import FRAME_BODY_BYTES_MAX, NAME_BYTES_MAX, PAGE_ENTRIES_MAX
 from ringfs.meta.namespace import keys, xattrs
-from ringfs.meta.namespace.content import chunk_extents
+from ringfs.meta.namespace.content import CHUNKS_MAX, chunk_extents
+from ringfs.meta.namespace.doomed import visible_chunks
 from ringfs.meta.namespace.facts import counters
 from ringfs.meta.namespace.records import Inode, unpack_attributes, unpack_inode
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.messages.common import Attributes
+from ringfs.wire.messages.content import ChunkFound, FindChunk
 from ringfs.wire.messages.session import Opened
 from ringfs.wire.packing import unpack
 
@@ -109,13 +111,19 @@ def _read_extents(view: ReadView, op: m.ReadExtents) -> m.Extents:
     attributes = _attributes(view, op.inode)
     extents: list[m.Extent] = []
     size_bytes = 0
-    stop = min(op.first_chunk + op.chunk_count, 0xFFFF_FFFF)
-    for key, value in view.scan(keys.chunk(op.inode, op.first_chunk), keys.chunk(op.inode, stop)):
+    stop = min(op.first_chunk + op.chunk_count, CHUNKS_MAX)
+    for index, value in visible_chunks(view, op.inode, op.first_chunk, stop):
         size_bytes += len(value)
         if extents and size_bytes > _CHUNKS_BYTES_MAX:
             raise Refused(Code.RANGE, "more extents than one answer holds: ask for fewer chunks")
-        extents += chunk_extents(value, int.from_bytes(key[9:], "big"))
+        extents += chunk_extents(value, index)
     return m.Extents(attributes, extents, True)
+
+
+def _find_chunk(view: ReadView, op: FindChunk) -> ChunkFound:
+    _row(view, op.inode)
+    found = next(visible_chunks(view, op.inode, op.first_chunk, CHUNKS_MAX), None)
+    return ChunkFound(op.inode, -1 if found is None else found[0])
 
 
 def _stat_fs(view: ReadView, op: m.StatFs) -> m.FsFigures:
@@ -132,5 +140,6 @@ _QUESTIONS: dict[type, Callable[[ReadView, Any], Any]] = {
     m.GetXattr: _get_xattr,
     m.ListXattrs: _list_xattrs,
     m.ReadExtents: _read_extents,
+    FindChunk: _find_chunk,
     m.StatFs: _stat_fs,
 }

@@ -6,6 +6,7 @@ Operations (ops/) change inodes and rows here and raise Refused at any moment; n
 from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.overlay import Overlay
 from ringfs.base.kv.view import ReadView
+from ringfs.base.limits import RELEASED_EXTENTS_MAX
 from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.records import Counters, Inode, unpack_counters, unpack_inode
 from ringfs.meta.namespace.references import References
@@ -24,6 +25,7 @@ class Work:
         "holders",
         "now_ns",
         "references",
+        "releases_left",
         "rows",
         "session",
         "touched",
@@ -39,6 +41,8 @@ class Work:
         #: Inodes whose attributes, xattrs, extents or entries changed.
         self.touched: set[int] = set()
         self.references = References(self.rows)
+        #: How many more extents may be let go of before the rest is left to the leader (doomed.py).
+        self.releases_left = RELEASED_EXTENTS_MAX
         #: Objects that this transaction may bring to life.
         self.declared: list[NewObject] = []
         self._inodes: dict[int, Inode] = {}

@@ -7,6 +7,7 @@ import pytest
 from ringfs.base.ids import ROOT_INODE
 from ringfs.meta.targets import flush_targets, makes_room, removed_by
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages.content import KEEP_SIZE, PUNCH_HOLE, Allocate, Clone, CopyRange
 from tests.support.namespace import TrialNamespace
 
 
@@ -36,6 +37,10 @@ def setattr_size(size: int) -> m.Setattr:
         (m.SetXattr(A, b"user.x", b"", 0, False), [A], None, False),
         (m.RemoveXattr(A, b"user.x"), [A], None, False),
         (m.Link(A, ROOT_INODE, b"c"), [A], None, False),
+        (Allocate(A, 0, 0, 1), [A], None, False),
+        (Allocate(A, PUNCH_HOLE | KEEP_SIZE, 0, 1), [A], None, True),
+        (CopyRange(A, 0, B, 0, 1), [A, B], None, False),
+        (Clone(A, ROOT_INODE, b"c"), [A], None, False),
         (m.Unlink(ROOT_INODE, b"a"), [A], A, True),
         (m.Unlink(ROOT_INODE, b"missing"), [], None, True),
         (m.Unlink(ROOT_INODE, b"x" * 600), [], None, True),

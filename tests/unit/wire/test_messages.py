@@ -6,6 +6,7 @@ import pytest
 
 from ringfs.wire.messages.cluster import ClusterMap, Node
 from ringfs.wire.messages.common import Attributes, Done, Refusal
+from ringfs.wire.messages.content import Allocate, ChunkFound, Clone, CopyRange, FindChunk, RangeCopied
 from ringfs.wire.messages.data import Get, Put
 from ringfs.wire.messages.locks import LOCK_END, LockFreed, LockRange, SetLock, WaitLock
 from ringfs.wire.messages.namespace import HOLE, INLINE, Commit, Entry, Extent, FileCommit, Lookup, NewObject
@@ -49,6 +50,12 @@ GOLDEN: list[tuple[Any, str]] = [
         "0191970793940003ffc40361626394cd1000ce00100000fec40094ce040000000a00c414000102030405060708090a0b0c0d"
         "0e0f10111213ffff2807c2",
     ),
+    (Mutate(5, 10, 9, Allocate(7, 3, 4096, 1 << 40)), "95cd0207050a0995cd01700703cd1000cf0000010000000000"),
+    (CopyRange(7, 0, 8, 1 << 26, 10), "96cd0171070008ce040000000a"),
+    (RangeCopied(10, ATTRIBUTES), "93cd01720a9f01cd81a4cd03e8cd03e8010505000a141eff070000"),
+    (Clone(7, 1, b"n"), "94cd01730701c4016e"),
+    (Query(5, FindChunk(7, 3)), "93cd02080593cd01740703"),
+    (ChunkFound(7, -1), "93cd017507ff"),
     (
         ClusterMap(3, "6f1e1c9e-52a7-4f1b-9d63-1f0d0a6f3c11", [Node(1, "u", "data1", "h:1", "rack", 100, 1)]),
         "94cd030203d92436663165316339652d353261372d346631622d396436332d316630643061366633633131919701a175a564"

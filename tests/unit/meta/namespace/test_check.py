@@ -121,7 +121,7 @@ def make_fifo_of_a_byte(found: Inode) -> None:
 
 
 DAMAGES: dict[str, tuple[str, Damage]] = {
-    "unknown family": ("rows", put(b"Z1", b"")),
+    "unknown family": ("rows", put(b"a1", b"")),
     "unknown single row": ("rows", put(b"Mother", b"")),
     "missing single row": ("rows", delete(keys.MAP_EPOCH)),
     "mode without type": ("inodes", field(FILE, "mode", 0o000644)),
@@ -130,6 +130,10 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "target missing": ("sizes", delete(keys.target(LINK))),
     "target of another size": ("sizes", put(keys.target(LINK), pack(b"t"))),
     "target of a file": ("inodes", put(keys.target(FILE), pack(b"t"))),
+    "doomed range without chunks": ("doomed", put(keys.doomed(99), pack([[3, 3]]))),
+    "doomed ranges that touch": ("doomed", put(keys.doomed(99), pack([[1, 3], [3, 4]]))),
+    "doomed without ranges": ("doomed", put(keys.doomed(99), pack([]))),
+    "doomed content counted": ("sizes", put(keys.doomed(FILE), pack([[0, 1]]))),
     "inodes miscounted": ("counters", counter("inode_count", 1)),
     "inode number to come is taken": ("counters", counter("next_inode", -1)),
     "root gone": ("tree", remove_everything),

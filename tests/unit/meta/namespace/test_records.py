@@ -1,6 +1,7 @@
 """The namespace's bytes: a recorded example of every row, and each record there and back."""
 
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -32,6 +33,10 @@ def history() -> TrialNamespace:
     trial.commit(file, inline(0, b"abc"), piece_of(1, 3, 4000, 2), hole(2000, 8), piece_of(1, (1 << 26) + 5, 6), objects=objects)
     trial.file(b"orphan")
     trial.do(m.Unlink(1, b"orphan"), holders=[trial.session])
+    huge = trial.file(b"huge")
+    trial.commit(huge, *[inline(index << 26, b"x") for index in range(3)])
+    with patch("ringfs.meta.namespace.work.RELEASED_EXTENTS_MAX", 1):
+        trial.do(m.Unlink(1, b"huge"))
     for name in ("data1", "data2"):
         trial.system(system.EnterNode(f"uuid-{name}", name, f"{name}:7000", "rack", 100))
     trial.system(system.SetNodeState(2, NODE_DOWN))
