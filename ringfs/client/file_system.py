@@ -5,7 +5,7 @@ What an operation means is decided in the metadata service's transactions; here 
 """
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -19,6 +19,7 @@ from ringfs.client.locks import Locks
 from ringfs.client.metadata import MetadataLink
 from ringfs.client.reader import Reader, Stream
 from ringfs.client.writer import Writer
+from ringfs.meta.namespace.xattrs import check_name
 from ringfs.wire.messages import namespace as ns
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.locks import LockFound, LockRange
@@ -276,6 +277,9 @@ class FileSystem:
     async def setattr(self, number: int, changes: Changes) -> Inode:
         """Change attributes; of a file that is being written here, times travel with the next commit."""
         inode = self.inodes.get(number)
+        if inode is not None and inode.is_removed_directory:
+            self._set_removed(inode, changes)
+            return inode
         if inode is not None and changes.can_wait and (inode.write_count or inode.dirty or inode.times):
             self._set_times(inode, changes)
             return inode
@@ -294,6 +298,19 @@ class FileSystem:
         inode = self.inodes.absorb(attributes, 0, own=True)
         inode.xattrs.clear()
         return inode
+
+    def _set_removed(self, inode: Inode, changes: Changes) -> None:
+        """The service has forgotten the directory, and nobody else can see what becomes of it: it is changed here alone."""
+        known = inode.attributes
+        inode.attributes = replace(
+            known,
+            mode=known.mode if changes.mode is None else known.mode & ~0o7777 | changes.mode & 0o7777,
+            uid=known.uid if changes.uid is None else changes.uid,
+            gid=known.gid if changes.gid is None else changes.gid,
+            atime_ns=known.atime_ns if changes.atime_ns is None else changes.atime_ns,
+            mtime_ns=known.mtime_ns if changes.mtime_ns is None else changes.mtime_ns,
+            ctime_ns=self._clock.wall_ns() if changes.ctime_ns is None else changes.ctime_ns,
+        )
 
     def _set_times(self, inode: Inode, changes: Changes) -> None:
         times = inode.times
@@ -328,7 +345,11 @@ class FileSystem:
         return (truncated.mtime_ns, truncated.ctime_ns) if inode.dirty.live else (-1, -1)
 
     async def getxattr(self, number: int, name: bytes) -> bytes:
-        """Refused NO_XATTR."""
+        """Refused NO_XATTR, or for the name as setxattr is."""
+        check_name(name)
+        known = self.inodes.get(number)
+        if known is not None and known.is_removed_directory:
+            raise Refused(Code.NO_XATTR)
         inode = self.inodes.leased(number)
         if inode is not None:
             if inode.attributes.xattr_count == 0:
@@ -351,6 +372,9 @@ class FileSystem:
 
     async def listxattr(self, number: int) -> list[bytes]:
         """All names."""
+        inode = self.inodes.get(number)
+        if inode is not None and inode.is_removed_directory:
+            return []
         inode = self.inodes.leased(number)
         if inode is not None and inode.attributes.xattr_count == 0:
             return []

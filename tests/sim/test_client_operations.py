@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 
 import trio
 
@@ -275,6 +276,11 @@ async def test_names_too_long_and_removed_directories(autojump_clock: trio.testi
         assert (await mount.getattr(number)).attributes.links == 0
         with refused(Code.NOT_FOUND):
             await mount.lookup(number, b"anything")
+        assert (await mount.setattr(number, Changes(mode=0o700, uid=7))).attributes.uid == 7
+        assert (await mount.getattr(number)).attributes.mode == stat.S_IFDIR | 0o700
+        with refused(Code.NO_XATTR):  # the kernel asks for ACLs before it lets anybody but root look something up
+            await mount.getxattr(number, b"system.posix_acl_access")
+        assert await mount.listxattr(number) == []
         assert [name for name, _, _ in await mount.readdir(opened, 0)] == [b".", b".."]
         assert not await mount.readdir(opened, 2)
         await mount.releasedir(opened)

@@ -23,9 +23,15 @@ _libc.readdir64.restype = ctypes.c_void_p
 _libc.rewinddir.argtypes = [ctypes.c_void_p]
 _libc.closedir.argtypes = [ctypes.c_void_p]
 _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64]
+_libc.mmap.restype = ctypes.c_void_p
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_libc.msync.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
+AT_SYMLINK_FOLLOW = 0x400
+AT_EMPTY_PATH = 0x1000
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 RENAME_WHITEOUT = 4
@@ -35,6 +41,9 @@ UTIME_OMIT = (1 << 30) - 2
 ALICE, BOB = 30001, 30002
 #: CLOCK_REALTIME_COARSE of time.h, which Python's time lacks.
 _REALTIME_COARSE = 5
+_MAP_FAILED = ctypes.c_void_p(-1).value
+_MS_SYNC = 4
+_HANDLE_BYTES_MAX = 128
 #: Offset of d_name in struct dirent64.
 _NAME_OFFSET = 19
 
@@ -44,9 +53,14 @@ def outcome(function: Callable[..., object], *arguments: Any, **named: Any) -> s
     try:
         function(*arguments, **named)
     except OSError as error:
-        name = errno.errorcode[error.errno or 0]
-        return "EOPNOTSUPP" if name == "ENOTSUP" else name  # one number, two names
+        return errno_name(error)
     return "ok"
+
+
+def errno_name(error: OSError) -> str:
+    """As errno.h has it."""
+    name = errno.errorcode[error.errno or 0]
+    return "EOPNOTSUPP" if name == "ENOTSUP" else name  # one number, two names
 
 
 def _checked(result: int) -> int:
@@ -66,6 +80,56 @@ def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
     _checked(_libc.fallocate(fd, mode, offset, length))
 
 
+def linkat(at: int, old: Path | str, new: Path | str, flags: int) -> None:
+    """linkat(2) to a name seen from the current directory."""
+    _checked(_libc.linkat(at, os.fsencode(old), AT_FDCWD, os.fsencode(new), flags))
+
+
+def syncfs(fd: int) -> None:
+    """syncfs(2)."""
+    _checked(_libc.syncfs(fd))
+
+
+def mmap(fd: int, length: int, protection: int, flags: int) -> int:
+    """The address of a new map from the file's start; unlike Python's mmap it may reach past the file's end."""
+    address = _libc.mmap(None, length, protection, flags, fd, 0)
+    return int(_checked(-1 if address == _MAP_FAILED else address))
+
+
+def munmap(address: int, length: int) -> None:
+    """munmap(2)."""
+    _checked(_libc.munmap(address, length))
+
+
+def msync(address: int, length: int) -> None:
+    """msync(2), MS_SYNC."""
+    _checked(_libc.msync(address, length, _MS_SYNC))
+
+
+def handle_of(at: int, path: str, flags: int) -> bytes:
+    """What name_to_handle_at(2) tells: never the same for two files, also not for one that got the number of a dead one."""
+    buffer = ctypes.create_string_buffer(_HANDLE_BYTES_MAX.to_bytes(4, sys.byteorder), 8 + _HANDLE_BYTES_MAX)
+    mount_id = ctypes.c_int()
+    _checked(_libc.name_to_handle_at(at, os.fsencode(path), buffer, ctypes.byref(mount_id), flags))
+    return buffer.raw
+
+
+def data_ranges(fd: int) -> tuple[tuple[int, int], ...]:
+    """Start and end of every range that SEEK_DATA and SEEK_HOLE call data."""
+    found: list[tuple[int, int]] = []
+    position = 0
+    while True:
+        try:
+            start = os.lseek(fd, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # ENXIO: no data follows
+                raise
+            return tuple(found)
+        position = os.lseek(fd, start, os.SEEK_HOLE)
+        assert position > start, f"SEEK_HOLE from {start} says {position}, where SEEK_DATA says that data is"
+        found.append((start, position))
+
+
 def statx_mask(path: Path) -> int:
     """stx_mask: what statx(2) tells when it is asked for everything."""
     buffer = ctypes.create_string_buffer(256)
@@ -77,10 +141,15 @@ class _Timespec(ctypes.Structure):
     _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
 
 
-def utimensat(path: Path, atime: tuple[int, int], mtime: tuple[int, int], *, follow: bool = True) -> None:
+def utimensat(path: Path | str, atime: tuple[int, int], mtime: tuple[int, int], *, follow: bool = True) -> None:
     """utimensat(2) with (seconds, nanoseconds); UTIME_NOW and UTIME_OMIT are nanoseconds."""
     times = (_Timespec * 2)(_Timespec(*atime), _Timespec(*mtime))
     _checked(_libc.utimensat(AT_FDCWD, os.fsencode(path), times, 0 if follow else AT_SYMLINK_NOFOLLOW))
+
+
+def futimens(fd: int, atime: tuple[int, int], mtime: tuple[int, int]) -> None:
+    """futimens(3), likewise."""
+    _checked(_libc.futimens(fd, (_Timespec * 2)(_Timespec(*atime), _Timespec(*mtime))))
 
 
 class DirectoryStream:

@@ -10,8 +10,8 @@ pay no heed to flags, as in Linux.
 | RANGE, NOT_SUPPORTED, INVALID | the name, see xattrs.check_name |
 | XATTR_TOO_BIG | the value is over XATTR_VALUE_BYTES_MAX |
 | NOT_PERMITTED | user.* on what is neither file nor directory |
-| INVALID | unknown flags, or both; a malformed ACL |
-| EXISTS, NO_XATTR | XATTR_CREATE and it exists; XATTR_REPLACE and it does not |
+| INVALID | unknown flags; a malformed ACL |
+| EXISTS, NO_XATTR | XATTR_CREATE and it exists; XATTR_REPLACE and it does not. With both, as in Linux, one of the two |
 | NO_SPACE | the names would fill more than XATTR_LIST_BYTES_MAX |
 | NOT_SUPPORTED, ACCESS_DENIED | an ACL on a symlink or of an unknown version; a default ACL on what is no directory |
 """
@@ -30,7 +30,7 @@ from ringfs.wire.messages.namespace import XATTR_CREATE, XATTR_REPLACE, SetXattr
 def apply(work: Work, op: SetXattr) -> Attributes:
     """See the module."""
     xattrs.check_name(op.name)
-    if op.flags not in (0, XATTR_CREATE, XATTR_REPLACE):
+    if op.flags & ~(XATTR_CREATE | XATTR_REPLACE):
         raise Refused(Code.INVALID, "flags of setxattr")
     if len(op.value) > XATTR_VALUE_BYTES_MAX:
         raise Refused(Code.XATTR_TOO_BIG)
@@ -51,9 +51,9 @@ def _set_plain(work: Work, inode: Inode, op: SetXattr) -> None:
         raise Refused(Code.NOT_PERMITTED, "user attributes are for files and directories")
     if op.flags:
         exists = inode.xattr_count > 0 and work.rows.get(keys.xattr(inode.number, op.name)) is not None
-        if exists and op.flags == XATTR_CREATE:
+        if exists and op.flags & XATTR_CREATE:
             raise Refused(Code.EXISTS)
-        if not exists and op.flags == XATTR_REPLACE:
+        if not exists and op.flags & XATTR_REPLACE:
             raise Refused(Code.NO_XATTR)
     xattrs.put(work, inode, op.name, op.value)
 

@@ -47,7 +47,7 @@ def test_set_and_replace(trial: TrialNamespace) -> None:
 
 
 def test_flags(trial: TrialNamespace) -> None:
-    """CREATE refuses what exists, REPLACE what does not, both together are INVALID."""
+    """CREATE refuses what exists, REPLACE what does not, both together whatever is there; others are INVALID."""
     inode = trial.file(b"a")
     with refused(Code.NO_XATTR):
         put(trial, inode, b"user.a", flags=REPLACE)
@@ -55,9 +55,12 @@ def test_flags(trial: TrialNamespace) -> None:
     with refused(Code.EXISTS):
         put(trial, inode, b"user.a", flags=CREATE)
     put(trial, inode, b"user.a", b"w", flags=REPLACE)
-    for flags in (CREATE | REPLACE, 4):
-        with refused(Code.INVALID):
-            put(trial, inode, b"user.a", flags=flags)
+    with refused(Code.EXISTS):
+        put(trial, inode, b"user.a", flags=CREATE | REPLACE)
+    with refused(Code.NO_XATTR):
+        put(trial, inode, b"user.b", flags=CREATE | REPLACE)
+    with refused(Code.INVALID):
+        put(trial, inode, b"user.a", flags=4)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,149 @@
+"""Where file systems are known to differ, each with its reason and a program that shows it.
+
+A difference either forbids calls, or hides what cannot be compared. tests/mount/test_against_local.py fails when a
+program shows its difference no more: then the entry goes, and the calls are compared from then on.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.support.side_by_side.calls import (
+    COLLAPSE_RANGE,
+    INSERT_RANGE,
+    NO_SLOT,
+    ZERO_RANGE,
+    Call,
+)
+
+
+def _none(_call: Call) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """side: the file system that is different, by kind."""
+
+    name: str
+    side: str
+    reason: str
+    avoids: Callable[[Call], bool] = _none
+    #: Fields of a status that are not compared; "suid": the suid and sgid bits of files; "holes": where data is.
+    hides: frozenset[str] = frozenset()
+    #: What shows it.
+    example: tuple[Call, ...] = ()
+
+
+def _open(path: str = "a", flags: int = os.O_RDWR | os.O_CREAT, mode: int = 0o644, slot: int = 0) -> Call:
+    return Call("open", (slot, NO_SLOT, path, flags, mode))
+
+
+def _fstat(slot: int = 0) -> Call:
+    return Call("fstat", (slot,))
+
+
+_LONG_AGO = Call("futime", (0, [1, 0], [1_000_000_000, 0]))
+
+#: Of local file systems. No examples: they are not ours to mend.
+LOCAL = (
+    Difference(
+        "alignment",
+        "ext4",
+        "O_DIRECT must be aligned to blocks",
+        lambda call: bool((call["open_flags"] or 0) & os.O_DIRECT & ~os.O_TMPFILE),
+    ),
+    Difference(
+        "whole blocks",
+        "ext4",
+        "ranges are collapsed and inserted in whole blocks only",
+        lambda call: (
+            call.kind == "fallocate"
+            and bool(call["falloc"] & (COLLAPSE_RANGE | INSERT_RANGE))
+            and bool(call["offset"] % 4096 or call["length"] % 4096)
+        ),
+    ),
+    Difference("holes", "tmpfs", "pages are larger or smaller than blocks", hides=frozenset({"holes"})),
+    Difference("symlink atime", "tmpfs", "resolving does not move it", hides=frozenset({"atime_ns"})),
+    Difference(
+        "few modes",
+        "tmpfs",
+        "no ZERO_RANGE, COLLAPSE_RANGE, INSERT_RANGE",
+        lambda call: call.kind == "fallocate" and bool(call["falloc"] & (ZERO_RANGE | COLLAPSE_RANGE | INSERT_RANGE)),
+    ),
+)
+
+#: Of ringfs (docs/posix.md).
+RINGFS = (
+    Difference(
+        "atime",
+        "ringfs",
+        "reading does not move it",
+        hides=frozenset({"atime_ns"}),
+        example=(_open(), Call("write", (0, 1, 10)), _LONG_AGO, Call("pread", (0, 0, 10)), _fstat()),
+    ),
+    Difference(
+        "holes",
+        "pyfuse3",
+        "no SEEK_DATA and SEEK_HOLE: all is data",
+        hides=frozenset({"holes"}),
+        example=(_open(), Call("ftruncate", (0, 65536)), Call("holes", (0,))),
+    ),
+    Difference(
+        "fallocate",
+        "pyfuse3",
+        "no handler: EOPNOTSUPP",
+        lambda call: call.kind == "fallocate",
+        example=(_open(), Call("fallocate", (0, 0, 0, 4096))),
+    ),
+    Difference(
+        "O_TMPFILE",
+        "pyfuse3",
+        "no handler: EOPNOTSUPP",
+        lambda call: ((call["open_flags"] or 0) & os.O_TMPFILE) == os.O_TMPFILE,
+        example=(_open(".", os.O_RDWR | os.O_TMPFILE),),
+    ),
+    Difference(
+        "RENAME_WHITEOUT",
+        "pyfuse3",
+        "refused: EINVAL",
+        lambda call: bool((call["rename_flags"] or 0) & 4),
+        example=(_open(), Call("rename", ("a", "b", 4))),
+    ),
+    Difference(
+        "both xattr flags",
+        "pyfuse3",
+        "the driver checks them itself, one by one",
+        lambda call: call["xattr_flags"] == 3,
+        example=(_open(), Call("setxattr", ("a", "user.a", 1, 1, 3, True))),
+    ),
+    Difference(
+        "times",
+        "pyfuse3",
+        "kept by the kernel's writeback cache: truncating to the same size moves none, a write moves them later than it returns",
+        hides=frozenset({"mtime_ns", "ctime_ns"}),
+        example=(_open(), _fstat(), Call("truncate", ("a", 0)), _fstat()),
+    ),
+    Difference(
+        "names of trusted xattrs",
+        "ringfs",
+        "listed to every user; on local file systems to root alone",
+        lambda call: call.kind == "listxattr" and call.user != 0,
+        example=(_open(), Call("setxattr", ("a", "trusted.t", 1, 1, 0, True)), Call("listxattr", ("a", True), user=1)),
+    ),
+    Difference(
+        "syncfs",
+        "pyfuse3",
+        "the kernel syncs times of files that were removed meanwhile: ESTALE now and then",
+        lambda call: call.kind == "syncfs",
+    ),
+    Difference(
+        "suid",
+        "ringfs",
+        "a write clears suid and sgid, root's too",
+        hides=frozenset({"suid"}),
+        example=(_open(), Call("fchmod", (0, 0o4755)), Call("write", (0, 1, 10)), _fstat()),
+    ),
+)
+
+ALL = (*LOCAL, *RINGFS)
