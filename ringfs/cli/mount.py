@@ -9,9 +9,11 @@ import click
 from ringfs.base.config import load_config
 from ringfs.base.errors import UserError
 from ringfs.cli.daemon import Started, recorded, run_daemon, run_dir_option
+from ringfs.cli.driver_option import driver_option
 from ringfs.cli.exits import NotClean
 from ringfs.cli.mount_point import prepare_mount_point
 from ringfs.cli.mount_record import MountRecord, write_record
+from ringfs.fuse import DRIVERS
 
 #: What fstab(5) says to mount(8) and not to a file system. ringfs has no options of its own yet.
 _FSTAB_WORDS = frozenset({"defaults", "rw", "auto", "noauto", "nofail", "_netdev"})
@@ -22,7 +24,8 @@ _FSTAB_WORDS = frozenset({"defaults", "rw", "auto", "noauto", "nofail", "_netdev
 @click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path))
 @click.argument("mount_point", metavar="MNT")  # no click.Path: that looks at it, and it may not answer
 @click.option("-o", "options", metavar="OPTION,…", multiple=True, help="Words of fstab(5); ringfs has no options of its own yet.")
-def command(run_dir: Path | None, config_path: Path, mount_point: str, options: tuple[str, ...]) -> None:
+@driver_option
+def command(run_dir: Path | None, config_path: Path, mount_point: str, options: tuple[str, ...], driver: str | None) -> None:
     """Mount the cluster on the empty directory MNT, in the foreground, until it is unmounted.
 
     Says "ready" on standard output when it is mounted. SIGTERM, `ringfs umount MNT` and umount(8) end it: it flushes,
@@ -41,7 +44,8 @@ def command(run_dir: Path | None, config_path: Path, mount_point: str, options: 
         from ringfs.fuse.daemon import run_mount
 
         try:
-            await run_mount(config, point, started=lambda: started(f"{config.cluster} is mounted at {point}"))
+            served = f"{config.cluster} is mounted at {point}"
+            await run_mount(config, point, driver_name=driver or DRIVERS[0], started=lambda: started(served))
         except* OSError as group:
             raise NotClean(f"the mount at {point} failed, or could not flush everything: {group.exceptions[0]}") from group
 

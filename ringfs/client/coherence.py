@@ -1,5 +1,7 @@
 """How a client's caches stay honest: questions and mutations with their lease epoch, recalls, late closes, lost sessions."""
 
+import stat
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -22,13 +24,19 @@ _CLOSES_MAX = 4096
 
 
 class KernelCache:
-    """What the mount's kernel has cached of an inode; the adapter overrides it. Without a mount there is nothing."""
+    """What the mount's kernel believes and has cached; the adapter overrides it. Without a mount there is nothing."""
 
     async def flush(self, inode: Inode) -> None:
-        """Have dirty pages written to us, and cached ones dropped."""
+        """Have the pages of an inode that were changed through shared maps written to us."""
 
-    def invalidate(self, inode: Inode) -> None:
-        """Have cached attributes and pages dropped soon."""
+    async def drop(self, numbers: Sequence[int], pages: Sequence[int], *, names: bool) -> None:
+        """Have the attributes of inodes forgotten, and the pages of some; with names, what all names stand for.
+
+        Returns when nothing of it is believed any more. A page that is being read may take longer: whoever waits for it gets
+        what is read then."""
+
+    def drop_soon(self, numbers: Sequence[int], pages: Sequence[int] = (), *, names: bool = False) -> None:
+        """The same for what is void already: not waited for."""
 
 
 class Coherence:
@@ -46,6 +54,7 @@ class Coherence:
         self._link = link
         self._inodes = inodes
         self._writer = writer
+        inodes.on_evict = lambda number: kernel.drop_soon([number])
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -101,27 +110,40 @@ class Coherence:
     def leases_lost(self) -> None:
         """Nothing cached may be used without asking again (the epoch has moved on; the memory is given back as it is touched)."""
         self._to_close.clear()
+        told, opened = [], []
         for inode in self._inodes:
             if inode.server_mode and not inode.open_count:
                 self.close_later(inode)
+            if inode.lease_epoch == self._link.lease_epoch - 1:
+                told.append(inode.number)
+                if inode.open_count:
+                    opened.append(inode.number)
+        self._kernel.drop_soon(told, opened, names=True)
 
     async def recalled(self, recall: Recall) -> None:
-        """Obey a recall: flush what is dirty, forget what is cached."""
+        """Obey a recall: flush what is dirty, forget what is cached, here and in the kernel."""
+        pages: list[int] = []
+        names = False
         for item in recall.items:
             inode = self._inodes.get(item.inode)
             if inode is None:
+                # It was forgotten to make room, but the kernel may know it, and the names in it if it is a directory.
+                names = True
                 continue
             if item.kind == RECALL_FLUSH:
                 if inode.write_count:
                     await self._kernel.flush(inode)
                 await self._writer.flush([inode])
+            names |= stat.S_ISDIR(inode.attributes.mode)
+            if inode.open_count:
+                pages.append(inode.number)
             self._forget(inode, foreign=item.kind != RECALL_FLUSH)
+        await self._kernel.drop([item.inode for item in recall.items], pages, names=names)
 
     def _forget(self, inode: Inode, *, foreign: bool) -> None:
         self._inodes.forget_cached(inode)
         if foreign:
             inode.content_version += 1
-            self._kernel.invalidate(inode)
         if not inode.open_count and not inode.dirty and inode.server_mode:
             self._close([inode])
 

@@ -20,6 +20,8 @@ from ringfs.wire.messages.namespace import INLINE, Extent, NewObject
 _GATHER_BYTES = 1 << 20
 #: A look for long runs is worth it after so many more bytes: it passes all parts, of which random writes leave many thousands.
 _LOOK_BYTES = 1 << 20
+#: A write of at least so many bytes is kept as it is, without a copy.
+KEPT_BYTES_MIN = _GATHER_BYTES // 2
 
 
 class IntervalBuffer:
@@ -56,7 +58,7 @@ class IntervalBuffer:
                 self.size_bytes += length
                 return
         self.remove(offset, offset + length)
-        self._parts[offset] = bytearray(data) if length < _GATHER_BYTES // 2 else memoryview(data)
+        self._parts[offset] = bytearray(data) if length < KEPT_BYTES_MIN else memoryview(data)
         self.size_bytes += length
 
     def _grows(self, index: int, part: Buffer, length: int) -> bool:
@@ -219,6 +221,11 @@ class DirtyFile:
     def end(self) -> int:
         """End of the last uncommitted byte, or 0."""
         return max([self.live.end, *(flight.end for flight in self.flights)])
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes are not committed; what was written again meanwhile counts twice."""
+        return self.live.size_bytes + sum(flight.size_bytes for flight in self.flights)
 
     def overlay(self, start: int, stop: int) -> Iterator[tuple[int, memoryview]]:
         """(offset, bytes) within start … stop-1, oldest first: later ones win."""

@@ -41,8 +41,6 @@ class Inode:
         "extents",
         "flights_begun",
         "flights_done",
-        "generation",
-        "kernel_retries",
         "kernel_version",
         "lease_epoch",
         "names",
@@ -50,7 +48,6 @@ class Inode:
         "open_count",
         "progress",
         "server_mode",
-        "size_told",
         "target",
         "times",
         "truncating",
@@ -58,7 +55,7 @@ class Inode:
         "xattrs",
     )
 
-    def __init__(self, number: int, attributes: Attributes, generation: int) -> None:
+    def __init__(self, number: int, attributes: Attributes) -> None:
         self.number = number
         #: As the metadata service last said; never replaced by older ones (see `change`).
         self.attributes = attributes
@@ -95,16 +92,10 @@ class Inode:
         #: The session under which the dirty bytes were written has ended: commit them only if the inode is still at this change.
         #: 0: they may be committed over anything.
         self.expected_change = 0
-        #: The kernel's inode generation; a new one makes the kernel forget what it cached (see fuse/operations.py).
-        self.generation = generation
         #: Grows when somebody else changed the file's contents or size.
         self.content_version = 0
-        #: Of content_version: what the kernel was last told about (-1: it does not know the inode).
+        #: Of content_version: what the pages are of that the kernel may have; -1: not known.
         self.kernel_version = -1
-        #: An open was answered ESTALE so that the kernel looks the name up again: the next one goes through.
-        self.kernel_retries = False
-        #: The size that a lookup told the kernel while the file was being written; -1: none did.
-        self.size_told = -1
 
     @property
     def is_pinned(self) -> bool:
@@ -118,19 +109,21 @@ class Inode:
 
     def merged(self) -> Attributes:
         """The attributes with what is not committed yet on top."""
-        end = self.dirty.end if self.dirty else 0
-        times = self.times
-        for flight in reversed(self.dirty.flights):
+        dirty, times, known = self.dirty, self.times, self.attributes
+        if not dirty and not times:
+            return known
+        for flight in reversed(dirty.flights):
             times = times.over(flight.times)
-        if end <= self.attributes.size_bytes and not times:
-            return self.attributes
-        known = self.attributes
+        size_bytes = max(known.size_bytes, dirty.end)
         return replace(
             known,
-            size_bytes=max(known.size_bytes, end),
+            size_bytes=size_bytes,
+            # A guess until it is committed, but not none: tar takes a file without blocks for a hole.
+            stored_bytes=max(known.stored_bytes, min(known.stored_bytes + dirty.size_bytes, size_bytes)),
             atime_ns=times.atime_ns if times.atime_ns >= 0 else known.atime_ns,
             mtime_ns=times.mtime_ns if times.mtime_ns >= 0 else known.mtime_ns,
-            ctime_ns=times.ctime_ns if times.ctime_ns >= 0 else max(known.ctime_ns, times.mtime_ns),
+            # As the commit will have it: a change of mode that came after the write stays the last one.
+            ctime_ns=max(known.ctime_ns, times.ctime_ns, times.mtime_ns if times.ctime_ns < 0 else -1),
         )
 
     def forget_cached(self) -> None:
@@ -161,7 +154,8 @@ class InodeTable:
         #: Whether a lease of that epoch is valid now.
         self._holds = holds
         self._inodes: OrderedDict[int, Inode] = OrderedDict()
-        self._generation = 0
+        #: Called with the number of an inode that is known here no more, although it may have been leased.
+        self.on_evict: Callable[[int], None] = lambda _number: None
         #: Directories with names, least recently used first, and how many names they have in all.
         self._named: OrderedDict[int, Inode] = OrderedDict()
         self._name_count = 0
@@ -189,8 +183,7 @@ class InodeTable:
         lease_epoch of 0 takes no lease away then."""
         inode = self._inodes.get(attributes.inode)
         if inode is None:
-            self._generation += 1
-            inode = self._inodes[attributes.inode] = Inode(attributes.inode, attributes, self._generation)
+            inode = self._inodes[attributes.inode] = Inode(attributes.inode, attributes)
             inode.lease_epoch = lease_epoch
             self._evict()
             return inode
@@ -209,11 +202,6 @@ class InodeTable:
             inode.lease_epoch = lease_epoch
         return inode
 
-    def renew_generation(self, inode: Inode) -> None:
-        """Make the kernel take the inode for a new one."""
-        self._generation += 1
-        inode.generation = self._generation
-
     def _evict(self) -> None:
         """Keep the table bounded; pinned inodes are passed over (they are bounded by handles and dirty bytes)."""
         tries = 8
@@ -223,6 +211,8 @@ class InodeTable:
             if inode.is_pinned:
                 self._inodes.move_to_end(number)
                 continue
+            if inode.lease_epoch:
+                self.on_evict(number)
             self.forget_cached(inode)
             del self._inodes[number]
 

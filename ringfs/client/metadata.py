@@ -36,6 +36,8 @@ log = structlog.get_logger("ringfs.client.metadata")
 WAIT_FOR_LEADER_S = 300.0
 _RECONNECT_S = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 _RESUME_OPENS = 4096
+#: How often is looked whether there is a lease again that can run out.
+_LEASE_WATCH_S = 0.25
 #: After this long a request is sent again that the service was too busy for.
 _RESEND_S = 0.1
 
@@ -226,6 +228,7 @@ class MetadataLink:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._obey_recalls)
+            nursery.start_soon(self._watch_lease)
             while not self._closing:
                 address = self._addresses[attempt % len(self._addresses)]
                 try:
@@ -317,6 +320,16 @@ class MetadataLink:
                 # They ran out before they were renewed: the server may have gone on without asking us.
                 self._void_leases()
             self._lease_until_ns = sent_ns + LEASE_NS
+
+    async def _watch_lease(self) -> None:
+        """Void the leases when they run out, not when somebody notices: what the kernel believes is to be taken back on time."""
+        voided_ns = 0
+        while True:
+            left_ns = self._lease_until_ns - self._clock.monotonic_ns()
+            if left_ns <= 0 and self._lease_until_ns not in (0, voided_ns):
+                voided_ns = self._lease_until_ns
+                self._void_leases()
+            await trio.sleep(left_ns / 1e9 if left_ns > 0 else _LEASE_WATCH_S)
 
     def _session_ended(self, client: RpcClient) -> None:
         """The service does not know our session: requests wait until there is a new one (see _begin)."""

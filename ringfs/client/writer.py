@@ -452,4 +452,6 @@ def _file_commit(inode: Inode, flights: list[Flight]) -> FileCommit:
     times = Times()
     for flight in flights:
         times = flight.times.over(times)
-    return FileCommit(inode.number, extents, times.mtime_ns, times.ctime_ns, times.atime_ns, inode.expected_change, False)
+    # A change of mode after the write has been made before this commit: it stays the last one.
+    ctime_ns = max(times.ctime_ns, inode.attributes.ctime_ns) if times.ctime_ns >= 0 else times.ctime_ns
+    return FileCommit(inode.number, extents, times.mtime_ns, ctime_ns, times.atime_ns, inode.expected_change, False)

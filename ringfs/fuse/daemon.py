@@ -15,8 +15,9 @@ from ringfs.base.config import ClusterConfig
 from ringfs.base.memory import keep_freed_pages
 from ringfs.base.mountinfo import mount_at
 from ringfs.client.opening import open_file_system
-from ringfs.fuse.operations import Operations
-from ringfs.fuse.pyfuse3_driver import Pyfuse3KernelCache, serve, stop_serving
+from ringfs.fuse import DRIVERS
+from ringfs.fuse.drivers import Driver, make_driver
+from ringfs.fuse.operations import Operations, Timeouts
 
 log = structlog.get_logger("ringfs.fuse")
 
@@ -31,41 +32,37 @@ _KEPT_BYTES = 32 << 20
 
 
 async def run_mount(
-    config: ClusterConfig, mount_point: Path, *, options: tuple[str, ...] = (), started: Callable[[], None] | None = None
+    config: ClusterConfig, mount_point: Path, *, driver_name: str = DRIVERS[0], started: Callable[[], None] | None = None
 ) -> None:
     """Mount the cluster at mount_point until it is unmounted or SIGTERM or SIGINT comes; then flush everything and return.
 
-    mount_point and the configuration's path are absolute. Raises Refused or OSError if not everything was flushed.
-    `options` is for drivers; none is known today.
+    mount_point and the configuration's path are absolute. Raises Refused or OSError if not everything was flushed, UserError if
+    it cannot be mounted.
     """
-    assert not options, "options are checked by the command line"
     keep_freed_pages(_KEPT_BYTES)
-    kernel = Pyfuse3KernelCache()
+    driver = make_driver(driver_name)
     path = str(mount_point)
-    async with open_file_system(config, purpose=f"mount {path}", kernel=kernel) as fs:
-        operations = Operations(
-            fs,
-            str(config.path),
-            entry_timeout_s=config.mount.entry_timeout_s,
-            attr_timeout_s=config.mount.attr_timeout_s,
-        )
+    tunables = config.mount
+    timeouts = Timeouts(tunables.entry_timeout_s, tunables.attr_timeout_s)
+    async with open_file_system(config, purpose=f"mount {path}", kernel=driver.kernel) as fs:
+        operations = Operations(fs, str(config.path), timeouts)
 
         async with trio.open_nursery() as nursery:
 
             def mounted() -> None:
                 tune_kernel(path)
-                log.info("mounted", mount_point=path, session=fs.link.session)
+                log.info("mounted", mount_point=path, session=fs.link.session, driver=driver_name)
                 if started is not None:
                     started()
 
-            nursery.start_soon(_unmount_on_signal, path, fs.sync)
-            await serve(operations, path, mounted=mounted, kernel=kernel)
+            nursery.start_soon(_unmount_on_signal, path, fs.sync, driver)
+            await driver.serve(operations, path, timeouts, mounted=mounted)
             nursery.cancel_scope.cancel()
         log.info("unmounted; flushing", mount_point=path, dirty_bytes=fs.writer.dirty_bytes)
     log.info("flushed", mount_point=path)
 
 
-async def _unmount_on_signal(path: str, flush: Callable[[], Awaitable[None]]) -> None:
+async def _unmount_on_signal(path: str, flush: Callable[[], Awaitable[None]], driver: Driver) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             log.info("unmounting", mount_point=path, signal=signal.Signals(number).name)
@@ -77,7 +74,7 @@ async def _unmount_on_signal(path: str, flush: Callable[[], Awaitable[None]]) ->
                 await trio.run_process(["sync", "--file-system", path], check=False, stderr=subprocess.DEVNULL)
             await flush()
             await trio.to_thread.run_sync(unmount, path, _MNT_DETACH)
-            stop_serving()
+            driver.stop_serving()
             return
 
 

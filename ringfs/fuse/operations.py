@@ -1,26 +1,22 @@
 """What the mount answers to the kernel's requests: one short method per operation on client.file_system, for any driver.
 
-No semantics live here, only the kernel's bookkeeping: handles, directory pages, and how long, and as which generation, the
-kernel may keep an inode. Drivers translate their own types to and from what is here. Everything raises Refused.
+No semantics live here, only the kernel's bookkeeping: handles, directory pages, and how long the kernel may believe what it is
+told. Drivers translate their own types to and from what is here. Everything raises Refused.
 
-The kernel's caches and other mounts. With the writeback cache the kernel trusts its own size and pages of an inode it
-knows. When somebody else changed a file (Inode.content_version), the inode gets a new generation: the next lookup makes the
-kernel take it for a new inode and forget what it cached (fs/fuse/dir.c, fuse_dentry_revalidate; inode.c, fuse_iget). An open
-that notices it answers ESTALE, at which the VFS walks the path again with LOOKUP_REVAL and opens the new inode. An
-inode that is open here cannot be exchanged: its pages are dropped at every open, and the kernel keeps its size, until it is
-open no more.
-
-The same way out serves a race within one mount: a lookup that was answered while the file was being written may be taken by
-the kernel after it has written the file, closed it and evicted the inode, and then the old size would stay. So the size that
-was told meanwhile is kept (Inode.size_told), and if it is not the last one, the file counts as changed when its writer is done.
+The kernel's caches are covered by leases. While an inode is leased, the kernel may believe its attributes, and of a directory
+its names, for ever: a recall takes them back before it is confirmed (client/coherence.py: KernelCache). Attributes of a file with
+dirty bytes change by themselves when those are committed: they are not believed. Nor is what is not leased, and a file that is
+not is opened past the page cache. Pages that get into it through a handle from before are to be dropped after the answer
+(`is_page_unsure`). There is no writeback cache: what was written is here, so sizes and times are decided here.
 """
 
+import bisect
+import itertools
 import os
 import stat
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 
 from ringfs.base.checksums import Buffer
 from ringfs.base.errors import Code, Refused
@@ -37,14 +33,40 @@ _DOT, _DOT_DOT = 1, 2
 _PAGE_ENTRIES = 512
 
 
+class Caching(Enum):
+    """What the kernel does with the pages of a file that it opens."""
+
+    #: Those that it has are right.
+    KEEP = "keep"
+    #: Those that it has may be wrong, new ones may be kept.
+    DROP = "drop"
+    #: Others write the file: none are to be used.
+    PASS = "pass"
+
+
 @dataclass(slots=True)
 class KernelEntry:
-    """An inode as the kernel is told of it. Timeouts in seconds."""
+    """An inode as the kernel is told of it, and how many seconds it may believe the name and the attributes."""
 
     attributes: Attributes
-    generation: int
     entry_timeout_s: float
     attr_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long the kernel may believe a name, and attributes, under a lease: for ever if the driver can take them back."""
+
+    entry_s: float
+    attr_s: float
+
+
+@dataclass(slots=True)
+class OpenFile:
+    """A handle, and whether what is read through it gets into the kernel's page cache."""
+
+    handle: Handle
+    is_cached: bool
 
 
 @dataclass(slots=True)
@@ -58,58 +80,61 @@ class DirectoryHandle:
     more: bool = True
 
 
+def _cookie(entry: DirectoryEntry) -> int:
+    return entry.cookie
+
+
 class Operations:
     """See the module."""
 
-    def __init__(self, fs: FileSystem, config_path: str, *, entry_timeout_s: float, attr_timeout_s: float) -> None:
+    def __init__(self, fs: FileSystem, config_path: str, timeouts: Timeouts) -> None:
         self.fs = fs
         self._config_path = os.fsencode(config_path)
-        self._entry_timeout_s = entry_timeout_s
-        self._attr_timeout_s = attr_timeout_s
-        self._handles: dict[int, Handle] = {}
+        self._timeouts = timeouts
+        self._handles: dict[int, OpenFile] = {}
         self._directories: dict[int, DirectoryHandle] = {}
         self._next_handle = 1
-        #: (parent, name) and inode numbers that are being made or opened for writing right now.
-        self._writers_coming: Counter[tuple[int, bytes] | int] = Counter()
 
     # --- entries and attributes -------------------------------------------------------------------------------------
 
-    def _entry(self, inode: Inode) -> KernelEntry:
-        """Tell the kernel of an inode, as a new one if what it may have cached of it is wrong."""
-        is_known = inode.kernel_version >= 0
-        if inode.content_version != inode.kernel_version and not (is_known and inode.open_count):
-            if is_known:
-                self.fs.inodes.renew_generation(inode)
-            inode.kernel_version = inode.content_version
-        return KernelEntry(inode.merged(), inode.generation, self._entry_timeout_s, self._attr_timeout_s)
+    def set_timeouts(self, timeouts: Timeouts) -> None:
+        """Once the driver knows what this kernel can take back."""
+        self._timeouts = timeouts
+
+    def _entry(self, parent: int, inode: Inode) -> KernelEntry:
+        """Tell the kernel what a name stands for."""
+        entry_timeout_s = self.name_timeout_s(parent)
+        return KernelEntry(inode.merged(), entry_timeout_s, self._attr_timeout_s(inode))
+
+    def name_timeout_s(self, parent: int) -> float:
+        """How long the kernel may believe what a name in that directory stands for, or that there is none."""
+        return self._timeouts.entry_s if self.fs.inodes.leased(parent) is not None else 0.0
+
+    def _attr_timeout_s(self, inode: Inode) -> float:
+        is_sure = self.fs.link.holds(inode.lease_epoch) and not inode.dirty and not inode.times
+        return self._timeouts.attr_s if is_sure else 0.0
 
     async def lookup(self, parent: int, name: bytes) -> KernelEntry:
         """LOOKUP."""
-        inode = await self.fs.lookup(parent, name)
-        self._note_size_told(inode, (parent, name))
-        return self._entry(inode)
+        return self._looked_up(parent, await self.fs.lookup(parent, name))
 
-    def _note_size_told(self, inode: Inode, key: tuple[int, bytes]) -> None:
-        """A lookup is about to tell the inode's size: remember it if that is being changed by a writer."""
-        if inode.write_count or self._writers_coming[key] or self._writers_coming[inode.number]:
-            inode.size_told = inode.merged().size_bytes
-
-    def _writer_done(self, inode: Inode) -> None:
-        """A descriptor that writes was closed: what was told meanwhile may be wrong now."""
-        size_bytes = inode.merged().size_bytes
-        if inode.size_told >= 0 and inode.size_told != size_bytes:
-            inode.content_version += 1
-            inode.size_told = size_bytes
+    def _looked_up(self, parent: int, inode: Inode) -> KernelEntry:
+        """Attributes of a file that is being written are not to be believed: before Linux 6.15 the kernel may take over the answer
+        after it has written the file, closed it, and forgotten it."""
+        told = self._entry(parent, inode)
+        if inode.write_count:
+            told.attr_timeout_s = 0.0
+        return told
 
     async def getattr(self, number: int) -> KernelEntry:
-        """GETATTR."""
+        """GETATTR, STATX."""
         inode = await self.fs.getattr(number)
-        return KernelEntry(inode.merged(), inode.generation, self._entry_timeout_s, self._attr_timeout_s)
+        return KernelEntry(inode.merged(), 0.0, self._attr_timeout_s(inode))
 
     async def setattr(self, number: int, changes: Changes) -> KernelEntry:
         """SETATTR."""
         inode = await self.fs.setattr(number, changes)
-        return KernelEntry(inode.merged(), inode.generation, self._entry_timeout_s, self._attr_timeout_s)
+        return KernelEntry(inode.merged(), 0.0, self._attr_timeout_s(inode))
 
     async def readlink(self, number: int) -> bytes:
         """READLINK."""
@@ -117,19 +142,19 @@ class Operations:
 
     async def mknod(self, parent: int, name: bytes, mode: int, rdev: int, caller: Caller) -> KernelEntry:
         """MKNOD."""
-        return self._entry(await self.fs.mknod(parent, name, mode, rdev, caller))
+        return self._entry(parent, await self.fs.mknod(parent, name, mode, rdev, caller))
 
     async def mkdir(self, parent: int, name: bytes, mode: int, caller: Caller) -> KernelEntry:
         """MKDIR."""
-        return self._entry(await self.fs.mkdir(parent, name, mode, caller))
+        return self._entry(parent, await self.fs.mkdir(parent, name, mode, caller))
 
     async def symlink(self, parent: int, name: bytes, target: bytes, caller: Caller) -> KernelEntry:
         """SYMLINK."""
-        return self._entry(await self.fs.symlink(parent, name, target, caller))
+        return self._entry(parent, await self.fs.symlink(parent, name, target, caller))
 
     async def link(self, number: int, parent: int, name: bytes) -> KernelEntry:
         """LINK."""
-        return self._entry(await self.fs.link_to(number, parent, name))
+        return self._entry(parent, await self.fs.link_to(number, parent, name))
 
     async def unlink(self, parent: int, name: bytes) -> None:
         """UNLINK."""
@@ -149,80 +174,85 @@ class Operations:
 
     # --- files ------------------------------------------------------------------------------------------------------
 
-    def _keep(self, handle: Handle) -> int:
+    def _keep(self, handle: Handle, *, is_cached: bool) -> int:
         number = self._next_handle
         self._next_handle += 1
-        self._handles[number] = handle
+        self._handles[number] = OpenFile(handle, is_cached)
         return number
 
-    async def create(self, parent: int, name: bytes, mode: int, flags: int, caller: Caller) -> tuple[int, KernelEntry]:
-        """CREATE: the handle and the entry."""
-        writes = flags & os.O_ACCMODE != os.O_RDONLY
-        exclusive = bool(flags & os.O_EXCL)
-        with self._coming((parent, name), writes):
-            handle = await self.fs.create(parent, name, stat.S_IFREG | mode, caller, writes=writes, exclusive=exclusive)
+    async def create(self, parent: int, name: bytes, mode: int, flags: int, caller: Caller) -> tuple[int, KernelEntry, Caching]:
+        """CREATE: the handle, the entry, and what becomes of cached pages."""
+        handle = await self.fs.create(
+            parent,
+            name,
+            stat.S_IFREG | mode,
+            caller,
+            writes=flags & os.O_ACCMODE != os.O_RDONLY,
+            exclusive=bool(flags & os.O_EXCL),
+            appends=bool(flags & os.O_APPEND),
+        )
         if flags & os.O_TRUNC and handle.inode.attributes.size_bytes:
-            await self.fs.setattr(handle.inode.number, Changes(size_bytes=0, privileged=caller.uid == 0))
-        return self._keep(handle), self._entry(handle.inode)
+            await self._truncate(handle, caller)
+        number, caching = self._opened(handle)
+        return number, self._entry(parent, handle.inode), caching
 
-    @contextmanager
-    def _coming(self, key: tuple[int, bytes] | int, writes: bool) -> Iterator[None]:
-        """While a writer is about to come."""
-        self._writers_coming[key] += writes
-        try:
-            yield
-        finally:
-            self._writers_coming[key] -= writes
-            if not self._writers_coming[key]:
-                del self._writers_coming[key]
-
-    async def open(self, number: int, flags: int, caller: Caller) -> tuple[int, bool]:
-        """OPEN: the handle, and whether the kernel may keep the pages it has. Refused STALE: look it up again (see the module)."""
+    async def open(self, number: int, flags: int, caller: Caller) -> tuple[int, Caching]:
+        """OPEN: the handle, and what becomes of cached pages."""
         writes = flags & os.O_ACCMODE != os.O_RDONLY
-        with self._coming(number, writes):
-            handle = await self.fs.open(number, writes=writes)
-        inode = handle.inode
-        keep_pages = inode.content_version == inode.kernel_version
-        if not keep_pages and inode.open_count == 1 and not inode.kernel_retries:
-            inode.kernel_retries = True
-            await self.fs.release(handle)
-            raise Refused(Code.STALE, "changed by another mount")
-        inode.kernel_retries = False
+        handle = await self.fs.open(number, writes=writes, appends=bool(flags & os.O_APPEND))
         if flags & os.O_TRUNC:
-            await self.fs.setattr(number, Changes(size_bytes=0, privileged=caller.uid == 0))
-        return self._keep(handle), keep_pages
+            await self._truncate(handle, caller)
+        return self._opened(handle)
+
+    async def _truncate(self, handle: Handle, caller: Caller) -> None:
+        """O_TRUNC. If that is refused, there is no handle."""
+        try:
+            await self.fs.setattr(handle.inode.number, Changes(size_bytes=0, privileged=caller.uid == 0))
+        except BaseException:
+            await self.fs.release(handle)
+            raise
+
+    def _opened(self, handle: Handle) -> tuple[int, Caching]:
+        inode = handle.inode
+        if not self.fs.link.holds(inode.lease_epoch):
+            return self._keep(handle, is_cached=False), Caching.PASS
+        caching = Caching.KEEP if inode.content_version == inode.kernel_version else Caching.DROP
+        inode.kernel_version = inode.content_version
+        return self._keep(handle, is_cached=True), caching
 
     async def read(self, handle: int, offset: int, size_bytes: int) -> Buffer:
         """READ."""
-        opened = self._handles[handle]
+        opened = self._handles[handle].handle
         found = self.fs.read_nowait(opened, offset, size_bytes)
         return found if found is not None else await self.fs.read(opened, offset, size_bytes)
 
-    async def write(self, handle: int, offset: int, data: bytes) -> int:
-        """WRITE."""
-        return await self.fs.write(self._handles[handle], offset, data)
+    async def write(self, handle: int, offset: int, data: bytes | memoryview) -> int:
+        """WRITE. Of data nothing is kept that is shorter than dirty.KEPT_BYTES_MIN; longer data must not change afterwards."""
+        return await self.fs.write(self._handles[handle].handle, offset, data)
+
+    def is_page_unsure(self, handle: int) -> bool:
+        """Whether what was just read or written is in the kernel's page cache, and no lease says when it is wrong."""
+        opened = self._handles[handle]
+        return opened.is_cached and not self.fs.link.holds(opened.handle.inode.lease_epoch)
+
+    def inode_of(self, handle: int) -> int:
+        """The number of the inode that a handle is of."""
+        return self._handles[handle].handle.inode.number
 
     async def flush(self, handle: int) -> None:
         """FLUSH (close of a descriptor): report what failed in the background; flush now if space is scarce."""
-        opened = self._handles[handle]
-        if opened.writes:
-            if self.fs.is_space_scarce:
-                await self.fs.fsync_inode(opened.inode)
-            self._writer_done(opened.inode)
+        opened = self._handles[handle].handle
+        if opened.writes and self.fs.is_space_scarce:
+            await self.fs.fsync_inode(opened.inode)
         self.fs.check_errors(opened)
 
     async def fsync(self, handle: int) -> None:
         """FSYNC."""
-        await self.fs.fsync(self._handles[handle])
+        await self.fs.fsync(self._handles[handle].handle)
 
     async def release(self, handle: int) -> None:
         """RELEASE."""
-        opened = self._handles.pop(handle)
-        await self.fs.release(opened)
-        if opened.writes:
-            self._writer_done(opened.inode)
-            if not opened.inode.write_count:
-                opened.inode.size_told = -1
+        await self.fs.release(self._handles.pop(handle).handle)
 
     # --- directories ------------------------------------------------------------------------------------------------
 
@@ -233,44 +263,50 @@ class Operations:
         self._directories[handle] = DirectoryHandle(number)
         return handle
 
-    async def readdir(self, handle: int, after: int) -> list[tuple[bytes, KernelEntry, int]]:
-        """READDIR(PLUS): (name, entry, cookie to go on after) from a cookie on, at most a page; empty at the end."""
+    async def readdir(self, handle: int, after: int) -> Iterator[tuple[bytes, KernelEntry, int]]:
+        """READDIR(PLUS): (name, entry, cookie to go on after) from a cookie on, at most a page; nothing at the end. To be used up
+        before anything else happens."""
         opened = self._directories[handle]
         if after < _DOT_DOT:
             return await self._dots(opened, after)
         if after == _DOT_DOT or after < opened.after or (opened.entries and after > opened.entries[-1].cookie):
             opened.entries, opened.more = [], True
         while True:
-            rest = [entry for entry in opened.entries if entry.cookie > after]
-            directory = self.fs.inodes.leased(opened.number)
-            told = [each for entry in rest if (each := self._listed(directory, entry)) is not None]
-            if told or not opened.more:
-                return told
+            told = self._listed(opened, bisect.bisect_right(opened.entries, after, key=_cookie))
+            first = next(told, None)
+            if first is not None:
+                return itertools.chain([first], told)
+            if not opened.more:
+                return iter(())
             # Nothing of the page is left: an empty answer would be the end of the directory.
-            after = rest[-1].cookie if rest else after
+            after = max(after, opened.entries[-1].cookie) if opened.entries else after
             page = await self.fs.readdir(opened.number, after, _PAGE_ENTRIES)
             opened.entries, opened.more, opened.after = page.entries, page.more, after
 
-    async def _dots(self, opened: DirectoryHandle, after: int) -> list[tuple[bytes, KernelEntry, int]]:
+    async def _dots(self, opened: DirectoryHandle, after: int) -> Iterator[tuple[bytes, KernelEntry, int]]:
         own = await self.getattr(opened.number)
-        return [(name, own, cookie) for name, cookie in ((b".", _DOT), (b"..", _DOT_DOT)) if cookie > after]
+        return ((name, own, cookie) for name, cookie in ((b".", _DOT), (b"..", _DOT_DOT)) if cookie > after)
 
-    def _listed(self, directory: Inode | None, entry: DirectoryEntry) -> tuple[bytes, KernelEntry, int] | None:
-        """An entry of a page as it is now; None if it has been removed since the page was read."""
-        number = self.fs.inodes.find_name(directory, entry.name) if directory is not None else None
-        if number == ABSENT:
-            return None
-        inode = self.fs.inodes.get(number or entry.attributes.inode)
-        if inode is None or number is None:
-            told = inode.merged() if inode is not None else entry.attributes
-            return entry.name, KernelEntry(told, inode.generation if inode is not None else 0, 0.0, 0.0), entry.cookie
-        if directory is not None:
-            self._note_size_told(inode, (directory.number, entry.name))
-        return entry.name, self._entry(inode), entry.cookie
+    def _listed(self, opened: DirectoryHandle, start: int) -> Iterator[tuple[bytes, KernelEntry, int]]:
+        """The entries of a page from one on, as they are now, without those that have been removed since the page was read."""
+        inodes = self.fs.inodes
+        directory = inodes.leased(opened.number)
+        for entry in itertools.islice(opened.entries, start, None):
+            number = inodes.find_name(directory, entry.name) if directory is not None else None
+            if number == ABSENT:
+                continue
+            inode = inodes.get(number or entry.attributes.inode)
+            if inode is None or number is None:
+                yield entry.name, KernelEntry(inode.merged() if inode is not None else entry.attributes, 0.0, 0.0), entry.cookie
+            else:
+                yield entry.name, self._looked_up(opened.number, inode), entry.cookie
 
     async def releasedir(self, handle: int) -> None:
         """RELEASEDIR."""
         del self._directories[handle]
+
+    async def fsyncdir(self, number: int) -> None:
+        """FSYNCDIR: names are durable before they are answered."""
 
     # --- extended attributes ----------------------------------------------------------------------------------------
 
@@ -284,11 +320,11 @@ class Operations:
         """LISTXATTR."""
         return await self.fs.listxattr(number)
 
-    async def setxattr(self, number: int, name: bytes, value: bytes, flags: int) -> None:
+    async def setxattr(self, number: int, name: bytes, value: bytes, flags: int, *, kill_sgid: bool = False) -> None:
         """SETXATTR."""
         if name == CONFIG_XATTR:
             raise Refused(Code.NOT_PERMITTED)
-        await self.fs.setxattr(number, name, value, flags)
+        await self.fs.setxattr(number, name, value, flags, kill_sgid=kill_sgid)
 
     async def removexattr(self, number: int, name: bytes) -> None:
         """REMOVEXATTR."""

@@ -1,31 +1,31 @@
 """The driver over libfuse: pyfuse3's requests to operations.py and back. The only importer of pyfuse3.
 
 What it cannot do, because pyfuse3 has no handler for it: locks across mounts, fallocate, SEEK_HOLE and SEEK_DATA,
-copy_file_range, syncfs, tmpfile, statx's birth time, ioctl (docs/posix.md).
+copy_file_range, syncfs, tmpfile, statx's birth time, ioctl; nor can names be taken back all at once, so that the kernel believes
+them for entry_timeout_s (docs/posix.md).
 """
 
 import errno
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyfuse3
-import structlog
 import trio
 
 from ringfs.client.coherence import KernelCache
 from ringfs.client.file_system import Caller, Changes
 from ringfs.client.inodes import Inode
 from ringfs.fuse.errno_map import errno_of
-from ringfs.fuse.operations import KernelEntry, Operations
+from ringfs.fuse.operations import Caching, KernelEntry, Operations, Timeouts
 from ringfs.wire.messages.common import Attributes
-
-log = structlog.get_logger("ringfs.fuse")
 
 #: Requests answered at once; each has libfuse's 1 MiB buffer.
 _TASKS_MAX = 40
 #: Threads that tell the kernel to drop what it caches.
 _INVALIDATING_THREADS = 4
+#: How long an invalidation is waited for: a page that is being read may wait for another mount, which may wait for us.
+_WAIT_S = 2.0
 #: Blocks that statfs counts in, and what stat says is good to read at once.
 _FRAGMENT_BYTES = 4096
 _PREFERRED_BYTES = 1 << 20
@@ -34,7 +34,6 @@ _T = TypeVar("_T")
 
 def _entry_attributes(entry: KernelEntry) -> pyfuse3.EntryAttributes:
     told = _attributes(entry.attributes)
-    told.generation = entry.generation
     told.entry_timeout = entry.entry_timeout_s
     told.attr_timeout = entry.attr_timeout_s
     return told
@@ -57,6 +56,10 @@ def _attributes(known: Attributes) -> pyfuse3.EntryAttributes:
     return told
 
 
+def _file_info(handle: int, caching: Caching) -> pyfuse3.FileInfo:
+    return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(handle), keep_cache=caching is Caching.KEEP, direct_io=caching is Caching.PASS)
+
+
 def _caller(ctx: pyfuse3.RequestContext) -> Caller:
     return Caller(ctx.uid, ctx.gid, ctx.umask)
 
@@ -72,12 +75,18 @@ class Pyfuse3Operations(pyfuse3.Operations):
     """pyfuse3's interface; every method is a translation."""
 
     supports_dot_lookup = True
-    enable_writeback_cache = True
+    enable_writeback_cache = False
     enable_acl = True
 
-    def __init__(self, operations: Operations) -> None:
+    def __init__(self, operations: Operations, kernel: "Pyfuse3KernelCache") -> None:
         super().__init__()
         self._operations = operations
+        self._kernel = kernel
+
+    def _check_pages(self, handle: int) -> None:
+        if self._operations.is_page_unsure(handle):
+            number = self._operations.inode_of(handle)
+            self._kernel.drop_soon([number], [number])
 
     async def lookup(self, parent_inode, name, ctx):  # type: ignore[no-untyped-def]
         return _entry_attributes(await _answered(self._operations.lookup(parent_inode, name), "lookup"))
@@ -129,18 +138,21 @@ class Pyfuse3Operations(pyfuse3.Operations):
 
     async def create(self, parent_inode, name, mode, flags, ctx):  # type: ignore[no-untyped-def]
         created = self._operations.create(parent_inode, name, mode, flags, _caller(ctx))
-        handle, entry = await _answered(created, "create")
-        return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(handle), keep_cache=True), _entry_attributes(entry)
+        handle, entry, caching = await _answered(created, "create")
+        return _file_info(handle, caching), _entry_attributes(entry)
 
     async def open(self, inode, flags, ctx):  # type: ignore[no-untyped-def]
-        handle, keep_pages = await _answered(self._operations.open(inode, flags, _caller(ctx)), "open")
-        return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(handle), keep_cache=keep_pages)
+        return _file_info(*await _answered(self._operations.open(inode, flags, _caller(ctx)), "open"))
 
     async def read(self, fh, off, size):  # type: ignore[no-untyped-def]
-        return await _answered(self._operations.read(fh, off, size), "read")
+        found = await _answered(self._operations.read(fh, off, size), "read")
+        self._check_pages(fh)
+        return found
 
     async def write(self, fh, off, buf):  # type: ignore[no-untyped-def]
-        return await _answered(self._operations.write(fh, off, buf), "write")
+        written = await _answered(self._operations.write(fh, off, buf), "write")
+        self._check_pages(fh)
+        return written
 
     async def flush(self, fh):  # type: ignore[no-untyped-def]
         await _answered(self._operations.flush(fh), "flush")
@@ -155,8 +167,10 @@ class Pyfuse3Operations(pyfuse3.Operations):
         return pyfuse3.FileHandleT(await _answered(self._operations.opendir(inode), "opendir"))
 
     async def readdir(self, fh, start_id, token):  # type: ignore[no-untyped-def]
-        while entries := await _answered(self._operations.readdir(fh, start_id), "readdir"):
-            for name, entry, cookie in entries:
+        begun = -1
+        while begun != start_id:
+            begun = start_id
+            for name, entry, cookie in await _answered(self._operations.readdir(fh, start_id), "readdir"):
                 if not pyfuse3.readdir_reply(token, name, _entry_attributes(entry), cookie):
                     return
                 start_id = cookie
@@ -203,39 +217,52 @@ class Pyfuse3KernelCache(KernelCache):
         self.nursery: trio.Nursery | None = None
 
     async def flush(self, inode: Inode) -> None:
-        """See KernelCache: invalidating an inode's pages writes the dirty ones to us first."""
-        await self._invalidate(inode.number)
+        """See KernelCache: invalidating an inode's pages writes the changed ones to us first."""
+        await self.drop([inode.number], [inode.number], names=False)
 
-    def invalidate(self, inode: Inode) -> None:
+    async def drop(self, numbers: Sequence[int], pages: Sequence[int], *, names: bool) -> None:
         """See KernelCache."""
-        if self.nursery is not None and inode.kernel_version >= 0:
-            self.nursery.start_soon(self._invalidate, inode.number)
+        with trio.move_on_after(_WAIT_S):
+            call = partial(_invalidate, list(numbers), list(pages))
+            await trio.to_thread.run_sync(call, limiter=self._threads, abandon_on_cancel=True)
 
-    async def _invalidate(self, number: int) -> None:
-        call = partial(pyfuse3.invalidate_inode, pyfuse3.InodeT(number))
+    def drop_soon(self, numbers: Sequence[int], pages: Sequence[int] = (), *, names: bool = False) -> None:
+        """See KernelCache."""
+        if self.nursery is not None and (numbers or pages):
+            self.nursery.start_soon(partial(self.drop, numbers, pages, names=names))
+
+
+def _invalidate(numbers: Sequence[int], pages: Sequence[int]) -> None:
+    """In a thread."""
+    for number, attr_only in [*((number, True) for number in numbers), *((number, False) for number in pages)]:
         try:
-            await trio.to_thread.run_sync(call, limiter=self._threads)
+            pyfuse3.invalidate_inode(pyfuse3.InodeT(number), attr_only)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTCONN, errno.EBADF):
                 raise
-            log.debug("the kernel does not know the inode", inode=number, reason=str(error))
 
 
-async def serve(operations: Operations, mount_point: str, *, mounted: Callable[[], Any], kernel: Pyfuse3KernelCache) -> None:
-    """Mount, answer until unmounted from outside, clean up."""
-    options = set(pyfuse3.default_options) | {"fsname=ringfs", "subtype=ringfs", "default_permissions", "allow_other"}
-    pyfuse3.init(Pyfuse3Operations(operations), mount_point, options)
-    try:
-        async with trio.open_nursery() as nursery:
-            kernel.nursery = nursery
-            mounted()
-            await pyfuse3.main(max_tasks=_TASKS_MAX)
-            kernel.nursery = None
-            nursery.cancel_scope.cancel()
-    finally:
-        pyfuse3.close(unmount=True)
+class Pyfuse3Driver:
+    """Implements drivers.Driver."""
 
+    def __init__(self) -> None:
+        self.kernel = Pyfuse3KernelCache()
 
-def stop_serving() -> None:
-    """Have `serve` return although somebody still uses the (detached) mount: what they do from now on fails."""
-    pyfuse3.terminate()
+    async def serve(self, operations: Operations, point: str, timeouts: Timeouts, *, mounted: Callable[[], object]) -> None:
+        """Mount, answer until unmounted from outside, clean up."""
+        operations.set_timeouts(timeouts)
+        options = set(pyfuse3.default_options) | {"fsname=ringfs", "subtype=ringfs", "default_permissions", "allow_other"}
+        pyfuse3.init(Pyfuse3Operations(operations, self.kernel), point, options)
+        try:
+            async with trio.open_nursery() as nursery:
+                self.kernel.nursery = nursery
+                mounted()
+                await pyfuse3.main(max_tasks=_TASKS_MAX)
+                self.kernel.nursery = None
+                nursery.cancel_scope.cancel()
+        finally:
+            pyfuse3.close(unmount=True)
+
+    def stop_serving(self) -> None:
+        """Have serve return although somebody still uses the (detached) mount: what they do from now on fails."""
+        pyfuse3.terminate()

@@ -284,6 +284,17 @@ def test_write_past_the_largest_file_is_told(place: Path) -> None:
     assert outcome(os.close, fd) in ("ok", "EFBIG")
 
 
+def test_truncate_to_the_same_size(place: Path) -> None:
+    """Its times move, and its bytes stay."""
+    path = place / "file"
+    path.write_bytes(b"x" * 100_000)
+    before = path.stat()
+    tick()
+    os.truncate(path, before.st_size)
+    assert path.stat().st_mtime_ns > before.st_mtime_ns
+    assert path.read_bytes() == b"x" * 100_000
+
+
 def test_blocks(place: Path) -> None:
     """st_blocks counts what is stored, not what is a hole; st_blksize is a size that programs can use."""
     path = place / "file"

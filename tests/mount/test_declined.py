@@ -35,7 +35,7 @@ def file(place: Path) -> Path:
     "mode", [0, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, FALLOC_ZERO_RANGE, FALLOC_COLLAPSE_RANGE]
 )
 def test_fallocate(file: Path, mode: int) -> None:
-    """Not through pyfuse3: EOPNOTSUPP, and nothing changes. posix_fallocate then writes zeros itself, as glibc does."""
+    """EOPNOTSUPP, and nothing changes. posix_fallocate then writes zeros itself, as glibc does."""
     with open(file, "r+b") as opened:
         assert outcome(fallocate, opened.fileno(), mode, 0, 4096) == "EOPNOTSUPP"
     assert file.read_bytes() == b"x" * 100_000
@@ -85,20 +85,9 @@ def test_ioctl(file: Path) -> None:
         assert outcome(fcntl.ioctl, opened, FS_IOC_GETFLAGS, bytes(8)) in ("ENOTTY", "ENOSYS", "EOPNOTSUPP")
 
 
-def test_truncate_to_the_same_size(file: Path, is_ringfs: bool) -> None:
-    """POSIX wants its times to move. With a writeback cache the kernel keeps the times and does not move them here."""
-    before = file.stat()
-    tick()
-    os.truncate(file, before.st_size)
-    moved = file.stat().st_mtime_ns > before.st_mtime_ns
-    assert moved is not is_ringfs
-    assert file.read_bytes() == b"x" * 100_000
-
-
-@pytest.mark.usefixtures("on_ringfs")
-def test_birth_time(file: Path) -> None:
-    """statx(2) does not tell one, and says so in its mask."""
-    assert statx_mask(file) & STATX_BTIME == 0
+def test_birth_time(file: Path, driver: str) -> None:
+    """statx(2) tells it; through pyfuse3 it does not, and says so in its mask."""
+    assert bool(statx_mask(file) & STATX_BTIME) is (driver != "pyfuse3")
     assert statx_mask(file) & STATX_BASIC == STATX_BASIC
 
 
@@ -114,11 +103,11 @@ def test_reading_does_not_move_atime(file: Path) -> None:
     assert file.stat().st_atime_ns == (file.parent / "dir").stat().st_atime_ns == 1
 
 
-def test_umask_under_a_default_acl(place: Path, is_ringfs: bool) -> None:
-    """A default ACL should replace the umask; pyfuse3 cannot ask the kernel to leave it out, so here both bound the mode."""
+def test_umask_under_a_default_acl(place: Path, driver: str) -> None:
+    """A default ACL replaces the umask; pyfuse3 cannot ask the kernel to leave that out, so there both bound the mode."""
     subprocess.run(["setfacl", "-d", "-m", f"u:{ALICE}:rwx,g::rwx,o::r", str(place)], check=True)
     with_umask(0o077, lambda: (place / "dir").mkdir(0o777))
-    assert oct(stat.S_IMODE((place / "dir").stat().st_mode)) == oct(0o700 if is_ringfs else 0o774)
+    assert oct(stat.S_IMODE((place / "dir").stat().st_mode)) == oct(0o700 if driver == "pyfuse3" else 0o774)
 
 
 def test_locks_within_one_mount(file: Path) -> None:

@@ -1,26 +1,29 @@
-"""What the mount tells the kernel: generations and ESTALE when others changed a file, directory pages, the virtual attribute."""
+"""What the mount tells the kernel: how long to believe it, what becomes of pages, directory pages, the virtual attribute."""
 
 import errno
 import os
 import stat
+from collections.abc import Sequence
 
 import trio
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import CHUNK_BYTES
+from ringfs.client.coherence import KernelCache
 from ringfs.client.file_system import Caller, Changes
 from ringfs.fuse.errno_map import errno_of
-from ringfs.fuse.operations import CONFIG_XATTR, Operations
+from ringfs.fuse.operations import CONFIG_XATTR, Caching, Operations, Timeouts
 from tests.support.refusals import refused
 from tests.support.world import META, Mounted, open_world
 
 CALLER = Caller()
+FOR_EVER_S = 1e6
 
 
 def mount_of(client: Mounted) -> Operations:
     """The client as a driver sees it."""
-    return Operations(client.fs, "/world/cluster.toml", entry_timeout_s=1.0, attr_timeout_s=1.0)
+    return Operations(client.fs, "/world/cluster.toml", Timeouts(FOR_EVER_S, FOR_EVER_S))
 
 
 async def listed(mount: Operations, number: int = ROOT_INODE) -> list[bytes]:
@@ -28,7 +31,7 @@ async def listed(mount: Operations, number: int = ROOT_INODE) -> list[bytes]:
     handle = await mount.opendir(number)
     names: list[bytes] = []
     after = 0
-    while page := await mount.readdir(handle, after):
+    while page := list(await mount.readdir(handle, after)):
         names += [name for name, _, _ in page]
         after = page[-1][2]
     await mount.releasedir(handle)
@@ -37,43 +40,56 @@ async def listed(mount: Operations, number: int = ROOT_INODE) -> list[bytes]:
 
 async def write_file(mount: Operations, name: bytes, data: bytes) -> int:
     """Make or replace a file and close it; its number."""
-    handle, entry = await mount.create(ROOT_INODE, name, 0o644, os.O_WRONLY | os.O_TRUNC, CALLER)
+    handle, entry, _ = await mount.create(ROOT_INODE, name, 0o644, os.O_WRONLY | os.O_TRUNC, CALLER)
     await mount.write(handle, 0, data)
     await mount.flush(handle)
     await mount.release(handle)
     return entry.attributes.inode
 
 
+async def test_leased_is_believed_for_ever(autojump_clock: trio.testing.MockClock) -> None:
+    """Names and attributes under a lease: for ever; attributes of what is not committed, or not leased: not at all."""
+    async with open_world(1) as world:
+        client = await world.mount()
+        mount = mount_of(client)
+        handle, made, _ = await mount.create(ROOT_INODE, b"file", 0o644, os.O_WRONLY, CALLER)
+        assert (made.entry_timeout_s, made.attr_timeout_s) == (FOR_EVER_S, FOR_EVER_S)
+        assert mount.name_timeout_s(ROOT_INODE) == FOR_EVER_S
+        number = made.attributes.inode
+        await mount.write(handle, 0, b"x")
+        assert (await mount.getattr(number)).attr_timeout_s == 0.0
+        await mount.fsync(handle)
+        assert (await mount.getattr(number)).attr_timeout_s == FOR_EVER_S
+        await mount.release(handle)
+        client.port.cut(META)
+        await trio.testing.wait_all_tasks_blocked()
+        assert mount.name_timeout_s(ROOT_INODE) == 0.0
+
+
 async def test_a_file_that_another_mount_changed(autojump_clock: trio.testing.MockClock) -> None:
-    """The open that notices is answered ESTALE once; the lookup that follows gives a new generation, and the next open works."""
+    """The next open has the kernel drop the pages that it has; the one after that lets it keep them."""
     async with open_world(1) as world:
         one, two = mount_of(await world.mount("one")), mount_of(await world.mount("two"))
         number = await write_file(one, b"file", b"old")
-        before = await two.lookup(ROOT_INODE, b"file")
         handle, _ = await two.open(number, os.O_RDONLY, CALLER)
         assert bytes(await two.read(handle, 0, 100)) == b"old"
         await two.release(handle)
         await write_file(one, b"file", b"newer")
-        with refused(Code.STALE):
-            await two.open(number, os.O_RDONLY, CALLER)
-        after = await two.lookup(ROOT_INODE, b"file")
-        assert after.generation != before.generation
-        assert after.attributes.size_bytes == 5
-        handle, keeps_pages = await two.open(number, os.O_RDONLY, CALLER)
-        assert keeps_pages
-        assert bytes(await two.read(handle, 0, 100)) == b"newer"
-        await two.release(handle)
-        again = await two.lookup(ROOT_INODE, b"file")
-        assert again.generation == after.generation
+        await trio.sleep(5)
+        assert (await two.lookup(ROOT_INODE, b"file")).attributes.size_bytes == 5
+        for expected in (Caching.DROP, Caching.KEEP):
+            handle, caching = await two.open(number, os.O_RDONLY, CALLER)
+            assert caching is expected
+            assert bytes(await two.read(handle, 0, 100)) == b"newer"
+            await two.release(handle)
 
 
-async def test_own_changes_keep_the_generation(autojump_clock: trio.testing.MockClock) -> None:
-    """What this mount itself wrote, renamed and chmodded is the same inode to its kernel, also beside a lost connection."""
+async def test_own_changes_keep_pages(autojump_clock: trio.testing.MockClock) -> None:
+    """What this mount itself wrote, renamed and chmodded stays in its kernel's page cache, also beside a lost connection."""
     async with open_world(1) as world:
         client = await world.mount()
         mount = mount_of(client)
         number = await write_file(mount, b"file", b"a" * 50_000)
-        generation = (await mount.lookup(ROOT_INODE, b"file")).generation
         for index in range(3):
             await write_file(mount, b"file", b"b" * 1000 * index)
             await mount.setattr(number, Changes(mode=0o600 + index))
@@ -81,26 +97,88 @@ async def test_own_changes_keep_the_generation(autojump_clock: trio.testing.Mock
             client.port.cut(META)
             await trio.sleep(3)
         await mount.rename(ROOT_INODE, b"file", ROOT_INODE, b"other", 0)
-        handle, keeps_pages = await mount.open(number, os.O_RDWR, CALLER)
-        assert keeps_pages
+        handle, caching = await mount.open(number, os.O_RDWR, CALLER)
+        assert caching is Caching.KEEP
         await mount.release(handle)
-        assert (await mount.lookup(ROOT_INODE, b"other")).generation == generation
 
 
-async def test_an_open_file_keeps_its_generation(autojump_clock: trio.testing.MockClock) -> None:
-    """An inode that is open here cannot be exchanged: its pages are dropped at the next open instead."""
+async def test_a_file_that_another_mount_is_writing(autojump_clock: trio.testing.MockClock) -> None:
+    """It is opened past the page cache; what gets into that through an older handle is to be dropped; both read what is right."""
     async with open_world(1) as world:
         one, two = mount_of(await world.mount("one")), mount_of(await world.mount("two"))
         number = await write_file(one, b"file", b"old")
-        generation = (await two.lookup(ROOT_INODE, b"file")).generation
-        held, _ = await two.open(number, os.O_RDONLY, CALLER)
-        await write_file(one, b"file", b"newer")
-        second, keeps_pages = await two.open(number, os.O_RDONLY, CALLER)
-        assert not keeps_pages
-        assert (await two.lookup(ROOT_INODE, b"file")).generation == generation
+        held, caching = await two.open(number, os.O_RDONLY, CALLER)
+        assert caching is not Caching.PASS
+        assert not two.is_page_unsure(held)
+        writer, _ = await one.open(number, os.O_WRONLY, CALLER)
+        await one.write(writer, 0, b"new")
+        second, caching = await two.open(number, os.O_RDONLY, CALLER)
+        assert caching is Caching.PASS
         for handle in (held, second):
-            assert bytes(await two.read(handle, 0, 100)) == b"newer"
+            assert bytes(await two.read(handle, 0, 100)) == b"new"
+        assert two.is_page_unsure(held)
+        assert not two.is_page_unsure(second)
+        assert (await two.getattr(number)).attr_timeout_s == 0.0
+        for handle in (held, second):
             await two.release(handle)
+
+
+class RecordingKernel(KernelCache):
+    """Notes what is taken back, and whether the service was told meanwhile."""
+
+    def __init__(self) -> None:
+        self.dropped: list[tuple[list[int], list[int], bool]] = []
+        self.may_go_on = trio.Event()
+
+    async def drop(self, numbers: Sequence[int], pages: Sequence[int], *, names: bool) -> None:
+        """See KernelCache."""
+        self.dropped.append((list(numbers), list(pages), names))
+        await self.may_go_on.wait()
+
+    def drop_soon(self, numbers: Sequence[int], pages: Sequence[int] = (), *, names: bool = False) -> None:
+        """See KernelCache."""
+        self.dropped.append((list(numbers), list(pages), names))
+
+
+async def test_a_recall_is_confirmed_after_the_kernel_has_forgotten(autojump_clock: trio.testing.MockClock) -> None:
+    """Another mount's change is answered only when this one's kernel believes nothing of it any more."""
+    async with open_world(1) as world:
+        kernel = RecordingKernel()
+        one, two = mount_of(await world.mount("one")), mount_of(await world.mount("two", kernel))
+        number = await write_file(one, b"file", b"old")
+        held, _ = await two.open(number, os.O_RDONLY, CALLER)
+        await two.lookup(ROOT_INODE, b"file")
+        kernel.dropped.clear()
+        done = False
+
+        async def change() -> None:
+            nonlocal done
+            await one.unlink(ROOT_INODE, b"file")
+            done = True
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(change)
+            await trio.sleep(1)
+            assert not done
+            kernel.may_go_on.set()
+        numbers = {number for numbers, _, _ in kernel.dropped for number in numbers}
+        assert numbers == {ROOT_INODE, number}
+        assert any(names for _, _, names in kernel.dropped)
+        assert any(number in pages for _, pages, _ in kernel.dropped), "it is open"
+        await two.release(held)
+
+
+async def test_lost_leases_are_taken_back_from_the_kernel(autojump_clock: trio.testing.MockClock) -> None:
+    """When the connection is lost, or silent for as long as leases last, nothing that was told stays believed."""
+    async with open_world(1) as world:
+        kernel = RecordingKernel()
+        client = await world.mount("one", kernel)
+        mount = mount_of(client)
+        number = await write_file(mount, b"file", b"old")
+        kernel.dropped.clear()
+        client.port.cut(META)
+        await trio.testing.wait_all_tasks_blocked()
+        assert any(number in numbers and names for numbers, _, names in kernel.dropped)
 
 
 async def test_a_directory_of_several_pages(autojump_clock: trio.testing.MockClock) -> None:
@@ -113,7 +191,7 @@ async def test_a_directory_of_several_pages(autojump_clock: trio.testing.MockClo
             await client.fs.mknod(ROOT_INODE, name, 0o100644, 0, CALLER)
         assert await listed(mount) == [b".", b"..", *names]
         handle = await mount.opendir(ROOT_INODE)
-        first = await mount.readdir(handle, 2)
+        first = list(await mount.readdir(handle, 2))
         cookies = [cookie for _, _, cookie in first]
         assert cookies == sorted(set(cookies))
         assert min(cookies) > 2
@@ -130,14 +208,14 @@ async def test_entries_that_are_removed_while_they_are_read(autojump_clock: trio
         for index in range(700):
             await client.fs.mknod(ROOT_INODE, b"%04d" % index, 0o100644, 0, CALLER)
         handle = await mount.opendir(ROOT_INODE)
-        page = await mount.readdir(handle, 2)
+        page = list(await mount.readdir(handle, 2))
         for index in range(1, 700, 2):
             await mount.unlink(ROOT_INODE, b"%04d" % index)
-        rest = await mount.readdir(handle, page[9][2])
+        rest = list(await mount.readdir(handle, page[9][2]))
         assert [name for name, _, _ in rest][:3] == [b"0010", b"0012", b"0014"]
         names = [name for name, _, _ in page[:10]]
         after = page[9][2]
-        while rest := await mount.readdir(handle, after):
+        while rest := list(await mount.readdir(handle, after)):
             names += [name for name, _, _ in rest]
             after = rest[-1][2]
         assert names == [b"%04d" % index for index in range(700) if index < 10 or index % 2 == 0]
@@ -151,10 +229,10 @@ async def test_a_page_whose_entries_are_all_gone_is_not_the_end(autojump_clock: 
         for index in range(1100):
             await client.fs.mknod(ROOT_INODE, b"%04d" % index, 0o100644, 0, CALLER)
         handle = await mount.opendir(ROOT_INODE)
-        page = await mount.readdir(handle, 2)
+        page = list(await mount.readdir(handle, 2))
         for name, _, _ in page[1:]:
             await mount.unlink(ROOT_INODE, name)
-        rest = await mount.readdir(handle, page[0][2])
+        rest = list(await mount.readdir(handle, page[0][2]))
         assert rest, "there are more names"
         assert rest[0][0] == b"%04d" % len(page)
 
@@ -164,7 +242,7 @@ async def test_errors_come_at_flush_and_fsync(autojump_clock: trio.testing.MockC
     async with open_world(1) as world:
         client = await world.mount()
         mount = mount_of(client)
-        handle, _ = await mount.create(ROOT_INODE, b"file", 0o644, os.O_RDWR, CALLER)
+        handle, _, _ = await mount.create(ROOT_INODE, b"file", 0o644, os.O_RDWR, CALLER)
         for node in world.nodes:
             node.is_full = True
         await trio.sleep(10)
@@ -209,7 +287,7 @@ async def test_times_before_1970(autojump_clock: trio.testing.MockClock) -> None
     """They are kept, also on a file that is being written."""
     async with open_world(1) as world:
         mount, other = mount_of(await world.mount()), await world.mount("other")
-        handle, entry = await mount.create(ROOT_INODE, b"file", 0o644, os.O_RDWR, CALLER)
+        handle, entry, _ = await mount.create(ROOT_INODE, b"file", 0o644, os.O_RDWR, CALLER)
         await mount.write(handle, 0, b"x")
         number = entry.attributes.inode
         told = await mount.setattr(number, Changes(mtime_ns=-5 * 10**9, atime_ns=-1))
@@ -244,23 +322,24 @@ def test_errnos() -> None:
 
 
 async def test_a_size_told_while_it_was_written(autojump_clock: trio.testing.MockClock) -> None:
-    """A lookup answered before the writer was done may be taken by the kernel afterwards: the next open is sent to look again."""
+    """A lookup answered before the writer was done may be taken by the kernel afterwards: it is not to be believed."""
     async with open_world(1) as world:
         mount = mount_of(await world.mount())
-        handle, _ = await mount.create(ROOT_INODE, b"file", 0o644, os.O_WRONLY, CALLER)
-        told = await mount.lookup(ROOT_INODE, b"file")
-        assert told.attributes.size_bytes == 0
-        await mount.write(handle, 0, b"whole")
-        await mount.flush(handle)
+        handle, _, _ = await mount.create(ROOT_INODE, b"file", 0o644, os.O_WRONLY, CALLER)
+        assert (await mount.lookup(ROOT_INODE, b"file")).attr_timeout_s == 0.0
         await mount.release(handle)
-        number = told.attributes.inode
-        with refused(Code.STALE):
-            await mount.open(number, os.O_RDONLY, CALLER)
-        after = await mount.lookup(ROOT_INODE, b"file")
-        assert after.generation != told.generation
-        assert after.attributes.size_bytes == 5
-        reading, _ = await mount.open(number, os.O_RDONLY, CALLER)
-        await mount.release(reading)
+        assert (await mount.lookup(ROOT_INODE, b"file")).attr_timeout_s == FOR_EVER_S
+
+
+async def test_appends_go_to_the_end(autojump_clock: trio.testing.MockClock) -> None:
+    """A handle that was opened with O_APPEND writes at the end that is known here, whatever offset the kernel believes in."""
+    async with open_world(1) as world:
+        mount = mount_of(await world.mount())
+        number = await write_file(mount, b"file", b"first ")
+        handle, _ = await mount.open(number, os.O_RDWR | os.O_APPEND, CALLER)
+        await mount.write(handle, 0, b"second")
+        assert bytes(await mount.read(handle, 0, 100)) == b"first second"
+        await mount.release(handle)
 
 
 async def test_names_too_long_and_removed_directories(autojump_clock: trio.testing.MockClock) -> None:
@@ -282,7 +361,7 @@ async def test_names_too_long_and_removed_directories(autojump_clock: trio.testi
             await mount.getxattr(number, b"system.posix_acl_access")
         assert await mount.listxattr(number) == []
         assert [name for name, _, _ in await mount.readdir(opened, 0)] == [b".", b".."]
-        assert not await mount.readdir(opened, 2)
+        assert not list(await mount.readdir(opened, 2))
         await mount.releasedir(opened)
 
 

@@ -2,7 +2,7 @@
 
 `make test` gives --require-mounts: such a run fails unless tests under tests/mount passed on a real FUSE mount, so a
 machine without FUSE can not pass by skipping. RINGFS_TEST_DIRECTORY=DIR runs tests/mount in any directory instead: on
-a file system that one trusts, that shows whether a test is right.
+a file system that one trusts, that shows whether a test is right. RINGFS_TEST_DRIVER=pyfuse3 mounts through that driver.
 """
 
 import os
@@ -18,7 +18,10 @@ from pathlib import Path
 
 import pytest
 
+from ringfs.fuse import DRIVERS
+
 TEST_DIRECTORY_VARIABLE = "RINGFS_TEST_DIRECTORY"
+DRIVER_VARIABLE = "RINGFS_TEST_DRIVER"
 #: The longest that a command on a cluster may take before its test fails.
 COMMAND_SECONDS_MAX = 120
 #: And how long killed processes may take to be gone.
@@ -30,6 +33,11 @@ def substitute_directory() -> Path | None:
     """The directory that stands in for a mount, if the environment names one."""
     name = os.environ.get(TEST_DIRECTORY_VARIABLE)
     return Path(name).resolve() if name else None
+
+
+def tested_driver() -> str:
+    """The driver that the tests run on: the default, or what the environment names."""
+    return os.environ.get(DRIVER_VARIABLE, DRIVERS[0])
 
 
 class DevCluster:
@@ -62,13 +70,13 @@ class DevCluster:
     def up(self, *options: str) -> None:
         """Starts it, or what of it does not run; mounted when it returns."""
         self.mount.mkdir(exist_ok=True)
-        self.dev("up", "--mount", self.mount, *options)
+        self.dev("up", "--mount", self.mount, "--driver", tested_driver(), *options)
 
     def another_mount(self, name: str) -> Path:
         """One more mount point, mounted."""
         point = self.root / name
         point.mkdir()
-        self.dev("mount", point)
+        self.dev("mount", point, "--driver", tested_driver())
         return point
 
     def logs(self) -> str:
@@ -157,6 +165,12 @@ def second_mount_point(request: pytest.FixtureRequest, mount_point: Path) -> Pat
 def is_ringfs() -> bool:
     """Whether the tests run on ringfs: what it declines works on a local file system."""
     return substitute_directory() is None
+
+
+@pytest.fixture(scope="session")
+def driver(is_ringfs: bool) -> str:
+    """The driver that the tests run on; "" where the substitute directory is tested."""
+    return tested_driver() if is_ringfs else ""
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ DIR/cluster.toml   configuration of every process        DIR/key        the clus
 DIR/dev.lock       marks a dev cluster; held by one      DIR/mnt        where mount1 is mounted if nothing is said
                    `ringfs dev` command at a time
 DIR/NAME/          pid, log, exit (code and last words of a process that ended by itself), and
-                   state/ (meta), disk/ (data) or mount_point (mount)
+                   state/ (meta), disk/ (data), or mount_point and perhaps driver (mount)
 """
 
 import fcntl
@@ -25,16 +25,18 @@ from ringfs.cli.place import CONFIG_NAME
 
 _MARK = "dev.lock"
 _MOUNT_POINT = "mount_point"
+_DRIVER = "driver"
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One process of a dev cluster: its verb, and what the verb is given after the configuration."""
+    """One process of a dev cluster: its verb, and what the verb is given after the configuration; options come before arguments."""
 
     name: str
     verb: str
     arguments: tuple[str, ...]
     directory: Path
+    options: tuple[str, ...] = ()
 
     @property
     def log(self) -> Path:
@@ -69,22 +71,22 @@ class Layout:
                 return server
         raise UserError(f"{self.root} has no process {name!r}: it has {', '.join(server.name for server in servers)}")
 
-    def set_mount(self, name: str, point: Path) -> Server:
-        """Say where a mount belongs; it is not started."""
+    def set_mount(self, name: str, point: Path, driver: str | None) -> Server:
+        """Say where a mount belongs, and through which driver if that is to change; it is not started."""
         directory = self.root / name
         directory.mkdir(exist_ok=True)
         _write(directory / _MOUNT_POINT, os.fsencode(point))
-        return Server(name, "mount", (str(point),), directory)
+        if driver is not None:
+            _write(directory / _DRIVER, driver.encode())
+        return _mount_in(directory)
 
-    def mount_for(self, point: Path) -> Server:
+    def mount_for(self, point: Path, driver: str | None) -> Server:
         """The mount that belongs at point, or a new one."""
         mounts = self.mounts()
-        for server in mounts:
-            if server.arguments == (str(point),):
-                return server
         taken = {server.name for server in mounts}
-        number = next(number for number in range(1, len(taken) + 2) if f"mount{number}" not in taken)
-        return self.set_mount(f"mount{number}", point)
+        free = next(f"mount{number}" for number in range(1, len(taken) + 2) if f"mount{number}" not in taken)
+        name = next((server.name for server in mounts if server.arguments == (str(point),)), free)
+        return self.set_mount(name, point, driver)
 
     def grow(self, data_count: int) -> None:
         """Add data nodes to the configuration until there are so many."""
@@ -103,9 +105,16 @@ def mounts_in(root: Path) -> list[Server]:
     for entry in root.iterdir():
         number = re.fullmatch(r"mount([1-9][0-9]*)", entry.name)
         if number and (entry / _MOUNT_POINT).is_file():
-            point = os.fsdecode((entry / _MOUNT_POINT).read_bytes())
-            found.append((int(number.group(1)), Server(entry.name, "mount", (point,), entry)))
+            found.append((int(number.group(1)), _mount_in(entry)))
     return [server for _, server in sorted(found, key=lambda pair: pair[0])]
+
+
+def _mount_in(directory: Path) -> Server:
+    """The mount whose files are in a directory."""
+    point = os.fsdecode((directory / _MOUNT_POINT).read_bytes())
+    driver = directory / _DRIVER
+    options = ("--driver", driver.read_text()) if driver.is_file() else ()
+    return Server(directory.name, "mount", (point,), directory, options)
 
 
 def is_dev_cluster(root: Path) -> bool:

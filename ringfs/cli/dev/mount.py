@@ -8,13 +8,15 @@ from ringfs.cli.dev import supervise
 from ringfs.cli.dev.health import require_leader, wait_healthy
 from ringfs.cli.dev.layout import locked, open_layout
 from ringfs.cli.dev.table import read_rows, render
+from ringfs.cli.driver_option import driver_option
 from ringfs.cli.mount_point import prepare_mount_point
 
 
 @click.command("mount")
 @click.argument("directory", metavar="DIR")
 @click.argument("mount_point", metavar="MNT")
-def command(directory: str, mount_point: str) -> None:
+@driver_option
+def command(directory: str, mount_point: str, driver: str | None) -> None:
     """Mount the cluster in DIR at one more place; MNT is made if it is not there.
 
     \b
@@ -24,7 +26,7 @@ def command(directory: str, mount_point: str) -> None:
     with locked(layout.root):
         point = prepare_mount_point(Path(mount_point), make=True)
         require_leader(layout)
-        server = layout.mount_for(point)
+        server = layout.mount_for(point, driver)
         supervise.start_mounts(layout, [server])
         wait_healthy(layout, [server])
     click.echo(render(read_rows(layout, [server])))

@@ -148,6 +148,7 @@ def _spawn(layout: Layout, server: Server) -> _Starting:
         RUN_DIR_OPTION,
         str(server.directory),
         str(layout.config_path),
+        *server.options,
         *server.arguments,
     ]
     pipe, child_end = os.pipe()

@@ -13,6 +13,7 @@ from ringfs.cli.dev import supervise
 from ringfs.cli.dev.health import wait_healthy
 from ringfs.cli.dev.layout import Layout
 from ringfs.cli.dev.table import read_rows, render
+from ringfs.cli.driver_option import driver_option
 from ringfs.cli.mount_point import prepare_mount_point
 from ringfs.cli.output import progress
 from ringfs.ring.classes import parse_class
@@ -26,7 +27,8 @@ _CLASS = "replica:2"
 @click.option("--mount", "mount", metavar="MNT", help="Where mount1 is mounted; made if it is not there. Default: DIR/mnt.")
 @click.option("--data", "data_count", type=click.IntRange(1, 64), help=f"Data nodes. Default: {_DATA_COUNT}; more can come later.")
 @click.option("--class", "class_text", metavar="CLASS", help=f"Class of service of a new cluster. Default: {_CLASS}.")
-def command(directory: str, mount: str | None, data_count: int | None, class_text: str | None) -> None:
+@driver_option
+def command(directory: str, mount: str | None, data_count: int | None, class_text: str | None, driver: str | None) -> None:
     """Make or start a cluster in DIR; returns when it is healthy and mounted.
 
     On a cluster that is there, starts what does not run and leaves alone what does. The processes go on in the background.
@@ -35,7 +37,7 @@ def command(directory: str, mount: str | None, data_count: int | None, class_tex
     Example:  ringfs dev up ./cluster --mount /mnt/ringfs --data 3 --class replica:2
     """
     with progress() as shown, _opened(Path(directory).resolve(), data_count, class_text) as layout:
-        _place_mount1(layout, mount)
+        _place_mount1(layout, mount, driver)
         shown.step("starting servers")
         supervise.start(layout, [server for server in layout.servers() if server.verb != "mount"])
         shown.step("mounting")
@@ -79,15 +81,20 @@ def _adapt(layout: Layout, data_count: int | None, class_text: str | None) -> No
     layout.grow(data_count or 0)
 
 
-def _place_mount1(layout: Layout, asked: str | None) -> None:
-    """Say where mount1 belongs, if that is new."""
+def _place_mount1(layout: Layout, asked: str | None, driver: str | None) -> None:
+    """Say where mount1 belongs and through which driver, if that is new."""
     known = next((server for server in layout.mounts() if server.name == "mount1"), None)
     if known is not None and asked is None:
+        if driver is not None:
+            layout.set_mount("mount1", Path(known.arguments[0]), driver)
         return
     point = mounts.mount_point_of(Path(asked) if asked else layout.root / "mnt")
-    if known is None or known.arguments != (str(point),):
+    if known is None or known.arguments[0] != str(point):
         if known is not None and supervise.is_running(known):
             raise UserError(
                 f"mount1 is at {known.arguments[0]}: stop it first ('ringfs dev stop {layout.root} mount1'), or 'ringfs dev mount'"
             )
-        layout.set_mount("mount1", prepare_mount_point(point, make=True))
+        prepare_mount_point(point, make=True)
+        layout.set_mount("mount1", point, driver)
+    elif driver is not None:
+        layout.set_mount("mount1", point, driver)

@@ -15,7 +15,7 @@ KNOWN = Attributes(7, 0o100644, 0, 0, 1, 100, 100, 0, 1, 2, 3, 4, 5, 0, 0)
 
 
 def _inode(number: int = 7) -> Inode:
-    return Inode(number, replace(KNOWN, inode=number), 1)
+    return Inode(number, replace(KNOWN, inode=number))
 
 
 def test_merged_shows_times_of_flights_under_way() -> None:

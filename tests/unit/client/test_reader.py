@@ -43,7 +43,7 @@ class Shelf:
 
 def new_inode(size_bytes: int) -> Inode:
     """An inode of that size."""
-    return Inode(7, Attributes(7, 0o100644, 0, 0, 1, size_bytes, size_bytes, 0, 1, 2, 3, 4, 5, 0, 0), 1)
+    return Inode(7, Attributes(7, 0o100644, 0, 0, 1, size_bytes, size_bytes, 0, 1, 2, 3, 4, 5, 0, 0))
 
 
 def random_extents(draw: random.Random, shelf: Shelf, base: int, content: bytes) -> list[Extent]:

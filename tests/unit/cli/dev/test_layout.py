@@ -32,7 +32,7 @@ def test_configuration_is_valid(made: Layout) -> None:
 
 def test_each_process_has_its_directory(made: Layout) -> None:
     """State is kept in DIR/NAME/, and servers start before mounts."""
-    made.set_mount("mount1", Path("/mnt/x"))
+    made.set_mount("mount1", Path("/mnt/x"), None)
     assert [(server.name, server.verb) for server in made.servers()] == [
         ("meta1", "meta"),
         ("data1", "data"),
@@ -73,17 +73,20 @@ def test_grow(made: Layout) -> None:
 def test_mounts_by_number(made: Layout) -> None:
     """mount10 comes behind mount2; a mount point with any byte in its name is kept."""
     for number in (10, 2, 1):
-        made.set_mount(f"mount{number}", Path(f"/mnt/{number}\n\udcff"))
+        made.set_mount(f"mount{number}", Path(f"/mnt/{number}\n\udcff"), None)
     assert [server.name for server in made.mounts()] == ["mount1", "mount2", "mount10"]
     assert made.mounts()[2].arguments == ("/mnt/10\n\udcff",)
 
 
 def test_mount_for(made: Layout) -> None:
     """A known point keeps its mount, a new one gets the lowest free number."""
-    first = made.mount_for(Path("/mnt/a"))
-    second = made.mount_for(Path("/mnt/b"))
+    first = made.mount_for(Path("/mnt/a"), None)
+    second = made.mount_for(Path("/mnt/b"), None)
     assert (first.name, second.name) == ("mount1", "mount2")
-    assert made.mount_for(Path("/mnt/a")) == first
+    assert made.mount_for(Path("/mnt/a"), None) == first
+    assert first.options == ()
+    assert made.mount_for(Path("/mnt/a"), "pyfuse3").options == ("--driver", "pyfuse3")
+    assert made.mount_for(Path("/mnt/a"), None).options == ("--driver", "pyfuse3"), "it is remembered"
 
 
 def test_unknown_name(made: Layout) -> None:
