@@ -48,12 +48,14 @@ def calls(draw: st.DrawFn) -> Call:
 
 
 @contextmanager
-def side_by_side(roots: tuple[Path, ...], is_ringfs: bool, known: Sequence[Difference] = ALL) -> Iterator[SideBySide]:
+def side_by_side(roots: tuple[Path, ...], driver: str, known: Sequence[Difference] = ALL) -> Iterator[SideBySide]:
     """A local directory, and those on the mount."""
     with tempfile.TemporaryDirectory(prefix="ringfs-local.") as name:
         local = Path(name)
         local.chmod(0o755)
-        both = SideBySide(Place(kind_of(local), (local,)), Place("pyfuse3" if is_ringfs else kind_of(roots[0]), roots), known)
+        both = SideBySide(
+            Place(kind_of(local), (local,)), Place("pyfuse3" if driver == "pyfuse3" else kind_of(roots[0]), roots), known
+        )
         try:
             yield both
         finally:
@@ -83,25 +85,25 @@ def exercise(both: SideBySide) -> None:
 
 
 @pytest.mark.timeout(900)  # making a failure shorter takes its time
-def test_random_calls(place: Path, is_ringfs: bool) -> None:
+def test_random_calls(place: Path, driver: str) -> None:
     """Two processes with several open files each, three users, every call of tests/support/side_by_side/calls.py."""
-    with side_by_side((place,), is_ringfs) as both:
+    with side_by_side((place,), driver) as both:
         exercise(both)
         assert both.call_count > EXAMPLES * len(PRELUDE)
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
-def test_found_once(place: Path, is_ringfs: bool, program: Path) -> None:
+def test_found_once(place: Path, driver: str, program: Path) -> None:
     """What once showed a difference shows none."""
-    with side_by_side((place,), is_ringfs) as both:
+    with side_by_side((place,), driver) as both:
         both.run(read_program(program.read_text()))
 
 
 @pytest.mark.parametrize("difference", [each for each in RINGFS if each.example], ids=lambda each: each.name)
-def test_known_differences(place: Path, is_ringfs: bool, difference: Difference) -> None:
+def test_known_differences(place: Path, driver: str, difference: Difference) -> None:
     """Each is still one: what differs no more has no place in the table."""
-    if not is_ringfs:
-        pytest.skip("these are of ringfs")
+    if difference.side not in ("ringfs", driver) or not driver:
+        pytest.skip(f"these are of {difference.side}")
     others = [each for each in (*LOCAL, *RINGFS) if each is not difference]
-    with side_by_side((place,), is_ringfs, others) as both, pytest.raises(Disagreement):
+    with side_by_side((place,), driver, others) as both, pytest.raises(Disagreement):
         both.run(difference.example)
