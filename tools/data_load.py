@@ -26,6 +26,7 @@ from pathlib import Path
 
 import trio
 
+from ringfs.base.checksums import Buffer
 from ringfs.base.config import ClusterConfig, load_config
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import KIB, MIB
@@ -245,9 +246,21 @@ async def _open(fs: FileSystem, name: bytes, *, writes: bool) -> AsyncIterator[H
         await fs.release(handle)
 
 
-async def _read(fs: FileSystem, handle: Handle, offset: int, size_bytes: int) -> bytes | bytearray | memoryview:
+async def _read(fs: FileSystem, handle: Handle, offset: int, size_bytes: int) -> Buffer:
     """As a driver reads."""
-    found = fs.read_nowait(handle, offset, size_bytes)
+    task = trio.lowlevel.current_task()
+    found: Buffer | None = None
+    is_waiting = is_done = False
+
+    def on_read(buffer: Buffer | None) -> None:
+        nonlocal found, is_done
+        found, is_done = buffer, True
+        if is_waiting:
+            trio.lowlevel.reschedule(task)
+
+    if fs.read_soon(handle, offset, size_bytes, on_read) and not is_done:
+        is_waiting = True
+        await trio.lowlevel.wait_task_rescheduled(lambda _raise: trio.lowlevel.Abort.FAILED)
     return await fs.read(handle, offset, size_bytes) if found is None else found
 
 

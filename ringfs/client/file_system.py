@@ -17,7 +17,7 @@ from ringfs.client.coherence import Coherence
 from ringfs.client.inodes import ABSENT, Inode, InodeTable
 from ringfs.client.locks import Locks
 from ringfs.client.metadata import MetadataLink
-from ringfs.client.reader import Reader, Stream
+from ringfs.client.reader import OnRead, Reader, Stream
 from ringfs.client.writer import Writer
 from ringfs.meta.namespace.xattrs import check_name
 from ringfs.wire.messages import namespace as ns
@@ -451,6 +451,14 @@ class FileSystem:
         if handle.locked_under:
             self._locks.check(handle)
         return self.reader.read_nowait(inode, offset, size_bytes, handle.stream)
+
+    def read_soon(self, handle: Handle, offset: int, size_bytes: int, on_read: OnRead) -> bool:
+        """Hand on_read the bytes as soon as they are here, without a task: at once, or from where they are received. None means
+        that read() is to be asked, and so does False, with which on_read is not called."""
+        inode = handle.inode
+        if not self.link.holds(inode.lease_epoch):
+            return False
+        return self.reader.read_soon(inode, offset, size_bytes, handle.stream, on_read)
 
     async def read(self, handle: Handle, offset: int, size_bytes: int) -> Buffer:
         """Up to size_bytes from offset; fewer only at the end of the file. Refused IO if bytes cannot be had verified."""

@@ -21,6 +21,9 @@ class BoundedCache(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._entries
+
     def get(self, key: K) -> V | None:
         """The value of key, which becomes the most recently used, or None."""
         entry = self._entries.get(key)
@@ -37,6 +40,10 @@ class BoundedCache(Generic[K, V]):
         while self.size_bytes > self.bytes_max:
             _, (_, size) = self._entries.popitem(last=False)
             self.size_bytes -= size
+
+    def demote(self, key: K) -> None:
+        """Make a key that is there the first to go."""
+        self._entries.move_to_end(key, last=False)
 
     def drop(self, key: K) -> None:
         """Let go of key; no error if it is absent."""

@@ -2,7 +2,7 @@
 queues behind an 8 MiB write. Which node holds what is objects.py's business.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
@@ -11,7 +11,7 @@ import trio
 from ringfs.base.checksums import Buffer
 from ringfs.base.errors import ConnectionLost
 from ringfs.wire.messages.cluster import ClusterMap, Node
-from ringfs.wire.rpc import Answer, Dial, RpcClient, dial_tcp, open_client
+from ringfs.wire.rpc import Answer, Dial, OnAnswer, RpcClient, dial_tcp, open_client
 
 log = structlog.get_logger("ringfs.client.nodes")
 
@@ -41,8 +41,20 @@ class Lane:
         try:
             return await client.call(request, payload, timeout_s=timeout_s)
         except ConnectionLost:
-            self.avoid_until_s = trio.current_time() + AVOID_S
+            self.avoid()
             raise
+
+    def call_soon(self, request: Any, on_answer: OnAnswer, *, timeout_s: float) -> bool:
+        """Ask, if that can be done at once; on_answer is then called from the receiving loop. False: use call."""
+        client = self._client
+        if client is None or not client.has_room or client.lost.is_set():
+            return False
+        client.call_soon(request, on_answer, timeout_s=timeout_s)
+        return True
+
+    def avoid(self) -> None:
+        """It failed: others first, for a while."""
+        self.avoid_until_s = trio.current_time() + AVOID_S
 
     async def _open(self) -> RpcClient:
         async with self._opening:
@@ -51,7 +63,7 @@ class Lane:
             try:
                 self._client = await self._nursery.start(self._hold)
             except (OSError, ConnectionLost, trio.TooSlowError) as error:
-                self.avoid_until_s = trio.current_time() + AVOID_S
+                self.avoid()
                 raise ConnectionLost(f"{self.address}: {error or type(error).__name__}") from error
             return self._client
 
@@ -77,6 +89,10 @@ class DataNodes:
         self._nursery = nursery
         self._dial = dial
         self._lanes: dict[tuple[str, bool], Lane] = {}
+
+    def start_soon(self, function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+        """Start a task that lives as long as the lanes."""
+        self._nursery.start_soon(function, *arguments)
 
     def lane(self, node: Node, *, bulk: bool) -> Lane:
         """The node's lane for puts (bulk) or for gets. A node that moved gets new lanes with its new address."""

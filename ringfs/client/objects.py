@@ -13,6 +13,7 @@ from ringfs.base.checksums import block_hash, first_bad_block, is_table_of, obje
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, ConnectionLost, Refused
 from ringfs.base.limits import BLOCK_BYTES, OBJECT_BYTES_MAX
+from ringfs.client.blocks import OnContent
 from ringfs.client.lru import BoundedCache
 from ringfs.client.nodes import DataNodes
 from ringfs.ring.classes import parse_class
@@ -20,6 +21,7 @@ from ringfs.ring.placement import Ring
 from ringfs.wire.messages.cluster import NODE_UP, ClusterMap, Node
 from ringfs.wire.messages.data import Get, Put
 from ringfs.wire.messages.namespace import NewObject
+from ringfs.wire.rpc import Answer
 
 log = structlog.get_logger("ringfs.client.objects")
 
@@ -32,6 +34,8 @@ _PUT_PAUSE_S = 1.0
 #: back, and 1 MiB reads were a fifth slower.
 _INLINE_HASH_BYTES = 16 * BLOCK_BYTES
 _TABLES_BYTES_MAX = 8 << 20
+#: Objects whose nodes are remembered.
+_PLACES_MAX = 8192
 
 #: run_in_thread(function, *arguments); simulations bring their own, since virtual time does not wait for threads.
 RunInThread = Callable[..., Awaitable[Any]]
@@ -47,6 +51,8 @@ class Objects:
         self._map = ClusterMap(0, "", [])
         self._ring = Ring(self._map)
         self._by_number: dict[int, Node] = {}
+        #: Object id → its nodes in the order of the ring.
+        self._places: dict[bytes, list[Node]] = {}
         #: Object id → (size, block table), all verified against the id.
         self._tables: BoundedCache[bytes, tuple[int, bytes]] = BoundedCache(_TABLES_BYTES_MAX)
 
@@ -56,6 +62,7 @@ class Objects:
             self._map = map
             self._ring = Ring(map)
             self._by_number = {node.node: node for node in map.nodes}
+            self._places.clear()
             self._nodes.forget_gone(map)
 
     # --- writing ----------------------------------------------------------------------------------------------------
@@ -121,21 +128,71 @@ class Objects:
     def _order(self, oid: bytes, *, for_put: bool) -> list[Node]:
         """The nodes in the order of the ring, those to avoid at the end; for a put only nodes that are up, if enough are."""
         now_s = trio.current_time()
-        nodes = [self._by_number[number] for number in self._ring.order(oid)]
 
         def doubtful(node: Node) -> bool:
-            return node.state != NODE_UP or self._nodes.lane(node, bulk=for_put).avoid_until_s > now_s
+            return self._is_doubtful(node, now_s, for_put=for_put)
 
-        return sorted(nodes, key=doubtful)
+        return sorted(self._placed(oid), key=doubtful)
+
+    def _is_doubtful(self, node: Node, now_s: float, *, for_put: bool) -> bool:
+        return node.state != NODE_UP or self._nodes.lane(node, bulk=for_put).avoid_until_s > now_s
+
+    def _placed(self, oid: bytes) -> list[Node]:
+        """The nodes in the order of the ring."""
+        found = self._places.get(oid)
+        if found is None:
+            if len(self._places) >= _PLACES_MAX:
+                self._places.clear()
+            found = self._places[oid] = [self._by_number[number] for number in self._ring.order(oid)]
+        return found
 
     # --- reading ----------------------------------------------------------------------------------------------------
+
+    def fetch_soon(self, oid: bytes, first_block: int, block_count: int, on_content: OnContent) -> None:
+        """Get what read_blocks gives, or its refusal, to on_content. If all is well, no task is involved: the first holder is
+        asked, and what it answers is verified and handed on where it is received."""
+        placed = self._placed(oid)
+        if not placed or self._is_doubtful(placed[0], trio.current_time(), for_put=False):
+            self._nodes.start_soon(self._fetch, oid, first_block, block_count, on_content)
+            return
+        node = placed[0]
+        lane = self._nodes.lane(node, bulk=False)
+        known = self._tables.get(oid)
+        request = Get(oid, first_block, block_count, known is None)
+
+        def on_answer(answer: Answer | Refused | ConnectionLost) -> None:
+            if isinstance(answer, Answer):
+                try:
+                    content = self._checked(node, request, known, answer)
+                except Refused:
+                    # It is asked once more below, and then said.
+                    pass
+                else:
+                    on_content(content)
+                    return
+            elif isinstance(answer, ConnectionLost):
+                lane.avoid()
+            self._nodes.start_soon(self._fetch, oid, first_block, block_count, on_content)
+
+        if not lane.call_soon(request, on_answer, timeout_s=GET_TIMEOUT_S):
+            self._nodes.start_soon(self._fetch, oid, first_block, block_count, on_content)
+
+    async def _fetch(self, oid: bytes, first_block: int, block_count: int, on_content: OnContent) -> None:
+        try:
+            content: memoryview | Refused = await self.read_blocks(oid, first_block, block_count)
+        except Refused as refused:
+            content = refused
+        on_content(content)
 
     async def read_blocks(self, oid: bytes, first_block: int, block_count: int) -> memoryview:
         """The verified bytes of whole blocks (clamped to the object's end). Raises Refused IO if no holder has them right."""
         failures: list[str] = []
         for node in self._order(oid, for_put=False):
+            known = self._tables.get(oid)
+            request = Get(oid, first_block, block_count, known is None)
             try:
-                return await self._read_from(node, oid, first_block, block_count)
+                answer = await self._nodes.lane(node, bulk=False).call(request, timeout_s=GET_TIMEOUT_S)
+                return self._checked(node, request, known, answer)
             except Refused as refused:
                 failures.append(f"{node.name}: {refused}")
                 if refused.code is not Code.NOT_HELD:
@@ -146,10 +203,10 @@ class Objects:
         log.error("object unreadable", object=oid.hex(), first_block=first_block, reason=reason)
         raise Refused(Code.IO, f"object {oid.hex()} cannot be read: {reason}")
 
-    async def _read_from(self, node: Node, oid: bytes, first_block: int, block_count: int) -> memoryview:
-        known = self._tables.get(oid)
-        request = Get(oid, first_block, block_count, known is None)
-        answer = await self._nodes.lane(node, bulk=False).call(request, timeout_s=GET_TIMEOUT_S)
+    def _checked(self, node: Node, request: Get, known: tuple[int, bytes] | None, answer: Answer) -> memoryview:
+        """The bytes that a node answered with, known being size and table if those were not asked for. Refused CORRUPT unless the
+        id proves them."""
+        oid, first_block = request.object, request.first_block
         if known is None:
             known = (answer.message.size_bytes, answer.message.table)
             if not is_table_of(oid, *known):
@@ -157,13 +214,10 @@ class Objects:
             self._tables.put(oid, known, len(known[1]))
         size_bytes, table = known
         content = answer.payload
-        expected = min(size_bytes, (first_block + block_count) * BLOCK_BYTES) - first_block * BLOCK_BYTES
+        expected = min(size_bytes, (first_block + request.block_count) * BLOCK_BYTES) - first_block * BLOCK_BYTES
         if len(content) != expected:
             raise Refused(Code.CORRUPT, f"{len(content)} bytes of {oid.hex()} from {node.name}, not {expected}")
-        if expected <= _INLINE_HASH_BYTES:
-            bad = first_bad_block(table, first_block, content)
-        else:
-            bad = await self._run_in_thread(first_bad_block, table, first_block, content)
+        bad = first_bad_block(table, first_block, content)
         if bad is not None:
             raise Refused(Code.CORRUPT, f"block {bad} of {oid.hex()} from {node.name}")
         return content

@@ -54,7 +54,7 @@ async def open_file_system(
     async with trio.open_nursery() as nursery:
         objects = Objects(DataNodes(key, name, nursery, dial), run_in_thread, clock)
         link.on_map = objects.follow
-        blocks = BlockCache(objects.read_blocks, tunables.cache_bytes_max, nursery)
+        blocks = BlockCache(objects.fetch_soon, tunables.cache_bytes_max)
         reader = Reader(blocks, coherence.load_extents, tunables.readahead_bytes)
         writer = Writer(
             link,

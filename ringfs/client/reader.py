@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from ringfs.base.checksums import Buffer
-from ringfs.base.limits import CHUNK_BYTES
+from ringfs.base.errors import Refused
+from ringfs.base.limits import BLOCK_BYTES, CHUNK_BYTES
 from ringfs.client.blocks import UNIT_BYTES, BlockCache
 from ringfs.client.extents import Piece
 from ringfs.client.inodes import Inode
@@ -14,6 +15,8 @@ from ringfs.wire.messages.namespace import INLINE
 _NEAR_BYTES = 1 << 20
 _FIRST_WINDOW_BYTES = 1 << 20
 
+#: Takes the bytes that were read, or None if only Reader.read can tell what is wrong.
+OnRead = Callable[[Buffer | None], None]
 LoadExtents = Callable[[Inode, int, int], Awaitable[None]]
 
 
@@ -26,9 +29,13 @@ class Stream:
     #: Everything before this offset has been asked for.
     fetched_to: int = 0
 
+    def is_near(self, offset: int) -> bool:
+        """Whether a read there would belong to a stream."""
+        return -_NEAR_BYTES <= offset - self.next_offset <= _NEAR_BYTES
+
     def note(self, offset: int, size_bytes: int, window_max: int) -> bool:
         """Take a read into account. True if it belongs to a stream."""
-        near = -_NEAR_BYTES <= offset - self.next_offset <= _NEAR_BYTES
+        near = self.is_near(offset)
         if near:
             self.window_bytes = min(max(_FIRST_WINDOW_BYTES, self.window_bytes + size_bytes * 2), window_max)
             self.next_offset = max(self.next_offset, offset + size_bytes)
@@ -68,6 +75,34 @@ class Reader:
         if piece.object_offset == INLINE:
             return piece.source
         return self._blocks.cached(piece.source, piece.object_offset, piece.object_offset + piece.length)
+
+    def read_soon(self, inode: Inode, offset: int, size_bytes: int, stream: Stream, on_read: OnRead) -> bool:
+        """Hand on_read the bytes once one unit or block, which holds all of them, is here; None if it cannot be had. At once, from
+        here, if they are here already. False if it is not as simple as that: nothing was begun then. inode as for read_nowait."""
+        found = self.read_nowait(inode, offset, size_bytes, stream)
+        if found is not None:
+            on_read(found)
+            return True
+        stop = min(offset + size_bytes, inode.merged().size_bytes)
+        if inode.dirty or inode.extents.missing_chunks(offset, stop):
+            return False
+        pieces = list(inode.extents.pieces(offset, stop))
+        if len(pieces) != 1 or pieces[0].length != stop - offset or pieces[0].object_offset < 0:
+            return False
+        oid, start = pieces[0].source, pieces[0].object_offset
+        is_stream = stream.is_near(offset)
+        step = UNIT_BYTES if is_stream else BLOCK_BYTES
+        if start // step != (start + stop - offset - 1) // step:
+            return False
+        stream.note(offset, stop - offset, self._readahead_bytes)
+
+        def on_part(part: memoryview | Refused) -> None:
+            on_read(None if isinstance(part, Refused) else part)
+
+        self._blocks.get_soon(oid, start, start + stop - offset, on_part, stream=is_stream)
+        if is_stream:
+            self._read_ahead(inode, stop, stream)
+        return True
 
     async def read(self, inode: Inode, offset: int, size_bytes: int, stream: Stream) -> Buffer:
         """Bytes from offset on, fewer than size_bytes only at the end of the file. Raises Refused IO."""

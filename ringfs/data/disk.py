@@ -7,6 +7,7 @@ direct (past the page cache) where the file system can do that: their buffers, o
 import ctypes
 import errno
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,8 +24,10 @@ _libc.fallocate.restype = ctypes.c_int
 
 #: A small read from the disk that takes less than this is done on the event loop: a hop to a thread and back costs more
 #: (docs/decisions/0002-fast-disk-on-the-loop.md). After a longer one so many are left to threads before it is tried again.
-_FAST_READ_NS = 150_000
-_SKIPS = 256
+_FAST_READ_NS = 400_000
+_SKIPS = 64
+#: A single read counts as no more than this: now and then one takes milliseconds on any disk.
+_COUNTED_READ_NS = 1_000_000
 
 
 class Segment:
@@ -71,8 +74,9 @@ class Segment:
         if self._skips:
             self._skips -= 1
             return False
-        with self._pace.timed():
-            count = self.read(buffer, offset, direct=True)
+        begun_ns = time.perf_counter_ns()
+        count = self.read(buffer, offset, direct=True)
+        self._pace.note(min(time.perf_counter_ns() - begun_ns, _COUNTED_READ_NS))
         if self._pace.smoothed_ns >= _FAST_READ_NS:
             self._skips = _SKIPS
         return count == len(buffer)

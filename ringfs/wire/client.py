@@ -35,12 +35,37 @@ OnPush = Callable[[Any], None]
 Dial = Callable[[str], Awaitable[trio.abc.Stream]]
 
 
+class _Slots:
+    """How many requests may be in flight: a semaphore whose ways without waiting are plain calls."""
+
+    __slots__ = ("_waiting", "value")
+
+    def __init__(self, value: int) -> None:
+        #: Free ones.
+        self.value = value
+        self._waiting = trio.lowlevel.ParkingLot()
+
+    async def take(self) -> None:
+        """Wait for one and take it; first come, first served."""
+        if self.value:
+            self.value -= 1
+        else:
+            await self._waiting.park()
+
+    def give(self) -> None:
+        """Give one back."""
+        if self._waiting:
+            self._waiting.unpark()
+        else:
+            self.value += 1
+
+
 class _Pending:
     """A request whose answer has not come."""
 
     __slots__ = ("deadline", "on_answer", "slots")
 
-    def __init__(self, on_answer: OnAnswer, slots: trio.Semaphore, deadline: float) -> None:
+    def __init__(self, on_answer: OnAnswer, slots: _Slots, deadline: float) -> None:
         self.on_answer = on_answer
         #: Where the request's slot goes back to when it was answered.
         self.slots = slots
@@ -62,8 +87,8 @@ class RpcClient:
         self._pending: dict[int, _Pending] = {}
         #: Requests sent so far; the number of the latest one.
         self._number = 0
-        self._slots = trio.Semaphore(REQUESTS_IN_FLIGHT_MAX - REQUESTS_URGENT)
-        self._urgent_slots = trio.Semaphore(REQUESTS_URGENT)
+        self._slots = _Slots(REQUESTS_IN_FLIGHT_MAX - REQUESTS_URGENT)
+        self._urgent_slots = _Slots(REQUESTS_URGENT)
         #: When the watch looks at the deadlines next; an earlier deadline must wake it.
         self._watch_at = math.inf
         self._watch_sooner = trio.Event()
@@ -126,31 +151,29 @@ class RpcClient:
         self._connection.close("closed here")
         await self.lost.wait()
 
-    def _take_slot(self, slots: trio.Semaphore, urgent: bool) -> bool:
+    def _take_slot(self, slots: _Slots, urgent: bool) -> bool:
         """Whether a request may be sent now; then a slot has been taken for it."""
         if not slots.value or self.lost.is_set() or not (urgent or self._connection.has_room):
             return False
-        slots.acquire_nowait()
+        slots.value -= 1
         return True
 
-    async def _wait_slot(self, slots: trio.Semaphore, urgent: bool, deadline: float) -> None:
+    async def _wait_slot(self, slots: _Slots, urgent: bool, deadline: float) -> None:
         with trio.CancelScope(deadline=deadline) as scope:
-            await slots.acquire()
+            await slots.take()
             try:
                 if not urgent:
                     await self._connection.wait_room()
                 if self.lost.is_set():
                     raise self._gone()
             except BaseException:
-                slots.release()
+                slots.give()
                 raise
         if scope.cancelled_caught:
             self._connection.close("the peer takes no more requests")
             raise self._gone()
 
-    def _ask(
-        self, request: Any, payload: Sequence[Buffer], on_answer: OnAnswer, slots: trio.Semaphore, deadline: float
-    ) -> _Pending:
+    def _ask(self, request: Any, payload: Sequence[Buffer], on_answer: OnAnswer, slots: _Slots, deadline: float) -> _Pending:
         self._number = number = self._number + 1
         is_alone = not self._pending
         self._connection.send(KIND_REQUEST, number, request, payload, at_once=is_alone)
@@ -167,7 +190,7 @@ class RpcClient:
             pending = self._pending.pop(frame.number, None)
             if pending is None:
                 raise PeerBrokeProtocol("an answer to no request")
-            pending.slots.release()
+            pending.slots.give()
             message = frame.message
             if type(message) is Refusal:
                 pending.on_answer(_refused(message))
@@ -204,7 +227,7 @@ class RpcClient:
     def _lose_pending(self) -> None:
         pending, self._pending = self._pending, {}
         for request in pending.values():
-            request.slots.release()
+            request.slots.give()
             request.on_answer(self._gone())
 
     def _gone(self) -> ConnectionLost:

@@ -159,6 +159,8 @@ class Connection:
         assert space, "no space would look like the end of the stream"
         if not reader.is_inside_payload:
             count = await self._transport.receive_into(space)
+        elif (there := self._transport.receive_now(space)) is not None:
+            count = there
         else:
             with trio.move_on_after(PAYLOAD_STALL_S) as scope:
                 count = await self._transport.receive_into(space)

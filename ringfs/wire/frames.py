@@ -26,8 +26,10 @@ KIND_REPLY = 2
 #: One way, from server to client; its request number is 0.
 KIND_PUSH = 3
 
-#: What is received at once when no larger frame is being waited for.
-_BUFFER_BYTES = 64 * KIB
+#: What is received at once when no larger frame is being waited for: a block with what goes before it.
+_BUFFER_BYTES = 80 * KIB
+#: The same after a payload that is larger: another one will probably follow, and is better received where it belongs.
+_GLANCE_BYTES = 4 * KIB
 #: A body up to this size is copied behind its header, so that a small frame is one buffer.
 _JOINED_BODY_BYTES = 16 * KIB
 
@@ -77,7 +79,19 @@ class FrameReader:
     admit() once that much memory may be spent, and go on.
     """
 
-    __slots__ = ("_buffer", "_end", "_filled", "_key", "_large", "_needed", "_sequence", "_start", "_view", "large_payload_bytes")
+    __slots__ = (
+        "_asked_bytes",
+        "_buffer",
+        "_end",
+        "_filled",
+        "_key",
+        "_large",
+        "_needed",
+        "_sequence",
+        "_start",
+        "_view",
+        "large_payload_bytes",
+    )
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -89,6 +103,8 @@ class FrameReader:
         self._start = 0
         self._end = 0
         self._needed = HEADER_BYTES
+        #: How much of the buffer the next receive may fill.
+        self._asked_bytes = _BUFFER_BYTES
         #: The frame whose large payload is being received, _filled of its bytes are there. Not None before admit() gave it memory.
         self._large: Frame | None = None
         self._filled = 0
@@ -111,7 +127,7 @@ class FrameReader:
             return self._large.payload[self._filled :]
         if self._start or self._needed > len(self._buffer):
             self._make_room()
-        return self._view[self._end :]
+        return self._view[self._end : max(self._needed, self._end + self._asked_bytes)]
 
     def received(self, count: int) -> None:
         """The first count bytes of space() are there now."""
@@ -144,6 +160,7 @@ class FrameReader:
         self._sequence += 1
         self._start = end
         self._needed = HEADER_BYTES
+        self._asked_bytes = _BUFFER_BYTES
         frame = Frame(kind, number, decode(view[start + HEADER_BYTES : body_end]), _EMPTY)
         if end > body_end:
             frame.payload = memoryview(bytearray(view[body_end:end]))
@@ -168,6 +185,8 @@ class FrameReader:
         if large is None or self.large_payload_bytes or self._filled < len(large.payload):
             return None
         self._large = None
+        if len(large.payload) > _BUFFER_BYTES:
+            self._asked_bytes = _GLANCE_BYTES
         return large
 
     def _check_header(self, start: int, body_bytes: int, payload_bytes: int) -> None:

@@ -82,6 +82,11 @@ class Outbox:
 class Transport(Protocol):
     """Bytes in both directions. One task receives, one task waits for sending."""
 
+    def receive_now(self, space: memoryview) -> int | None:
+        """Put what is there already at the beginning of space; how many bytes, 0 at the end of the stream. None: wait for it,
+        because nothing is there, because others are to have their turn, or because the transport can only wait."""
+        ...
+
     async def receive_into(self, space: memoryview) -> int:
         """Wait for bytes and put them at the beginning of space; how many, 0 at the end of the stream."""
         ...
@@ -134,23 +139,30 @@ class SocketTransport:
         self._more_likely = False
         self._receives_in_a_row = 0
 
-    async def receive_into(self, space: memoryview) -> int:
+    def receive_now(self, space: memoryview) -> int | None:
         """See Transport."""
+        if self._receives_in_a_row >= _RECEIVES_IN_A_ROW:
+            return None
         try:
-            if not self._more_likely or self._receives_in_a_row >= _RECEIVES_IN_A_ROW:
-                self._receives_in_a_row = 0
-                await trio.lowlevel.wait_readable(self._fd)
-            while True:
-                try:
-                    count = self._socket.recv_into(space)
-                    break
-                except BlockingIOError:
-                    self._receives_in_a_row = 0
-                    await trio.lowlevel.wait_readable(self._fd)
-        except (OSError, trio.ClosedResourceError) as error:
+            count = self._socket.recv_into(space)
+        except BlockingIOError:
+            return None
+        except OSError as error:
             raise ConnectionLost(_reason(error)) from error
         self._receives_in_a_row += 1
         self._more_likely = count == len(space)
+        return count
+
+    async def receive_into(self, space: memoryview) -> int:
+        """See Transport."""
+        count = self.receive_now(space) if self._more_likely else None
+        while count is None:
+            self._receives_in_a_row = 0
+            try:
+                await trio.lowlevel.wait_readable(self._fd)
+            except (OSError, trio.ClosedResourceError) as error:
+                raise ConnectionLost(_reason(error)) from error
+            count = self.receive_now(space)
         return count
 
     def send_now(self, outbox: Outbox) -> None:
@@ -180,6 +192,10 @@ class StreamTransport:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
+
+    def receive_now(self, space: memoryview) -> int | None:
+        """See Transport: a stream can only be waited for."""
+        return None
 
     async def receive_into(self, space: memoryview) -> int:
         """See Transport."""

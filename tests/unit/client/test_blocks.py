@@ -8,6 +8,7 @@ import trio
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import BLOCK_BYTES
 from ringfs.client.blocks import UNIT_BLOCKS, UNIT_BYTES, BlockCache
+from tests.support.fetching import fetched_by
 
 _OID = b"o" * 20
 _CONTENT = random.Random(1).randbytes(2 * UNIT_BYTES + BLOCK_BYTES + 17)
@@ -31,7 +32,7 @@ async def test_any_range_is_right(autojump_clock: trio.testing.MockClock) -> Non
     draw = random.Random(2)
     fetch = _Fetcher()
     async with trio.open_nursery() as nursery:
-        cache = BlockCache(fetch, 3 * UNIT_BYTES, nursery)
+        cache = BlockCache(fetched_by(fetch, nursery), 3 * UNIT_BYTES)
         for _ in range(60):
             start = draw.randrange(len(_CONTENT))
             stop = min(len(_CONTENT), start + draw.choice([1, 100, BLOCK_BYTES, 3 * BLOCK_BYTES, UNIT_BYTES]))
@@ -44,7 +45,7 @@ async def test_readers_share_a_fetch(autojump_clock: trio.testing.MockClock) -> 
     """Ten readers of one unit, prefetched already, cause one fetch."""
     fetch = _Fetcher()
     async with trio.open_nursery() as nursery:
-        cache = BlockCache(fetch, 3 * UNIT_BYTES, nursery)
+        cache = BlockCache(fetched_by(fetch, nursery), 3 * UNIT_BYTES)
         assert cache.prefetch(_OID, 5)
         async with trio.open_nursery() as readers:
             for index in range(10):
@@ -58,7 +59,7 @@ async def test_a_failed_prefetch_is_nobodys_error_and_a_failed_read_is_its_reade
     fetch = _Fetcher()
     fetch.refuse = True
     async with trio.open_nursery() as nursery:
-        cache = BlockCache(fetch, 3 * UNIT_BYTES, nursery)
+        cache = BlockCache(fetched_by(fetch, nursery), 3 * UNIT_BYTES)
         cache.prefetch(_OID, 0)
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(Refused):
@@ -71,7 +72,7 @@ async def test_what_was_put_is_remembered() -> None:
     """A small object is read back without a fetch; every unit of it is found."""
     fetch = _Fetcher()
     async with trio.open_nursery() as nursery:
-        cache = BlockCache(fetch, 3 * UNIT_BYTES, nursery)
+        cache = BlockCache(fetched_by(fetch, nursery), 3 * UNIT_BYTES)
         whole = memoryview(_CONTENT)
         cache.remember(_OID, [whole[:100], whole[100:]])
         assert (
@@ -80,3 +81,18 @@ async def test_what_was_put_is_remembered() -> None:
         )
         assert bytes(cache.cached(_OID, len(_CONTENT) - 5, len(_CONTENT)) or b"") == _CONTENT[-5:]
         assert not fetch.calls
+
+
+async def test_what_a_stream_has_passed_goes_before_what_it_will_read(autojump_clock: trio.testing.MockClock) -> None:
+    """A unit that was read to its end is let go of first, so that units fetched ahead are not fetched twice."""
+    fetch = _Fetcher()
+    async with trio.open_nursery() as nursery:
+        cache = BlockCache(fetched_by(fetch, nursery), 2 * UNIT_BYTES)
+        await cache.read(_OID, 0, UNIT_BYTES, stream=True)
+        cache.prefetch(_OID, UNIT_BYTES)
+        await trio.sleep(2)
+        assert cache.cached(_OID, 0, UNIT_BYTES) is not None
+        cache.prefetch(_OID, 2 * UNIT_BYTES)
+        await trio.sleep(2)
+        assert cache.cached(_OID, UNIT_BYTES, 2 * UNIT_BYTES) is not None
+        assert len(fetch.calls) == 3

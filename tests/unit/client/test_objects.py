@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from ringfs.base.checksums import block_table, object_id
-from ringfs.base.errors import Code
+from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import BLOCK_BYTES, KIB, MIB
 from ringfs.client.nodes import DataNodes
 from ringfs.client.objects import Objects
@@ -134,6 +134,49 @@ async def test_reads_fail_over(fault: Callable[[MemoryNode], None], known: bool,
         else:
             with refused(Code.IO):
                 await reader.read_blocks(oid, 0, 16)
+
+
+async def _fetched(objects: Objects, oid: bytes, first: int, count: int) -> memoryview | Refused:
+    """What fetch_soon hands on."""
+    found: list[memoryview | Refused] = []
+    arrived = trio.Event()
+
+    def on_content(content: memoryview | Refused) -> None:
+        found.append(content)
+        arrived.set()
+
+    objects.fetch_soon(oid, first, count, on_content)
+    await arrived.wait()
+    await trio.testing.wait_all_tasks_blocked()
+    (content,) = found
+    return content
+
+
+def _bytes(content: memoryview | Refused) -> bytes:
+    assert not isinstance(content, Refused)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("known", [False, True])
+async def test_fetches_without_a_task_fail_over(
+    fault: Callable[[MemoryNode], None], known: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """fetch_soon calls back exactly once: with verified bytes while any copy is good, connected or not, else with the refusal."""
+    async with shelf() as at:
+        oid = await at.put()
+        for _ in range(2):
+            assert _bytes(await _fetched(at.objects, oid, 1, 2)) == CONTENT[BLOCK_BYTES : 3 * BLOCK_BYTES]
+        if not known:
+            at.objects._tables.drop(oid)
+        first, second = at.order(CONTENT)[:2]
+        fault(first)
+        assert _bytes(await _fetched(at.objects, oid, 0, 16)) == CONTENT[:MIB]
+        if fault is not _spoil_table:
+            fault(second)
+            content = await _fetched(at.objects, oid, 0, 16)
+            assert isinstance(content, Refused)
+            assert content.code is Code.IO
 
 
 async def test_every_block_of_a_range_is_verified(autojump_clock: trio.testing.MockClock) -> None:

@@ -5,7 +5,7 @@ import random
 import pytest
 import trio
 
-from ringfs.base.checksums import plain_digest
+from ringfs.base.checksums import Buffer, plain_digest
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import BLOCK_BYTES, CHUNK_BYTES, OBJECT_BYTES_MAX
 from ringfs.client.blocks import BlockCache
@@ -13,6 +13,7 @@ from ringfs.client.inodes import Inode
 from ringfs.client.reader import Reader, Stream
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.namespace import HOLE, INLINE, Extent
+from tests.support.fetching import fetched_by
 from tests.support.file_model import difference, overwritten
 
 
@@ -92,7 +93,9 @@ async def test_any_mix_reads_as_the_file(seed: int, autojump_clock: trio.testing
             inode.dirty.take(0, draw.randrange(base + len(now)))
             inode.dirty.take(0, 1 << 60)
     async with trio.open_nursery() as nursery:
-        reader = Reader(BlockCache(shelf.fetch, draw.choice([1, 300_000, 4 << 20]), nursery), load, draw.choice([0, 1 << 20]))
+        reader = Reader(
+            BlockCache(fetched_by(shelf.fetch, nursery), draw.choice([1, 300_000, 4 << 20])), load, draw.choice([0, 1 << 20])
+        )
         stream = Stream()
         for _ in range(60):
             at = draw.choice([draw.randrange(len(now) + 5000), stream.next_offset - base if stream.next_offset > base else 0])
@@ -119,7 +122,7 @@ async def test_a_stream_is_read_ahead_and_once(autojump_clock: trio.testing.Mock
         raise AssertionError("it is loaded")
 
     async with trio.open_nursery() as nursery:
-        reader = Reader(BlockCache(shelf.fetch, 32 << 20, nursery), load, 4 << 20)
+        reader = Reader(BlockCache(fetched_by(shelf.fetch, nursery), 32 << 20), load, 4 << 20)
         stream = Stream()
         for at in range(0, len(content), 128 * 1024):
             found = reader.read_nowait(inode, at, 128 * 1024, stream)
@@ -142,7 +145,7 @@ async def test_a_file_that_is_cut_while_its_extents_are_asked_for(autojump_clock
         inode.extents.load(first, count, [Extent(0, 10, INLINE, b"0123456789")])
 
     async with trio.open_nursery() as nursery:
-        reader = Reader(BlockCache(Shelf(random.Random(1)).fetch, 1 << 20, nursery), load, 0)
+        reader = Reader(BlockCache(fetched_by(Shelf(random.Random(1)).fetch, nursery), 1 << 20), load, 0)
         assert bytes(await reader.read(inode, 5, 50_000, Stream())) == b"56789"
         inode.extents.clear()
         inode.attributes.size_bytes = 100_000
@@ -161,7 +164,41 @@ async def test_a_refusal_reaches_the_reader(autojump_clock: trio.testing.MockClo
         raise AssertionError("it is loaded")
 
     async with trio.open_nursery() as nursery:
-        reader = Reader(BlockCache(shelf.fetch, 1 << 20, nursery), load, 0)
+        reader = Reader(BlockCache(fetched_by(shelf.fetch, nursery), 1 << 20), load, 0)
         with pytest.raises(Refused):
             await reader.read(inode, 99_990, 20, Stream())
         assert bytes(await reader.read(inode, 100_000, 12, Stream())) == b"0123456789\0\0"
+
+
+async def test_a_read_without_a_task(autojump_clock: trio.testing.MockClock) -> None:
+    """read_soon hands on the bytes at once if they are here, once they came if they lie in one block, and None if they cannot be
+    had; what takes more than one block, or has dirty bytes in it, is left to read()."""
+    shelf = Shelf(random.Random(1))
+    content = random.Random(2).randbytes(40 * BLOCK_BYTES)
+    inode = new_inode(len(content))
+    inode.extents.load(0, 1, [Extent(0, len(content), 0, shelf.store(content))])
+    got: list[bytes | None] = []
+
+    def on_read(found: Buffer | None) -> None:
+        got.append(None if found is None else bytes(found))
+
+    async def load(_inode: Inode, _first: int, _count: int) -> None:
+        raise AssertionError("it is loaded")
+
+    async with trio.open_nursery() as nursery:
+        reader = Reader(BlockCache(fetched_by(shelf.fetch, nursery), 32 << 20), load, 0)
+        at = 30 * BLOCK_BYTES + 100
+        assert reader.read_soon(inode, at, 50, Stream(), on_read)
+        assert got == []
+        await trio.sleep(2)
+        assert reader.read_soon(inode, at + 1, 50, Stream(), on_read)
+        assert got == [content[at : at + 50], content[at + 1 : at + 51]]
+        assert not reader.read_soon(inode, 34 * BLOCK_BYTES - 10, 20, Stream(), on_read)
+        shelf.refuse = True
+        assert reader.read_soon(inode, 38 * BLOCK_BYTES, 10, Stream(), on_read)
+        await trio.sleep(2)
+        assert got[2:] == [None]
+        inode.dirty.live.write(35 * BLOCK_BYTES, b"dirty")
+        assert not reader.read_soon(inode, 35 * BLOCK_BYTES, 10, Stream(), on_read)
+        assert reader.read_soon(inode, len(content), 10, Stream(), on_read)
+        assert got[3:] == [b""]

@@ -16,6 +16,7 @@ from ringfs.client.inodes import Inode, InodeTable
 from ringfs.client.rewriter import Rewriter
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.namespace import INLINE, Commit, Committed, CommittedFile, Extent, NewObject
+from tests.support.fetching import fetched_by
 
 
 class Service:
@@ -95,7 +96,7 @@ async def at_work() -> AsyncIterator[tuple[Any, Rewriter, InodeTable]]:
     service: Any = Service()
     async with trio.open_nursery() as nursery:
         inodes = InodeTable(service.holds)
-        yield service, Rewriter(service, service, inodes, BlockCache(service.fetch, MIB, nursery)), inodes
+        yield service, Rewriter(service, service, inodes, BlockCache(fetched_by(service.fetch, nursery), MIB)), inodes
         nursery.cancel_scope.cancel()
 
 

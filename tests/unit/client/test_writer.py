@@ -18,6 +18,7 @@ from ringfs.client.rewriter import Rewriter
 from ringfs.client.writer import INLINE_FLUSH_BYTES, Writer
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.namespace import INLINE, Commit, Committed, CommittedFile, NewObject
+from tests.support.fetching import fetched_by
 
 EMPTY = Attributes(7, 0o100644, 0, 0, 1, 0, 0, 0, 1, 2, 3, 4, 5, 0, 0)
 
@@ -116,7 +117,7 @@ async def desk(dirty_bytes_max: int = 64 * MIB, interval_s: float = 1.0) -> Asyn
         async def loaded(_inode: Inode, _first: int, _count: int) -> None:
             raise AssertionError("everything is loaded")
 
-        rewriter = Rewriter(service, service, inodes, BlockCache(blocks, MIB, nursery))
+        rewriter = Rewriter(service, service, inodes, BlockCache(fetched_by(blocks, nursery), MIB))
         writer = Writer(
             service,
             service,
