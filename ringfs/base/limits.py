@@ -58,6 +58,10 @@ MOVED_EXTENTS_MAX = 16 * KIB
 MOVE_BYTES = 4 * KIB
 #: Entries in one page of a directory, a node's object list or a snapshot.
 PAGE_ENTRIES_MAX = 4096
+#: The largest limit of a quota; quotas in one page of them, each with its path if that is no longer than this.
+QUOTA_MAX = 1 << 60
+QUOTAS_PAGE_MAX = 256
+QUOTA_PATH_BYTES_MAX = 8 * KIB
 #: Replies a session may leave unacknowledged.
 REPLY_WINDOW_MAX = 1024
 #: Separate ranges that one owner may have locked of a file; owners of locks of a file; files times owners of one session.
@@ -117,6 +121,7 @@ assert 0 < REQUESTS_URGENT < REQUESTS_IN_FLIGHT_MAX, "both kinds of request have
 assert RECEIVED_PAYLOAD_BYTES_MAX >= FRAME_PAYLOAD_BYTES_MAX, "every payload is admitted at last"
 assert REPLY_WINDOW_MAX > REQUESTS_IN_FLIGHT_MAX, "every request in flight can have its reply kept"
 assert 2 * JOURNAL_ENTRY_BYTES_MAX + JOURNAL_RESERVE_BYTES < JOURNAL_SEGMENT_BYTES, "one spare segment is room for any transaction"
+assert QUOTAS_PAGE_MAX * (QUOTA_PATH_BYTES_MAX + 256) < FRAME_BODY_BYTES_MAX, "a page of quotas fits a frame"
 assert FILE_BYTES_MAX // CHUNK_BYTES <= 1 << 32, "a chunk number fits 32 bits"
 assert PUT_FRESH_NS >= SESSION_TIMEOUT_NS, "a live session has time to commit what it put"
 assert CHUNK_INLINE_BYTES_HARD_MAX + 64 * CHUNK_EXTENTS_HARD_MAX < FRAME_BODY_BYTES_MAX, "a chunk's extents fit a frame"

@@ -12,6 +12,7 @@ import trio
 from ringfs.base.checksums import Buffer
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, Refused
+from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import FILE_BYTES_MAX, NAME_BYTES_MAX, PAGE_ENTRIES_MAX
 from ringfs.client.coherence import Coherence
 from ringfs.client.inodes import ABSENT, Inode, InodeTable
@@ -103,6 +104,8 @@ class FileSystem:
         self._ask = coherence.ask
         #: So little is free that what is written should be flushed before a close is answered, for ENOSPC to be seen in time.
         self.is_space_scarce = False
+        #: Some directory of the cluster has a quota.
+        self._has_quotas = False
 
     # --- names ------------------------------------------------------------------------------------------------------
 
@@ -395,12 +398,27 @@ class FileSystem:
         inode = self.inodes.absorb(attributes, 0, own=True)
         inode.xattrs.clear()
 
-    async def statfs(self) -> ns.FsFigures:
-        """Space and inodes."""
+    async def statfs(self, number: int = ROOT_INODE) -> ns.FsFigures:
+        """Space and inodes for an inode: the cluster's, or those of the narrowest quota above it."""
         figures: ns.FsFigures
-        figures, _ = await self._ask(ns.StatFs())
-        self.is_space_scarce = figures.free_bytes < _SCARCE_BYTES
+        figures, _ = await self._ask(ns.StatFs(number))
+        if number == ROOT_INODE:
+            self.is_space_scarce = figures.free_bytes < _SCARCE_BYTES
+        self._has_quotas = figures.quota_count > 0
         return figures
+
+    async def must_flush_at_close(self, inode: Inode) -> bool:
+        """Whether what is dirty may not fit: then it is flushed before a close is answered, which can tell of it."""
+        if not inode.dirty:
+            return False
+        if self.is_space_scarce or not self._has_quotas:
+            return self.is_space_scarce
+        try:
+            return (await self.statfs(inode.number)).free_bytes < _SCARCE_BYTES
+        except Refused as refused:
+            if refused.code is not Code.STALE:
+                raise
+            return False
 
     async def watch_space(self) -> None:
         """Keep is_space_scarce true to the facts, for ever."""

@@ -168,9 +168,9 @@ class Operations:
         """RENAME2."""
         await self.fs.rename(parent, name, new_parent, new_name, flags)
 
-    async def statfs(self) -> FsFigures:
+    async def statfs(self, number: int) -> FsFigures:
         """STATFS."""
-        return await self.fs.statfs()
+        return await self.fs.statfs(number)
 
     # --- files ------------------------------------------------------------------------------------------------------
 
@@ -242,7 +242,7 @@ class Operations:
     async def flush(self, handle: int) -> None:
         """FLUSH (close of a descriptor): report what failed in the background; flush now if space is scarce."""
         opened = self._handles[handle].handle
-        if opened.writes and self.fs.is_space_scarce:
+        if opened.writes and await self.fs.must_flush_at_close(opened.inode):
             await self.fs.fsync_inode(opened.inode)
         self.fs.check_errors(opened)
 

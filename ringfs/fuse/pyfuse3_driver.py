@@ -13,6 +13,7 @@ from typing import TypeVar
 import pyfuse3
 import trio
 
+from ringfs.base.ids import ROOT_INODE
 from ringfs.client.coherence import KernelCache
 from ringfs.client.file_system import Caller, Changes
 from ringfs.client.inodes import Inode
@@ -182,13 +183,13 @@ class Pyfuse3Operations(pyfuse3.Operations):
         """Names are durable before they are answered."""
 
     async def statfs(self, ctx):  # type: ignore[no-untyped-def]
-        figures = await _answered(self._operations.statfs(), "statfs")
+        figures = await _answered(self._operations.statfs(ROOT_INODE), "statfs")
         told = pyfuse3.StatvfsData()
         told.f_bsize = told.f_frsize = _FRAGMENT_BYTES
         told.f_blocks = figures.total_bytes // _FRAGMENT_BYTES
         told.f_bfree = told.f_bavail = figures.free_bytes // _FRAGMENT_BYTES
-        told.f_files = figures.inode_count + (1 << 40)
-        told.f_ffree = told.f_favail = 1 << 40
+        told.f_ffree = told.f_favail = max(0, figures.inode_max - figures.inode_count) if figures.inode_max else 1 << 40
+        told.f_files = figures.inode_count + told.f_ffree
         told.f_namemax = 255
         return told
 

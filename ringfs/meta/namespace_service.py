@@ -148,7 +148,10 @@ class NamespaceService:
         self._live.session_of(request, request.message.session)
         counted: FsFigures = machine.query(self._leader.view, question)
         total_bytes, free_bytes = self._live.capacity()
-        self._live.reply(request, FsFigures(total_bytes, free_bytes, counted.inode_count))
+        if counted.total_bytes:
+            total_bytes, free_bytes = min(counted.total_bytes, total_bytes), min(counted.free_bytes, free_bytes)
+        counted.total_bytes, counted.free_bytes = total_bytes, free_bytes
+        self._live.reply(request, counted)
 
     # --- answers ------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,9 @@
 Nothing is counted here that can be looked up: links are names found by walking, live bytes are bytes found in files.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 from ringfs.base.errors import Code
@@ -38,6 +41,9 @@ class PlainInode:
     xattrs: dict[bytes, bytes] = field(default_factory=dict)
     holders: set[int] = field(default_factory=set)
     removed: bool = False
+    #: The directory that it counts in, 0 without a name; and of a directory, most bytes and files below it (0: any).
+    home: int = 0
+    limits: tuple[int, int] = (0, 0)
 
 
 class PlainNamespace:
@@ -52,6 +58,8 @@ class PlainNamespace:
         self.sizes: dict[bytes, int] = {}
         self.sessions: set[int] = set()
         self.next_number = 2
+        #: What was below limited directories before the operation under way.
+        self.before: dict[int, tuple[int, int]] = {}
 
     # --- looking --------------------------------------------------------------------------------------------------
 
@@ -106,6 +114,7 @@ class PlainNamespace:
             permissions |= setgid
         self.inodes[number] = PlainInode(kind, permissions, directory.gid if setgid else gid, size, parent)
         directory.entries[name] = number
+        self.inodes[number].home = parent
         return number
 
     def link(self, number: int, parent: int, name: bytes) -> None:
@@ -118,7 +127,74 @@ class PlainNamespace:
             raise Refusal(Code.NOT_PERMITTED)
         if self.links(number) == 0:
             raise Refusal(Code.NOT_FOUND)
+        self.refuse_crossing(number, self.links(number) + 1, inode.home, parent)
         directory.entries[name] = number
+
+    # --- quotas ---------------------------------------------------------------------------------------------------
+
+    def above(self, directory: int) -> list[int]:
+        """A directory and all above it; nothing for 0."""
+        way = [directory] if directory else []
+        while directory not in (0, ROOT):
+            directory = self.inodes[directory].home
+            way.append(directory)
+        return way
+
+    def usage(self, directory: int) -> tuple[int, int]:
+        """Bytes and files below a directory."""
+        below = [inode for number, inode in self.inodes.items() if number != ROOT and directory in self.above(inode.home)]
+        return sum(len(inode.content) for inode in below), len(below)
+
+    def usages(self) -> dict[int, tuple[int, int]]:
+        """The same of all directories that have limits."""
+        return {number: self.usage(number) for number, inode in self.inodes.items() if any(inode.limits)}
+
+    def set_quota(self, number: int, limits: tuple[int, int]) -> None:
+        """What is below already stays."""
+        self.directory(number).limits = limits
+
+    @contextmanager
+    def limited(self, *, in_part: bool = False) -> Iterator[None]:
+        """What happens in the block does not happen if something that is limited grows beyond its limit by it: QUOTA. in_part: the
+        operation goes on, and doomed chunks that were in the way are gone."""
+        before = self.before = self.usages()
+        saved = deepcopy((self.inodes, self.dead, self.next_number, self.doomed)) if before else None
+        yield
+        for number, used in self.usages().items():
+            for now, limit, was in zip(used, self.inodes[number].limits, before.get(number, used), strict=True):
+                if saved is not None and limit and now > limit and now > was:
+                    doomed = self.doomed
+                    self.inodes, self.dead, self.next_number, self.doomed = saved
+                    self.doomed = doomed if in_part else self.doomed
+                    raise Refusal(Code.QUOTA)
+
+    def refuse_crossing(self, number: int, names: int, source: int, target: int) -> None:
+        """CROSSES_QUOTA if a file with several names would have them under different quotas."""
+        if names > 1 and self.inodes[number].kind != DIRECTORY and self._realm(source) != self._realm(target):
+            raise Refusal(Code.CROSSES_QUOTA)
+
+    def _realm(self, directory: int) -> int:
+        return next((each for each in self.above(directory) if any(self.inodes[each].limits)), 0)
+
+    def _move_home(self, number: int, source: int, target: int) -> None:
+        """Before a name of it goes from one directory to another: its home follows if it has no other name there."""
+        inode = self.inodes[number]
+        here = sum(child == number for child in self.inodes[source].entries.values())
+        if inode.kind == DIRECTORY or (inode.home == source and here == 1):
+            inode.home = target
+
+    def _rehome(self, number: int) -> None:
+        """After a name of it has gone: the home is where it has a name, of those the first."""
+        naming = [other for other, inode in sorted(self.inodes.items()) if number in inode.entries.values()]
+        home = self.inodes[number].home
+        if home in naming:
+            return
+        self.inodes[number].home = naming[0] if naming else 0
+        if naming:
+            # That is no reason to refuse anything.
+            for each, (size, files) in self.before.items():
+                moved = (each in self.above(naming[0])) - (each in self.above(home))
+                self.before[each] = size + moved * len(self.inodes[number].content), files + moved
 
     # --- removing -------------------------------------------------------------------------------------------------
 
@@ -147,6 +223,9 @@ class PlainNamespace:
         """A name is gone."""
         inode = self.inodes[number]
         inode.removed = inode.kind == DIRECTORY
+        if inode.removed:
+            inode.limits = (0, 0)
+        self._rehome(number)
         if self.links(number) == 0:
             inode.holders = holders & self.sessions
             self._sweep(now_ns)
@@ -192,6 +271,7 @@ class PlainNamespace:
             raise Refusal(Code.INVALID)
         if other == moved:
             return
+        self.refuse_crossing(moved, self.links(moved), source[0], target[0])
         if flags == 2:
             assert other is not None
             self._exchange(source, target, moved, other)
@@ -200,6 +280,7 @@ class PlainNamespace:
             self._check_replacing(source[0], moved, other)
             del new_parent.entries[target[1]]
             self._drop(other, holders, now_ns)
+        self._move_home(moved, source[0], target[0])
         if parent is new_parent:
             parent.entries = {target[1] if name == source[1] else name: child for name, child in parent.entries.items()}
         else:
@@ -220,6 +301,9 @@ class PlainNamespace:
     def _exchange(self, source: tuple[int, bytes], target: tuple[int, bytes], moved: int, other: int) -> None:
         if self.inodes[other].kind == DIRECTORY and self.is_below(source[0], other):
             raise Refusal(Code.INVALID)
+        self.refuse_crossing(other, self.links(other), target[0], source[0])
+        self._move_home(moved, source[0], target[0])
+        self._move_home(other, target[0], source[0])
         self.inodes[source[0]].entries[source[1]] = other
         self.inodes[target[0]].entries[target[1]] = moved
         self.inodes[other].parent, self.inodes[moved].parent = source[0], target[0]
@@ -343,6 +427,7 @@ class PlainNamespace:
         size = 0 if source.kind == DIRECTORY else source.size
         self.inodes[made] = PlainInode(source.kind, source.permissions, source.gid, size, parent)
         self.inodes[made].xattrs, self.inodes[made].content = dict(source.xattrs), dict(source.content)
+        self.inodes[made].home = parent
         directory.entries[name] = made
         return made
 

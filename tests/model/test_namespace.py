@@ -19,7 +19,7 @@ from ringfs.meta.namespace import facts, machine, system
 from ringfs.meta.namespace.check import check
 from ringfs.meta.namespace.condemned import find_condemned
 from ringfs.meta.namespace.machine import Outcome, Transaction
-from ringfs.wire.messages import content
+from ringfs.wire.messages import content, quota
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.messages.common import Attributes
 from tests.model.plain_namespace import DIRECTORY, FIFO, FILE, ROOT, SYMLINK, Origin, PlainNamespace, Refusal
@@ -33,6 +33,7 @@ OFFSETS = st.one_of(st.integers(0, 30), st.integers(CHUNK_BYTES - 12, CHUNK_BYTE
 OBJECT_BYTES = 24
 LABELS = st.integers(1, 4)
 HELD = st.booleans()
+LIMITS = st.sampled_from([0, 0, 2, 5, 30])
 
 #: For what moves extents: around chunks' boundaries.
 MODES = st.sampled_from([0, 1, 3, 3, 0x10, 0x11, 8, 0x20])
@@ -192,7 +193,8 @@ class NamespaceMachine(RuleBasedStateMachine):
 
     def make(self, pick: int, deliveries: int, operation: Any, kind: int, permissions: int, size: int = 0) -> None:
         try:
-            number = self.model.make(operation.parent, operation.name, kind, permissions, operation.gid, size)
+            with self.model.limited():
+                number = self.model.make(operation.parent, operation.name, kind, permissions, operation.gid, size)
         except Refusal as refusal:
             self.request(pick, deliveries, operation, refusal.code)
             return
@@ -220,7 +222,8 @@ class NamespaceMachine(RuleBasedStateMachine):
     def expect(self, pick: int, deliveries: int, operation: Any, change: Any, holders: set[int] | None = None) -> Any:
         """Do it in the model first; then the machine must do, or refuse, the same."""
         try:
-            change()
+            with self.model.limited():
+                change()
         except Refusal as refusal:
             return self.request(pick, deliveries, operation, refusal.code, holders)
         return self.request(pick, deliveries, operation, None, holders)
@@ -247,6 +250,17 @@ class NamespaceMachine(RuleBasedStateMachine):
         source, target = (self.directory(parent), name), (self.directory(to), new)
         operation = m.Rename(*source, *target, flags)
         self.expect(pick, times, operation, lambda: self.model.rename(source, target, flags, holders, now_ns), holders)
+
+    # --- quotas ---------------------------------------------------------------------------------------------------
+
+    @rule(
+        pick=PICK, times=DELIVERIES, inode=PICK, bytes_max=st.sampled_from([0, 1, 30, 60]), files_max=st.sampled_from([0, 0, 2, 5])
+    )
+    def set_quota(self, pick: int, times: int, inode: int, bytes_max: int, files_max: int) -> None:
+        self.tick()
+        number = self.directory(inode)
+        operation = quota.SetQuota(number, bytes_max, files_max)
+        self.expect(pick, times, operation, lambda: self.model.set_quota(number, (bytes_max, files_max)))
 
     # --- attributes -----------------------------------------------------------------------------------------------
 
@@ -409,8 +423,9 @@ class NamespaceMachine(RuleBasedStateMachine):
         try:
             if self.model.known(file.inode).kind != FILE:
                 raise Refusal(Code.INVALID)
-            for extent in file.extents:
-                self.model.write(file.inode, extent.offset, origins_of(extent))
+            with self.model.limited(in_part=True):
+                for extent in file.extents:
+                    self.model.write(file.inode, extent.offset, origins_of(extent))
         except Refusal as refusal:
             return refusal.code.number
         return 0
@@ -453,6 +468,10 @@ class NamespaceMachine(RuleBasedStateMachine):
             page = machine.query(self.view, m.ReadDirectory(number, 0, 100))
             assert [(entry.name, entry.attributes.inode) for entry in page.entries] == list(plain.entries.items())
             assert found.size_bytes == len(plain.entries)
+            if not plain.removed:
+                figures = machine.query(self.view, quota.GetQuota(number))
+                assert (figures.bytes_used, figures.files_used) == self.model.usage(number)
+                assert (figures.bytes_max, figures.files_max) == plain.limits
             for name, child in plain.entries.items():
                 assert machine.query(self.view, m.Lookup(number, name)).attributes.inode == child
         else:

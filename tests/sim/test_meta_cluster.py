@@ -93,14 +93,14 @@ async def test_capacity_counts_shared_space_once(autojump_clock: object) -> None
         nodes = [await join(alice, number) for number in range(3)]
         for node, filesystem in zip(nodes, ("shared", "shared", "own"), strict=True):
             await alice.ask(beat(node, 1, free=10 * GIB, used=GIB, filesystem=filesystem))
-        figures = await alice.query(StatFs())
+        figures = await alice.query(StatFs(1))
         assert figures.free_bytes == 20 * GIB // 2
         assert figures.total_bytes == 23 * GIB // 2
         assert figures.inode_count == 1
         await trio.sleep(4)
         await alice.ask(beat(nodes[0], 1, free=10 * GIB, used=GIB, filesystem="shared"))
         await trio.sleep(2)
-        assert (await alice.query(StatFs())).total_bytes == 11 * GIB // 2, "nodes that are down hold no room"
+        assert (await alice.query(StatFs(1))).total_bytes == 11 * GIB // 2, "nodes that are down hold no room"
 
 
 async def test_condemned_objects(autojump_clock: object) -> None:
@@ -214,4 +214,4 @@ async def test_a_connection_lost_while_its_snapshot_is_made(autojump_clock: obje
             await bob.resume()
             await trio.sleep(0.2)
         assert isinstance(await alice.later(OpenSnapshot()).wait(), SnapshotOpened)
-        await alice.later(Query(alice.session, StatFs())).wait()
+        await alice.later(Query(alice.session, StatFs(1))).wait()

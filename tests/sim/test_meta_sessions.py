@@ -202,7 +202,7 @@ async def test_a_resumed_session_takes_over_its_connection(autojump_clock: objec
     """The old connection is closed; requests for a session that is at home elsewhere are refused."""
     async with MetaWorld.open() as world:
         alice, bob = [await world.client(name) for name in ("alice", "bob")]
-        waiting = alice.later(Query(alice.session, StatFs()))
+        waiting = alice.later(Query(alice.session, StatFs(1)))
         await waiting.wait()
         old = alice._rpc
         await alice.resume()

@@ -29,6 +29,15 @@ class MemoryView:
         """See View."""
         self._pairs.pop(key, None)
 
+    def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """See View."""
+        pairs = self._pairs
+        for key, value in changes.items():
+            if value is None:
+                pairs.pop(key, None)
+            else:
+                pairs[key] = value
+
     def copy(self) -> "MemoryView":
         """Another view of the same pairs, independent from now on."""
         return MemoryView(self._pairs)

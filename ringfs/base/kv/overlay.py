@@ -1,6 +1,6 @@
 """Changes held apart over a view that stays as it is, until somebody takes them. For one transaction, or a few."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ringfs.base.kv.view import ReadView, View
 
@@ -29,6 +29,10 @@ class Overlay:
     def delete(self, key: bytes) -> None:
         """See View."""
         self._changes[key] = None
+
+    def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """See View."""
+        self._changes.update(changes)
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
         """See ReadView."""
@@ -63,9 +67,5 @@ class Overlay:
 
     def apply_to(self, view: View) -> None:
         """Write the changes to a view (as a rule the base), and forget them."""
-        for key, value in self._changes.items():
-            if value is None:
-                view.delete(key)
-            else:
-                view.put(key, value)
+        view.apply(self._changes)
         self._changes = {}

@@ -1,6 +1,6 @@
 """The ordered key-value view that the namespace and the indexes are written against: the protocol, no storage."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 
@@ -25,4 +25,8 @@ class View(ReadView, Protocol):
 
     def delete(self, key: bytes) -> None:
         """Remove key; no error if it is absent."""
+        ...
+
+    def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """Put all these; None deletes. One call costs less than many."""
         ...

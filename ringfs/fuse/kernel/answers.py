@@ -111,7 +111,7 @@ class Answers:
 
     async def statfs(self, request: Request) -> Reply:
         """STATFS."""
-        return wire.pack_statfs(request.unique, await self._operations.statfs())
+        return wire.pack_statfs(request.unique, await self._operations.statfs(request.node))
 
     # --- files ------------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ MINOR_MIN, MINOR_MAX = 31, 45
 #: What stat says is good to read at once, and what statfs counts in.
 _PREFERRED_BYTES = 1 << 20
 _FRAGMENT_BYTES = 4096
-#: Inodes that are always free, as statfs has it.
+#: Inodes that are free, as statfs has it, where no quota limits them.
 _FREE_INODES = 1 << 40
 _NAME_BYTES_MAX = 255
 _STATX_BASIC_AND_BTIME = 0x7FF | 0x800
@@ -233,7 +233,8 @@ def pack_statfs(unique: int, figures: FsFigures) -> bytes:
     """STATFS."""
     free = figures.free_bytes // _FRAGMENT_BYTES
     blocks = (figures.total_bytes // _FRAGMENT_BYTES, free, free)
-    inodes = (figures.inode_count + _FREE_INODES, _FREE_INODES)
+    free_inodes = max(0, figures.inode_max - figures.inode_count) if figures.inode_max else _FREE_INODES
+    inodes = (figures.inode_count + free_inodes, free_inodes)
     return STATFS_OUT.pack(STATFS_OUT.size, 0, unique, *blocks, *inodes, _FRAGMENT_BYTES, _NAME_BYTES_MAX, _FRAGMENT_BYTES, 0)
 
 

@@ -6,7 +6,7 @@ It shares nothing with the operations but keys and records: what they keep by sm
 from collections.abc import Iterator
 
 from ringfs.base.kv.view import ReadView
-from ringfs.meta.namespace import check_content, check_inodes, check_locks, check_service, check_tree
+from ringfs.meta.namespace import check_content, check_inodes, check_locks, check_service, check_tree, check_usage
 from ringfs.meta.namespace.finding import Finding
 
 
@@ -17,6 +17,7 @@ def check(view: ReadView) -> Iterator[Finding]:
     yield from check_tree.check_entries(view)
     yield from check_tree.check_cookies(view)
     yield from check_tree.check_links(view)
+    yield from check_usage.check_usage(view)
     yield from check_content.check_chunks(view)
     yield from check_content.check_doomed(view)
     yield from check_content.check_objects(view)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.view import ReadView
 from ringfs.base.limits import CHUNK_BYTES, CHUNK_EXTENTS_HARD_MAX, CHUNK_INLINE_BYTES_HARD_MAX, FILE_BYTES_MAX, HASH_BYTES
-from ringfs.meta.namespace import doomed, keys
+from ringfs.meta.namespace import doomed, keys, usage
 from ringfs.meta.namespace.extents import Piece, end_of, length_of, part_of, splice
 from ringfs.meta.namespace.records import Inode
 from ringfs.meta.namespace.work import Work
@@ -29,7 +29,8 @@ class Plan:
         self._chunks: dict[int, list[Piece]] = {}
         #: By chunk: (object, by how many bytes more it is pointed to).
         self._moved: dict[int, list[tuple[bytes, int]]] = {}
-        self._grown = 0
+        #: By how much more (or less) is stored.
+        self.grown_bytes = 0
 
     def put(self, index: int, start: int, end: int, piece: Piece | None) -> None:
         """A piece (None: a hole) in the place of what a chunk has in start … end-1, offsets counting from its beginning."""
@@ -39,7 +40,7 @@ class Plan:
             self._moved[index] = []
         moved = self._moved[index]
         freed: list[tuple[bytes, int]] = []
-        self._grown += splice(pieces, start, end, piece, freed)
+        self.grown_bytes += splice(pieces, start, end, piece, freed)
         moved += [(oid, -length) for oid, length in freed]
         if piece is not None and len(piece) == 4:
             moved.append((piece[2], piece[1]))
@@ -59,14 +60,14 @@ class Plan:
                 work.rows.delete(key)
             for oid, delta in self._moved[index]:
                 work.references.point(oid, key[1:], delta)
-        self._inode.stored_bytes += self._grown
+        self._inode.stored_bytes += self.grown_bytes
 
 
 def splice_extents(work: Work, inode: Inode, extents: Iterable[Extent], sizes: dict[bytes, int]) -> None:
     """Apply extents in order over what is there. The file's size is the caller's business.
 
     sizes: of every object that an extent points to. Refused FILE_TOO_BIG, INVALID (bad extent, or more in a chunk than a frame
-    could carry), with nothing changed.
+    could carry), QUOTA, with nothing changed.
     """
     plan = Plan(work, inode)
     for extent in extents:
@@ -76,6 +77,7 @@ def splice_extents(work: Work, inode: Inode, extents: Iterable[Extent], sizes: d
         plan.put(index, start, end, _piece(extent, start))
     if plan.is_too_much():
         raise Refused(Code.INVALID, "more in one chunk than a frame carries: rewrite the chunk")
+    usage.charge_growth(work, inode, plan.grown_bytes)
     plan.write()
 
 

@@ -51,11 +51,13 @@ def add_entry(work: Work, parent: Inode, name: bytes, child: Inode) -> None:
 
 
 def put_entry(work: Work, parent: Inode, name: bytes, child: Inode, cookie: int) -> None:
-    """Both rows of an entry at a given place; a directory learns its parent and name."""
+    """Both rows of an entry at a given place; a directory learns its name, and everything without a home where it is."""
     work.rows.put(keys.dentry(parent.number, name), pack_dentry(child.number, child.mode, cookie))
     work.rows.put(keys.cookie(parent.number, cookie), pack_cookie(name, child.number))
     if child.is_directory():
         child.parent, child.name = parent.number, name
+    elif not child.parent:
+        child.parent = parent.number
 
 
 def remove_entry(work: Work, parent: Inode, name: bytes, entry: Dentry) -> None:

@@ -32,6 +32,9 @@ REAPED = b"P"
 LOCK = b"K"
 LOCKER = b"J"
 LOCK_COUNT = b"B"
+USAGE = b"Q"
+QUOTA = b"T"
+ELSEWHERE = b"F"
 
 #: Single rows.
 FORMAT = b"Mformat"
@@ -42,7 +45,7 @@ MAP_EPOCH = b"Mepoch"
 
 FAMILIES = (
     *(INODE, DENTRY, COOKIE, XATTR, TARGET, CHUNK, OBJECT, REFERENCE, CONDEMNED, VERDICT, ORPHAN, HELD),
-    *(SESSION, REPLY, NODE, REAPED, LOCK, LOCKER, LOCK_COUNT, DOOMED),
+    *(SESSION, REPLY, NODE, REAPED, LOCK, LOCKER, LOCK_COUNT, DOOMED, USAGE, QUOTA, ELSEWHERE),
 )
 SINGLE_ROWS = (FORMAT, COUNTERS, CLUSTER, DEFAULT_CLASS, MAP_EPOCH)
 
@@ -151,6 +154,21 @@ def locker(session_number: int, inode_number: int, space: int, owner: int) -> by
 def lock_count(session_number: int) -> bytes:
     """Row of how many of these a session has; none for 0."""
     return LOCK_COUNT + u64(session_number)
+
+
+def usage(directory: int) -> bytes:
+    """Row of what is below a directory, and of its quota."""
+    return USAGE + u64(directory)
+
+
+def quota(directory: int) -> bytes:
+    """Row that finds a directory with a quota."""
+    return QUOTA + u64(directory)
+
+
+def elsewhere(number: int, directory: int) -> bytes:
+    """Row of the names that an inode has in a directory beside the one that it is charged by."""
+    return ELSEWHERE + u64_u64(number, directory)
 
 
 def number_at(key: bytes, position: int) -> int:

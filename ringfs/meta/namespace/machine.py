@@ -13,8 +13,9 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import NO_SESSION, ROOT_INODE
 from ringfs.base.kv.view import View
 from ringfs.base.limits import PAGE_ENTRIES_MAX
-from ringfs.meta.namespace import condemned, keys, replies, system
+from ringfs.meta.namespace import condemned, keys, replies, system, usage
 from ringfs.meta.namespace.directory import FIRST_COOKIE
+from ringfs.meta.namespace.homes import NOWHERE
 from ringfs.meta.namespace.ops import (
     allocate,
     begin_session,
@@ -35,15 +36,16 @@ from ringfs.meta.namespace.ops import (
     rmdir,
     set_lock,
     set_node_state,
+    set_quota,
     set_xattr,
     setattr,
     symlink,
     unlink,
 )
 from ringfs.meta.namespace.queries import query
-from ringfs.meta.namespace.records import FORMAT_VERSION, Counters, Inode
+from ringfs.meta.namespace.records import FORMAT_VERSION, Counters, Inode, pack_usage
 from ringfs.meta.namespace.work import Work
-from ringfs.wire.messages import content, locks, namespace
+from ringfs.wire.messages import content, locks, namespace, quota
 from ringfs.wire.packing import pack
 from ringfs.wire.schema import I64, U64, AnyMessage, Sized, decode, encode, message
 
@@ -67,6 +69,7 @@ CLIENT_OPERATIONS: dict[type, Operation] = {
     content.Allocate: allocate.apply,
     content.CopyRange: copy_range.apply,
     content.Clone: clone.apply,
+    quota.SetQuota: set_quota.apply,
 }
 #: What the leader does itself, with session 0.
 SYSTEM_OPERATIONS: dict[type, Operation] = {
@@ -136,6 +139,7 @@ def _apply_client(view: View, work: Work, request: replies.Request, operation: A
         raise Refused(Code.BAD_REQUEST, f"{type(operation).__name__} is no transaction")
     answer = handler(work, operation)
     condemned.settle(work)
+    usage.settle(work)
     if not work.flush():
         return Outcome(answer, set(), False)
     replies.keep(work, request, encode(answer))
@@ -149,6 +153,7 @@ def _apply_system(view: View, work: Work, operation: Any) -> Outcome:
         raise Refused(Code.NO_SESSION, f"{type(operation).__name__} needs a session")
     answer = handler(work, operation)
     condemned.settle(work)
+    usage.settle(work)
     changed = work.flush()
     work.rows.apply_to(view)
     return Outcome(answer, work.touched, changed)
@@ -166,8 +171,9 @@ def format_namespace(view: View, cluster: str, default_class: str, now_ns: int) 
     counters = Counters()
     counters.next_inode = ROOT_INODE + 1
     counters.next_session = counters.next_node = counters.next_condemned = counters.inode_count = 1
-    counters.live_bytes = counters.dead_bytes = 0
+    counters.live_bytes = counters.dead_bytes = counters.quota_count = 0
     view.put(keys.inode(ROOT_INODE), root.pack())
+    view.put(keys.usage(ROOT_INODE), pack_usage([NOWHERE, 0, 0]))
     view.put(keys.COUNTERS, counters.pack())
     view.put(keys.FORMAT, pack(FORMAT_VERSION))
     view.put(keys.CLUSTER, pack(cluster))

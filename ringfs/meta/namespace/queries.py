@@ -8,12 +8,13 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.prefix import after_prefix
 from ringfs.base.kv.view import ReadView
 from ringfs.base.limits import FRAME_BODY_BYTES_MAX, NAME_BYTES_MAX, PAGE_ENTRIES_MAX
-from ringfs.meta.namespace import keys, xattrs
+from ringfs.meta.namespace import keys, quotas, xattrs
 from ringfs.meta.namespace.content import CHUNKS_MAX, chunk_extents
 from ringfs.meta.namespace.doomed import visible_chunks
 from ringfs.meta.namespace.facts import counters
 from ringfs.meta.namespace.records import Inode, unpack_attributes, unpack_inode
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import quota
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.content import ChunkFound, FindChunk
 from ringfs.wire.messages.session import Opened
@@ -127,9 +128,16 @@ def _find_chunk(view: ReadView, op: FindChunk) -> ChunkFound:
 
 
 def _stat_fs(view: ReadView, op: m.StatFs) -> m.FsFigures:
-    """Bytes are what objects hold; the server adds what nodes have free."""
+    """Bytes are those of the narrowest quota, 0 without one: the server knows what nodes have."""
     figures = counters(view)
-    return m.FsFigures(figures.live_bytes + figures.dead_bytes, 0, figures.inode_count)
+    answer = m.FsFigures(0, 0, figures.inode_count, 0, figures.quota_count)
+    if figures.quota_count:
+        of_bytes, of_files = quotas.narrowest(view, op.inode)
+        if of_bytes is not None:
+            answer.total_bytes, answer.free_bytes = of_bytes.bytes_max, quotas.bytes_left(of_bytes)
+        if of_files is not None:
+            answer.inode_count, answer.inode_max = of_files.files_used, of_files.files_max
+    return answer
 
 
 _QUESTIONS: dict[type, Callable[[ReadView, Any], Any]] = {
@@ -142,4 +150,6 @@ _QUESTIONS: dict[type, Callable[[ReadView, Any], Any]] = {
     m.ReadExtents: _read_extents,
     FindChunk: _find_chunk,
     m.StatFs: _stat_fs,
+    quota.GetQuota: quotas.get_quota,
+    quota.ListQuotas: quotas.list_quotas,
 }

@@ -4,6 +4,7 @@ Values are msgpack arrays in the order given here. Hand-written: these are the m
 """
 
 from stat import S_IFDIR, S_IFMT
+from struct import Struct
 from typing import Any
 
 from ringfs.wire.messages.common import Attributes
@@ -11,7 +12,7 @@ from ringfs.wire.packing import pack, unpack
 
 #: The format that docs/formats/namespace.md describes.
 FORMAT_VERSION = 1
-#: How many fields an inode's row shares with Attributes, in the same order; a directory's has three more.
+#: How many fields an inode's row shares with Attributes, in the same order; the parent follows, and two more for a directory.
 _SHARED = 14
 
 
@@ -19,13 +20,15 @@ class Inode:
     """An inode while a transaction works on it. Mutable; Work.inode gives out one per number and transaction.
 
     The fields up to `flags` are those of Attributes. For a directory size_bytes is its count of entries, links is 2 + its
-    subdirectories (0 once removed), and the last three fields have meaning.
+    subdirectories (0 once removed), and name and next_cookie have meaning.
     """
 
     __slots__ = (
         "atime_ns",
         "btime_ns",
         "change",
+        "charged_bytes",
+        "charged_to",
         "ctime_ns",
         "flags",
         "gid",
@@ -58,11 +61,15 @@ class Inode:
     change: int
     xattr_count: int
     flags: int
-    #: Directories: the dentry that names it. The root is its own parent, under the name b"".
+    #: The directory that it counts in: a directory's own, another's home (usage.py); 0 without a name. The root is its own parent.
     parent: int
+    #: Directories: the name in the parent; the root's is b"".
     name: bytes
     #: Directories: the cookie that the next new entry gets. Only grows.
     next_cookie: int
+    #: What usage rows say of it, in this transaction: where it is counted (0: nowhere), and with how many stored bytes.
+    charged_to: int
+    charged_bytes: int
 
     def is_directory(self) -> bool:
         """Whether it is a directory."""
@@ -85,9 +92,10 @@ class Inode:
             self.change,
             self.xattr_count,
             self.flags,
+            self.parent,
         ]
         if self.mode & 0o170000 == S_IFDIR:
-            fields += (self.parent, self.name, self.next_cookie)
+            fields += (self.name, self.next_cookie)
         return pack(fields)
 
     def attributes(self) -> Attributes:
@@ -116,9 +124,9 @@ def unpack_inode(number: int, value: bytes) -> Inode:
     inode = Inode()
     inode.number = number
     fields = unpack(value)
-    if len(fields) > _SHARED:
-        inode.parent, inode.name, inode.next_cookie = fields[_SHARED:]
-        del fields[_SHARED:]
+    if len(fields) > _SHARED + 1:
+        inode.name, inode.next_cookie = fields[_SHARED + 1 :]
+        del fields[_SHARED + 1 :]
     (
         inode.mode,
         inode.uid,
@@ -134,7 +142,9 @@ def unpack_inode(number: int, value: bytes) -> Inode:
         inode.change,
         inode.xattr_count,
         inode.flags,
+        inode.parent,
     ) = fields
+    inode.charged_to, inode.charged_bytes = inode.parent, inode.stored_bytes
     return inode
 
 
@@ -154,6 +164,7 @@ class Counters:
         "next_inode",
         "next_node",
         "next_session",
+        "quota_count",
     )
 
     #: The numbers that the next inode, session, node and verdict get. Only grow.
@@ -167,6 +178,8 @@ class Counters:
     live_bytes: int
     #: Bytes of objects that nothing needs: max(0, size - live) of each live one, and the sizes of the condemned ones.
     dead_bytes: int
+    #: Directories with a quota.
+    quota_count: int
 
     def pack(self) -> bytes:
         """The value of the row."""
@@ -179,6 +192,7 @@ class Counters:
                 self.inode_count,
                 self.live_bytes,
                 self.dead_bytes,
+                self.quota_count,
             )
         )
 
@@ -194,6 +208,7 @@ def unpack_counters(value: bytes) -> Counters:
         counters.inode_count,
         counters.live_bytes,
         counters.dead_bytes,
+        counters.quota_count,
     ) = unpack(value)
     return counters
 
@@ -227,6 +242,22 @@ def pack_condemned(oid: bytes, verdict_ns: int, size_bytes: int) -> bytes:
 def pack_session(name: str, opened_ns: int, acknowledged: int) -> bytes:
     """Value of a session's row."""
     return pack((name, opened_ns, acknowledged))
+
+
+#: usage: [parent (0 for the root), bytes, files], and with a quota [most bytes, most files] (0: any).
+UsageRow = list[int]
+_USAGE = Struct(">3Q")
+_USAGE_LIMITED = Struct(">5Q")
+
+
+def pack_usage(row: UsageRow) -> bytes:
+    """Value of a usage row. Of a fixed width, not msgpack: every write changes one for each directory above it."""
+    return _USAGE.pack(*row) if len(row) == 3 else _USAGE_LIMITED.pack(*row)
+
+
+def unpack_usage(value: bytes) -> UsageRow:
+    """The row that a value holds."""
+    return list(_USAGE.unpack(value)) if len(value) == 24 else list(_USAGE_LIMITED.unpack(value))
 
 
 #: Value of rows that say all in their key.

@@ -1,14 +1,16 @@
 """The end of an inode: last names dropped, orphans kept for the sessions that have them open, contents released."""
 
 from ringfs.base.kv.prefix import scan_prefix
-from ringfs.meta.namespace import content, keys
+from ringfs.meta.namespace import content, homes, keys
 from ringfs.meta.namespace.records import NOTHING, Inode
 from ringfs.meta.namespace.work import Work
 
 
-def drop_name(work: Work, inode: Inode) -> None:
-    """One name of an inode is gone. After the last one it goes too, unless a session holds it. A directory has but one."""
+def drop_name(work: Work, inode: Inode, directory: Inode) -> None:
+    """One name of an inode, in that directory, is gone. After the last one it goes too, unless a session holds it. A directory
+    has but one."""
     inode.links = 0 if inode.is_directory() else inode.links - 1
+    homes.name_removed(work, inode, directory.number)
     inode.ctime_ns = work.now_ns
     work.changed(inode)
     if inode.links == 0 and not _keep_for_holders(work, inode):

@@ -19,6 +19,7 @@ class Work:
     __slots__ = (
         "_counters",
         "_counters_before",
+        "_erased",
         "_inodes",
         "_unsaved",
         "declared",
@@ -47,6 +48,7 @@ class Work:
         self.declared: list[NewObject] = []
         self._inodes: dict[int, Inode] = {}
         self._unsaved: dict[int, Inode] = {}
+        self._erased: list[Inode] = []
         self._counters: Counters | None = None
         self._counters_before: bytes | None = None
 
@@ -87,6 +89,10 @@ class Work:
         """Its row changes, but nothing that others can see."""
         self._unsaved[inode.number] = inode
 
+    def altered(self) -> list[Inode]:
+        """Every inode that the transaction has changed, made or removed so far."""
+        return [*self._unsaved.values(), *self._erased]
+
     @property
     def counters(self) -> Counters:
         """The counters, to be read and changed."""
@@ -104,6 +110,7 @@ class Work:
         inode.number = number = counters.next_inode
         inode.mode, inode.uid, inode.gid, inode.links = mode, uid, gid, links
         inode.size_bytes = inode.stored_bytes = inode.rdev = inode.change = inode.xattr_count = inode.flags = 0
+        inode.parent = inode.charged_to = inode.charged_bytes = 0
         inode.atime_ns = inode.mtime_ns = inode.ctime_ns = inode.btime_ns = self.now_ns
         counters.next_inode = number + 1
         counters.inode_count += 1
@@ -115,6 +122,7 @@ class Work:
         """Remove its row; the object stays good for an answer."""
         self.changed(inode)
         del self._unsaved[inode.number], self._inodes[inode.number]
+        self._erased.append(inode)
         self.rows.delete(keys.inode(inode.number))
         self.counters.inode_count -= 1
 

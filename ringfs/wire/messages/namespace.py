@@ -391,13 +391,18 @@ class Extents:
 
 @message(0x014E)
 class StatFs:
-    """Answer: FsFigures."""
+    """Space for the inode: the cluster's, or that of the narrowest quota above it. Answer: FsFigures. Refused STALE."""
+
+    inode: U64
 
 
 @message(0x014F)
 class FsFigures:
-    """Bytes are what users can store under the default class."""
+    """Bytes are what users can store under the default class. inode_count: what counts against inode_max
+    (0: there is no limit, and all of the cluster are counted). quota_count: directories of the cluster that have one."""
 
     total_bytes: U64
     free_bytes: U64
     inode_count: U64
+    inode_max: U64
+    quota_count: U64

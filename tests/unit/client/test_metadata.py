@@ -169,7 +169,7 @@ async def test_a_busy_service_is_asked_again(autojump_clock: trio.testing.MockCl
             at.service.refuses = {Mutate: code, Query: code}
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(at.link.mutate, unlink(1))
-                nursery.start_soon(at.link.query, StatFs())
+                nursery.start_soon(at.link.query, StatFs(1))
                 await trio.sleep(1)
                 at.service.refuses = {}
         assert {message.number for message in at.service.of(Mutate)} == {1, 2}

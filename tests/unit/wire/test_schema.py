@@ -135,7 +135,9 @@ def test_tag_ranges() -> None:
     ranges = {
         "common": 0x00,
         "namespace": 0x01,
+        "content": 0x01,
         "locks": 0x01,
+        "quota": 0x01,
         "session": 0x02,
         "cluster": 0x03,
         "data": 0x04,

@@ -11,6 +11,7 @@ file with more than COPIED_EXTENTS_MAX extents is copied up to the beginning of 
 | NAME_TOO_LONG, INVALID, NOT_FOUND, EXISTS | the name, see names.py; "." and ".." exist |
 | EXISTS | the name exists |
 | TOO_MANY_LINKS | a directory, and the parent has LINKS_MAX links |
+| QUOTA | a quota above has no room for it |
 """
 
 from ringfs.base.errors import Code, Refused

@@ -11,6 +11,7 @@ nor certainly held refuses the whole, with nothing changed. What was declared an
 | INVALID (a file) | it is no regular file; a malformed extent, see content.py; a rewrite past the end |
 | CHANGED (a file) | it is not at the expected change |
 | FILE_TOO_BIG (a file) | an extent ends past FILE_BYTES_MAX |
+| QUOTA (a file) | a quota above has no room for what it would store more |
 """
 
 from stat import S_IFMT, S_IFREG

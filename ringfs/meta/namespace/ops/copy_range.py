@@ -11,6 +11,7 @@ destination grows; its times and privileges change as with Allocate, unless noth
 | INVALID | ranges of the same file that overlap |
 | FILE_TOO_BIG | the destination begins at FILE_BYTES_MAX or later (one that would only end there is cut short) |
 | NOT_BY_REFERENCE | a chunk of the destination would have more than it holds |
+| QUOTA | a quota above the destination has no room for what it would store more |
 """
 
 from stat import S_IFMT, S_IFREG

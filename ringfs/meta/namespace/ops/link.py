@@ -10,10 +10,12 @@ Rules: link(2), fs/namei.c vfs_link. The inode's ctime, and the directory's mtim
 | NOT_PERMITTED | the inode is a directory |
 | NOT_FOUND | the inode has lost its last name already |
 | TOO_MANY_LINKS | it has LINKS_MAX names |
+| CROSSES_QUOTA | it would have names in and outside of a quota |
 """
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import LINKS_MAX
+from ringfs.meta.namespace import homes, usage
 from ringfs.meta.namespace.directory import add_entry, refuse_existing
 from ringfs.meta.namespace.names import check_name
 from ringfs.meta.namespace.work import Work
@@ -32,6 +34,8 @@ def apply(work: Work, op: Link) -> Entry:
         raise Refused(Code.NOT_FOUND, "the inode has no name any more")
     if inode.links >= LINKS_MAX:
         raise Refused(Code.TOO_MANY_LINKS)
+    usage.refuse_crossing(work, inode, inode.links + 1, inode.parent, op.parent)
+    homes.name_added(work, inode, op.parent)
     inode.links += 1
     inode.ctime_ns = work.now_ns
     work.changed(inode)

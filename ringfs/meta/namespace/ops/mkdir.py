@@ -9,6 +9,7 @@ parent gets one more link.
 | NAME_TOO_LONG, INVALID, NOT_FOUND, EXISTS | the name, see names.py; "." and ".." exist |
 | EXISTS | the name exists |
 | TOO_MANY_LINKS | the parent has LINKS_MAX links |
+| QUOTA | a quota above has no room for one more file |
 """
 
 from stat import S_IFDIR

@@ -10,6 +10,7 @@ all times of the new inode, and mtime and ctime of the directory, are now.
 | EXISTS | the name exists, unless a regular one is asked for, not exclusively, and is there |
 | IS_DIRECTORY | not exclusive, and the name is a directory |
 | NOT_PERMITTED, INVALID | the mode's type is a directory; is a symlink or unknown |
+| QUOTA | a quota above has no room for one more file |
 """
 
 from stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFREG, S_IFSOCK

@@ -15,11 +15,14 @@ ends; in an exchange both places keep theirs.
 | IS_DIRECTORY, NOT_DIRECTORY | a file would replace a directory, a directory a file |
 | NOT_EMPTY | the directory to be replaced has entries |
 | TOO_MANY_LINKS | a directory comes into one that has LINKS_MAX links |
+| QUOTA | what comes with it would exceed a quota above the new name |
+| CROSSES_QUOTA | an inode with several names would leave, or come under, a quota by one of them |
 """
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import LINKS_MAX
+from ringfs.meta.namespace import homes, usage
 from ringfs.meta.namespace.directory import add_entry, child_of, entries_changed, entry_of, find_entry, put_entry, remove_entry
 from ringfs.meta.namespace.names import check_name
 from ringfs.meta.namespace.records import Dentry, Inode
@@ -45,12 +48,15 @@ def apply(work: Work, op: Rename) -> Renamed:
     moved = child_of(work, entry)
     _refuse_cycle(work, moved, new_parent)
     if target is None:
+        usage.refuse_crossing(work, moved, moved.links, op.parent, op.new_parent)
         _move(work, op, parent, new_parent, entry, moved)
         return Renamed(parent.attributes(), new_parent.attributes(), moved.attributes(), None)
     other = child_of(work, target)
     if other is not moved:
+        usage.refuse_crossing(work, moved, moved.links, op.parent, op.new_parent)
         if op.flags == RENAME_EXCHANGE:
             _refuse_cycle(work, other, parent)
+            usage.refuse_crossing(work, other, other.links, op.new_parent, op.parent)
             _exchange(work, op, parent, new_parent, entry, target)
         else:
             _replace(work, op, parent, new_parent, entry, target)
@@ -82,6 +88,7 @@ def _move(work: Work, op: Rename, parent: Inode, new_parent: Inode, entry: Dentr
         parent.size_bytes += 1
     else:
         add_entry(work, new_parent, op.new_name, moved)
+        _rehome(work, moved, parent, new_parent)
     _named_anew(work, moved)
 
 
@@ -106,7 +113,7 @@ def _replace(work: Work, op: Rename, parent: Inode, new_parent: Inode, entry: De
     elif moved.is_directory():
         raise Refused(Code.NOT_DIRECTORY)
     remove_entry(work, new_parent, op.new_name, target)
-    drop_name(work, replaced)
+    drop_name(work, replaced, new_parent)
     _move(work, op, parent, new_parent, entry, moved)
 
 
@@ -120,10 +127,18 @@ def _exchange(work: Work, op: Rename, parent: Inode, new_parent: Inode, entry: D
             _move_link(new_parent, parent)
     put_entry(work, new_parent, op.new_name, moved, target[2])
     put_entry(work, parent, op.name, other, entry[2])
+    _rehome(work, moved, parent, new_parent)
+    _rehome(work, other, new_parent, parent)
     for inode in (parent, new_parent):
         entries_changed(work, inode)
     for inode in (moved, other):
         _named_anew(work, inode)
+
+
+def _rehome(work: Work, inode: Inode, source: Inode, destination: Inode) -> None:
+    """A directory has learned its parent with its entry."""
+    if not inode.is_directory():
+        homes.name_moved(work, inode, source.number, destination.number)
 
 
 def _named_anew(work: Work, inode: Inode) -> None:

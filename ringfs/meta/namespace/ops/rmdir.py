@@ -32,5 +32,5 @@ def apply(work: Work, op: Rmdir) -> Removed:
         raise Refused(Code.NOT_EMPTY)
     remove_entry(work, parent, op.name, entry)
     parent.links -= 1
-    drop_name(work, child)
+    drop_name(work, child, parent)
     return Removed(parent.attributes(), child.attributes())

@@ -8,6 +8,7 @@ Rules: symlink(2). Mode 0777, size the target's length; no umask, no ACL; the gr
 | NAME_TOO_LONG, INVALID, NOT_FOUND, EXISTS | the name, see names.py; "." and ".." exist |
 | NAME_TOO_LONG, NOT_FOUND, INVALID | the target is over SYMLINK_BYTES_MAX, empty, or has a NUL |
 | EXISTS | the name exists |
+| QUOTA | a quota above has no room for one more file |
 """
 
 from stat import S_IFLNK

@@ -28,5 +28,5 @@ def apply(work: Work, op: Unlink) -> Removed:
         raise Refused(Code.IS_DIRECTORY)
     child = child_of(work, entry)
     remove_entry(work, parent, op.name, entry)
-    drop_name(work, child)
+    drop_name(work, child, parent)
     return Removed(parent.attributes(), child.attributes())

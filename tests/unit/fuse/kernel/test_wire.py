@@ -102,7 +102,7 @@ def test_what_is_too_short_is_refused(name: str) -> None:
         (wire.pack_open(9, 3, 1), 16),
         (wire.pack_create(9, TOLD, 3, 1), 144),
         (wire.pack_written(9, 5), 8),
-        (wire.pack_statfs(9, FsFigures(1 << 30, 1 << 29, 4)), 80),
+        (wire.pack_statfs(9, FsFigures(1 << 30, 1 << 29, 4, 0, 0)), 80),
         (wire.pack_xattr_size(9, 5), 8),
         (wire.pack_lock(9, 0, 1, 2, 3), 24),
         (wire.pack_offset(9, 5), 8),
@@ -152,8 +152,16 @@ def test_directory_entries(plus: bool) -> None:
 
 def test_statfs() -> None:
     """Space is counted in fragments of 4 KiB."""
-    fields = wire.STATFS_OUT.unpack(wire.pack_statfs(9, FsFigures(1 << 30, 1 << 29, 4)))
+    fields = wire.STATFS_OUT.unpack(wire.pack_statfs(9, FsFigures(1 << 30, 1 << 29, 4, 0, 0)))
     assert fields[3:6] == (1 << 18, 1 << 17, 1 << 17)
+    assert fields[6:8] == (4 + (1 << 40), 1 << 40)
+
+
+def test_statfs_under_a_quota() -> None:
+    """Inodes are those that the quota allows; none is free once it is exceeded."""
+    for used, free in ((4, 6), (12, 0)):
+        fields = wire.STATFS_OUT.unpack(wire.pack_statfs(9, FsFigures(1 << 30, 1 << 29, used, 10, 1)))
+        assert fields[6:8] == (used + free, free)
 
 
 def test_flags_beyond_the_32nd_travel_apart() -> None:

@@ -7,10 +7,11 @@ import pytest
 
 from ringfs.base.errors import UserError
 from ringfs.meta.namespace import acl, facts, keys, records, system
-from ringfs.meta.namespace.records import unpack_attributes, unpack_counters, unpack_inode
+from ringfs.meta.namespace.records import pack_usage, unpack_attributes, unpack_counters, unpack_inode, unpack_usage
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.messages.cluster import NODE_DOWN
 from ringfs.wire.messages.locks import SetLock
+from ringfs.wire.messages.quota import SetQuota
 from ringfs.wire.packing import pack
 from tests.support.locks import READ, WRITE, ranged, whole
 from tests.support.namespace import TrialNamespace, hole, inline, object_id, piece_of
@@ -44,6 +45,7 @@ def history() -> TrialNamespace:
     trial.do(SetLock(ranged(file, 0xFEDC_BA98_7654_3210, WRITE, 0x4000_0000, 0x4000_01FD, pid=4711)))
     trial.do(SetLock(ranged(file, 0xFEDC_BA98_7654_3210, READ, 0x4000_0200)))
     trial.do(SetLock(whole(file, 5, READ)))
+    trial.do(SetQuota(directory, 1 << 30, 1000))
     return trial
 
 
@@ -77,6 +79,13 @@ def test_counters_there_and_back() -> None:
     """Packing what was unpacked gives the same bytes."""
     value = recorded()[keys.COUNTERS]
     assert unpack_counters(value).pack() == value
+
+
+def test_usage_there_and_back() -> None:
+    """With limits and without: packing what was unpacked gives the same bytes."""
+    rows = [value for key, value in recorded().items() if key[:1] == keys.USAGE]
+    assert {len(unpack_usage(value)) for value in rows} == {3, 5}
+    assert [pack_usage(unpack_usage(value)) for value in rows] == rows
 
 
 def test_keys_sort_as_numbers() -> None:
