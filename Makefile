@@ -12,6 +12,7 @@ demo: setup
 	@$(bin)/python tools/demo.py
 
 test: lint
+	@tools/setup.sh --tests
 	@$(bin)/python -m pytest --require-mounts
 
 # Everything but the tests.

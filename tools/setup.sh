@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Prepares a machine for `make test` and `make demo`: Debian packages, .venv, the project in it at the versions of
+# Prepares a machine for `make demo`, and with --tests for `make test`: Debian packages, .venv, the project in it at the versions of
 # requirements.lock. Does only what is missing; a second run takes a blink. What it runs is shown when it fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec 9<. && flock 9 # two makes at once take turns
 
 readonly packages=(acl attr ca-certificates ffmpeg fio fuse3 gcc git libc6-dev libfuse3-dev pkg-config sqlite3)
+# Servers that tests run on a mount: PostgreSQL, and an NFS server with its clients.
+readonly test_packages=(iproute2 libnfs-utils nfs-ganesha nfs-ganesha-vfs postgresql postgresql-contrib rpcbind)
 readonly stamp=.venv/.ringfs-stamp
 
 quietly() { # runs a command, shows its output only if it fails
@@ -39,7 +41,21 @@ install_packages() {
     fi
     say "installing Debian packages: ${missing[*]}"
     quietly apt-get update -q
-    DEBIAN_FRONTEND=noninteractive quietly apt-get install -qy --no-install-recommends "${missing[@]}"
+    without_services env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"
+}
+
+without_services() { # runs apt so that it starts none of the servers that it installs
+    local policy=/usr/sbin/policy-rc.d
+    if [[ -e $policy ]]; then
+        quietly "$@"
+        return
+    fi
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    quietly "$@"
+    rm -f "$policy"
+    trap - EXIT
 }
 
 find_python() { # the first Python of at least 3.11
@@ -55,6 +71,7 @@ find_python() { # the first Python of at least 3.11
 }
 
 install_packages "${packages[@]}"
+if [[ ${1-} == --tests ]]; then install_packages "${test_packages[@]}"; fi
 
 if ! .venv/bin/python -c '' 2>/dev/null; then
     python=$(find_python)

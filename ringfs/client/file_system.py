@@ -113,10 +113,13 @@ class FileSystem:
         """The inode that name stands for. Refused NOT_FOUND, NOT_DIRECTORY, STALE, NAME_TOO_LONG."""
         if len(name) > NAME_BYTES_MAX:
             raise Refused(Code.NAME_TOO_LONG)
+        if name == b".":
+            # Of any inode, not only of directories: so the kernel asks for what a file handle says (open_by_handle_at).
+            return await self.getattr(parent)
         known = self.inodes.get(parent)
         if known is not None and known.is_removed_directory:
             raise Refused(Code.NOT_FOUND)
-        directory = self.inodes.leased(parent)
+        directory = self.inodes.leased(parent) if name != b".." else None
         if directory is not None:
             number = self.inodes.find_name(directory, name)
             if number == ABSENT:
@@ -132,7 +135,7 @@ class FileSystem:
                 self.inodes.set_name(directory, name, ABSENT)
             raise Refused(Code.NOT_FOUND)
         child = self.inodes.absorb(entry.attributes, epoch if entry.leased else 0, own=False)
-        if current and name not in (b".", b".."):
+        if current and name != b"..":
             self.inodes.set_name(directory, name, child.number)
         return child
 

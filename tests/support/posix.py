@@ -114,6 +114,11 @@ def handle_of(at: int, path: str, flags: int) -> bytes:
     return buffer.raw
 
 
+def open_by_handle_at(mount_fd: int, handle: bytes, flags: int) -> int:
+    """A descriptor of the file that handle_of told of, on the mount of mount_fd."""
+    return _checked(_libc.open_by_handle_at(mount_fd, ctypes.create_string_buffer(handle, len(handle)), flags))
+
+
 def data_ranges(fd: int) -> tuple[tuple[int, int], ...]:
     """Start and end of every range that SEEK_DATA and SEEK_HOLE call data."""
     found: list[tuple[int, int]] = []
