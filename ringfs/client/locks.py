@@ -195,14 +195,15 @@ class Locks:
         """Whoever had the lock before may have changed everything that is not leased."""
         if not self._link.holds(inode.lease_epoch):
             self._inodes.forget_cached(inode)
-            await self._kernel.flush(inode)
+            await self._kernel.drop([inode.number], [inode.number], names=False)
 
     # --- giving back ------------------------------------------------------------------------------------------------
 
     async def _hand_over(self, inode: Inode) -> None:
         """Commit what is dirty, if anybody else may have the file open; errors stay on the inode."""
         if not self._link.holds(inode.lease_epoch):
-            await self._kernel.flush(inode)
+            if inode.write_count:
+                await self._kernel.flush(inode)
             await self._writer.flush([inode])
 
     async def _release(self, inode: Inode, keys: list[Key]) -> None:

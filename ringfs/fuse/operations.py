@@ -24,6 +24,7 @@ from ringfs.base.ids import ROOT_INODE
 from ringfs.client.file_system import Caller, Changes, FileSystem, Handle
 from ringfs.client.inodes import ABSENT, Inode
 from ringfs.wire.messages.common import Attributes
+from ringfs.wire.messages.locks import LockFound, LockRange
 from ringfs.wire.messages.namespace import DirectoryEntry, FsFigures
 
 #: Read-only attribute of the root: the absolute path of cluster.toml, for commands that are pointed at a mount.
@@ -239,9 +240,11 @@ class Operations:
         """The number of the inode that a handle is of."""
         return self._handles[handle].handle.inode.number
 
-    async def flush(self, handle: int) -> None:
-        """FLUSH (close of a descriptor): report what failed in the background; flush now if space is scarce."""
+    async def flush(self, handle: int, owner: int = 0) -> None:
+        """FLUSH (close of a descriptor): give back all fcntl locks that the owner has in the file, report what failed in the
+        background; flush now if space is scarce."""
         opened = self._handles[handle].handle
+        await self.fs.release_locks(opened, owner)
         if opened.writes and await self.fs.must_flush_at_close(opened.inode):
             await self.fs.fsync_inode(opened.inode)
         self.fs.check_errors(opened)
@@ -253,6 +256,16 @@ class Operations:
     async def release(self, handle: int) -> None:
         """RELEASE."""
         await self.fs.release(self._handles.pop(handle).handle)
+
+    # --- locks ------------------------------------------------------------------------------------------------------
+
+    async def getlk(self, lock: LockRange) -> LockFound:
+        """GETLK."""
+        return await self.fs.get_lock(lock)
+
+    async def setlk(self, handle: int, lock: LockRange, *, wait: bool) -> None:
+        """SETLK, SETLKW."""
+        await self.fs.set_lock(self._handles[handle].handle, lock, wait=wait)
 
     # --- directories ------------------------------------------------------------------------------------------------
 

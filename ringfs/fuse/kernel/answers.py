@@ -13,6 +13,7 @@ from ringfs.fuse.kernel import wire
 from ringfs.fuse.kernel.channel import Channel
 from ringfs.fuse.kernel.requests import Request
 from ringfs.fuse.operations import Caching, Operations
+from ringfs.wire.messages.locks import LOCK_END, LOCK_NONE, LOCK_READ, LOCK_WRITE, SPACE_FILES, SPACE_RANGES, LockRange
 
 Reply = bytes | tuple[bytes, Buffer] | None
 #: Told of pages that may be wrong in the kernel: inode, start, length.
@@ -149,9 +150,9 @@ class Answers:
         return None
 
     async def flush(self, request: Request) -> Reply:
-        """FLUSH."""
-        handle, *_ = request.fields(wire.FLUSH_IN)
-        await self._operations.flush(handle)
+        """FLUSH: with POSIX_LOCKS the kernel sends one for each close."""
+        handle, _, _, owner = request.fields(wire.FLUSH_IN)
+        await self._operations.flush(handle, owner)
         return wire.pack_error(request.unique, 0)
 
     async def fsync(self, request: Request) -> Reply:
@@ -164,6 +165,26 @@ class Answers:
         """RELEASE."""
         handle, *_ = request.fields(wire.RELEASE_IN)
         await self._operations.release(handle)
+        return wire.pack_error(request.unique, 0)
+
+    # --- locks ------------------------------------------------------------------------------------------------------
+
+    async def getlk(self, request: Request) -> Reply:
+        """GETLK."""
+        _, lock = lock_of(request)
+        found = await self._operations.getlk(lock)
+        return wire.pack_lock(request.unique, found.start, found.end, found.kind, found.pid)
+
+    async def setlk(self, request: Request) -> Reply:
+        """SETLK: at once, or not at all."""
+        handle, lock = lock_of(request)
+        await self._operations.setlk(handle, lock, wait=False)
+        return wire.pack_error(request.unique, 0)
+
+    async def setlkw(self, request: Request) -> Reply:
+        """SETLKW."""
+        handle, lock = lock_of(request)
+        await self._operations.setlk(handle, lock, wait=True)
         return wire.pack_error(request.unique, 0)
 
     # --- directories ------------------------------------------------------------------------------------------------
@@ -251,6 +272,15 @@ class Answers:
         if len(value) > size_bytes:
             raise Refused(Code.RANGE)
         return self._payload(request, value)
+
+
+def lock_of(request: Request) -> tuple[int, LockRange]:
+    """The handle and the lock of a GETLK or SETLK. The kernel's kinds are ours. Refused INVALID."""
+    handle, owner, start, end, kind, pid, flags, _ = request.fields(wire.LK_IN)
+    if kind not in (LOCK_READ, LOCK_WRITE, LOCK_NONE) or not start <= end <= LOCK_END:
+        raise Refused(Code.INVALID, f"lock kind {kind}, {start}…{end}")
+    space = SPACE_FILES if flags & wire.LK_FLOCK else SPACE_RANGES
+    return handle, LockRange(request.node, space, owner, kind, start, end, pid)
 
 
 def changes_of(request: Request) -> Changes:

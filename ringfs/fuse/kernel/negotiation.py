@@ -7,10 +7,12 @@ from ringfs.fuse.kernel import wire
 from ringfs.fuse.kernel.requests import Request
 
 #: What is wanted of a kernel that offers it. Not among them: WRITEBACK_CACHE (docs/decisions/0003-no-writeback-cache.md);
-#: POSIX_LOCKS and FLOCK_LOCKS, without which the kernel keeps locks by itself, for this mount only; NO_OPEN_SUPPORT, since opens
-#: and closes are counted.
+#: NO_OPEN_SUPPORT, since opens and closes are counted, and closes give locks back.
 WANTED = (
     wire.INIT_ASYNC_READ
+    # Without these two the kernel keeps locks by itself, for this mount only.
+    | wire.INIT_POSIX_LOCKS
+    | wire.INIT_FLOCK_LOCKS
     | wire.INIT_ATOMIC_O_TRUNC
     | wire.INIT_EXPORT_SUPPORT
     | wire.INIT_BIG_WRITES
