@@ -35,7 +35,7 @@ def substitute_directory() -> Path | None:
     return Path(name).resolve() if name else None
 
 
-def tested_driver() -> str:
+def driver_under_test() -> str:
     """The driver that the tests run on: the default, or what the environment names."""
     return os.environ.get(DRIVER_VARIABLE, DRIVERS[0])
 
@@ -70,13 +70,13 @@ class DevCluster:
     def up(self, *options: str) -> None:
         """Starts it, or what of it does not run; mounted when it returns."""
         self.mount.mkdir(exist_ok=True)
-        self.dev("up", "--mount", self.mount, "--driver", tested_driver(), *options)
+        self.dev("up", "--mount", self.mount, "--driver", driver_under_test(), *options)
 
-    def another_mount(self, name: str) -> Path:
-        """One more mount point, mounted."""
+    def another_mount(self, name: str, driver: str | None = None) -> Path:
+        """One more mount point, mounted, by the tested driver if no other is named."""
         point = self.root / name
         point.mkdir()
-        self.dev("mount", point, "--driver", tested_driver())
+        self.dev("mount", point, "--driver", driver or driver_under_test())
         return point
 
     def logs(self) -> str:
@@ -170,16 +170,23 @@ def is_ringfs() -> bool:
 @pytest.fixture(scope="session")
 def driver(is_ringfs: bool) -> str:
     """The driver that the tests run on; "" where the substitute directory is tested."""
-    return tested_driver() if is_ringfs else ""
+    return driver_under_test() if is_ringfs else ""
+
+
+@contextmanager
+def open_directory(mount_point: Path) -> Iterator[Path]:
+    """An empty directory that every user may write in."""
+    directory = Path(tempfile.mkdtemp(prefix="t.", dir=mount_point))
+    directory.chmod(0o777)
+    yield directory
+    shutil.rmtree(directory)
 
 
 @pytest.fixture
 def place(mount_point: Path) -> Iterator[Path]:
     """An empty directory on the mount, open to every user; it can be removed with all that a test left in it."""
-    directory = Path(tempfile.mkdtemp(prefix="t.", dir=mount_point))
-    directory.chmod(0o777)
-    yield directory
-    shutil.rmtree(directory)
+    with open_directory(mount_point) as directory:
+        yield directory
 
 
 class MountRequirement:
