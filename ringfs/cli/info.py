@@ -1,20 +1,15 @@
 """`ringfs info`."""
 
-import os
-from pathlib import Path
-
 import click
 import trio
 
-from ringfs.base.config import ClusterConfig, load_config
-from ringfs.base.errors import UserError
-from ringfs.cli import exits, mounts
+from ringfs.base.config import ClusterConfig
+from ringfs.cli import exits
 from ringfs.cli.checking.nodes import reach_nodes
-from ringfs.cli.in_time import Unresponsive, in_time
 from ringfs.cli.info_view import JsonView, TextView, Totals, View
 from ringfs.cli.locate import Locator, find_inode, read_attributes
 from ringfs.cli.output import json_option
-from ringfs.cli.place import cluster_option, find_cluster
+from ringfs.cli.place import cluster_option, find_in_cluster
 from ringfs.cli.session import open_session
 
 
@@ -32,27 +27,8 @@ def command(path: str, cluster: str | None, as_json: bool) -> int:
     Example:  ringfs info /mnt/ringfs/clip.mxf
               ringfs info --cluster ./cluster /clip.mxf
     """
-    config, number = _find(path, cluster)
+    config, number = find_in_cluster(path, cluster)
     return trio.run(_info, config, path, number, JsonView() if as_json else TextView())
-
-
-def _find(path: str, cluster: str | None) -> tuple[ClusterConfig, int | None]:
-    """The cluster, and the inode if a mount tells it."""
-    if cluster is not None:
-        return find_cluster(cluster), None
-    place = Path(os.path.abspath(path))
-    root = mounts.ringfs_mount_of(place) or mounts.ringfs_mount_around(place.parent)
-    if root is None:
-        return find_cluster(None), None
-    config = load_config(mounts.config_of(root))
-    try:
-        return config, in_time(lambda: os.lstat(place).st_ino)
-    except Unresponsive:
-        raise UserError(
-            f"the mount at {root} does not answer: name the cluster with --cluster, and the path below its root"
-        ) from None
-    except OSError as error:
-        raise UserError(f"cannot look at {path}: {error.strerror}") from None
 
 
 async def _info(config: ClusterConfig, path: str, number: int | None, view: View) -> int:

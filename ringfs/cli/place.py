@@ -10,6 +10,7 @@ import click
 from ringfs.base.config import ClusterConfig, load_config
 from ringfs.base.errors import UserError
 from ringfs.cli import mounts
+from ringfs.cli.in_time import Unresponsive, in_time
 
 VARIABLE = "RINGFS_CLUSTER"
 CONFIG_NAME = "cluster.toml"
@@ -27,6 +28,25 @@ def cluster_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def find_cluster(named: str | None, pointed_at: str | None = None) -> ClusterConfig:
     """The configuration of the cluster that is meant. Raises UserError if none is, or its file is wrong."""
     return load_config(find_config(named, pointed_at))
+
+
+def find_in_cluster(path: str, cluster: str | None) -> tuple[ClusterConfig, int | None]:
+    """The cluster of a path, and its inode if a mount tells it; else it is a path below the root. Raises UserError."""
+    if cluster is not None:
+        return find_cluster(cluster), None
+    place = Path(os.path.abspath(path))
+    root = mounts.ringfs_mount_of(place) or mounts.ringfs_mount_around(place.parent)
+    if root is None:
+        return find_cluster(None), None
+    config = load_config(mounts.config_of(root))
+    try:
+        return config, in_time(lambda: os.lstat(place).st_ino)
+    except Unresponsive:
+        raise UserError(
+            f"the mount at {root} does not answer: name the cluster with --cluster, and the path below its root"
+        ) from None
+    except OSError as error:
+        raise UserError(f"cannot look at {path}: {error.strerror}") from None
 
 
 def find_config(named: str | None, pointed_at: str | None = None) -> Path:

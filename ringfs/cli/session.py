@@ -1,4 +1,4 @@
-"""A short session of a verb at the metadata service: it asks, caches nothing, and obeys every recall at once."""
+"""A short session of a verb at the metadata service: it asks and changes, caches nothing, and obeys every recall at once."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,7 +7,7 @@ from typing import Any
 from ringfs.base.config import ClusterConfig
 from ringfs.base.errors import ConnectionLost, Refused
 from ringfs.cli.reach import ANSWER_TIMEOUT_S, caller_name, reach_leader
-from ringfs.wire.messages.session import CloseSession, OpenSession, Query, Recall, RecallDone, SessionOpened
+from ringfs.wire.messages.session import CloseSession, Mutate, OpenSession, Query, Recall, RecallDone, SessionOpened
 from ringfs.wire.rpc import Answer, RpcClient
 
 
@@ -17,10 +17,17 @@ class Session:
     def __init__(self, leader: RpcClient, opened: SessionOpened) -> None:
         self.leader = leader
         self.opened = opened
+        self._number = 0
 
     async def ask(self, question: Any) -> Any:
         """The answer to a question of messages/namespace.py. Raises Refused, ConnectionLost."""
         return (await self.leader.call(Query(self.opened.session, question), timeout_s=ANSWER_TIMEOUT_S)).message
+
+    async def change(self, operation: Any) -> Any:
+        """The answer to a transaction. Raises Refused; ConnectionLost: whether it took effect is not known."""
+        self._number += 1
+        mutate = Mutate(self.opened.session, self._number, self._number, operation)
+        return (await self.leader.call(mutate, timeout_s=ANSWER_TIMEOUT_S)).message
 
 
 @asynccontextmanager
