@@ -105,6 +105,10 @@ class ExtentMap:
         if self._pieces:
             self._remove(size_bytes, max(size_bytes, self._pieces[-1].stop))
 
+    def cut(self, start: int, stop: int) -> None:
+        """Make a hole."""
+        self._remove(start, stop)
+
     def missing_chunks(self, start: int, stop: int) -> list[int]:
         """The chunks of start … stop-1 that are not loaded."""
         chunks = range(start // CHUNK_BYTES, (stop - 1) // CHUNK_BYTES + 1)

@@ -18,6 +18,7 @@ from ringfs.client.coherence import Coherence
 from ringfs.client.inodes import ABSENT, Inode, InodeTable
 from ringfs.client.locks import Locks
 from ringfs.client.metadata import MetadataLink
+from ringfs.client.ranges import Ranges, nothing_on_its_way
 from ringfs.client.reader import OnRead, Reader, Stream
 from ringfs.client.writer import Writer
 from ringfs.meta.namespace.xattrs import check_name
@@ -101,6 +102,8 @@ class FileSystem:
         self._coherence = coherence
         self._locks = locks
         self._clock = clock
+        #: fallocate, SEEK_DATA and SEEK_HOLE, copies by reference, clones.
+        self.ranges = Ranges(self, coherence)
         self._ask = coherence.ask
         #: So little is free that what is written should be flushed before a close is answered, for ENOSPC to be seen in time.
         self.is_space_scarce = False
@@ -150,7 +153,7 @@ class FileSystem:
         opened, epoch = await self._ask(ns.GetAttributes(number))
         return self.inodes.absorb(opened.attributes, epoch if opened.leased else 0, own=False)
 
-    def _made(self, parent: int, name: bytes, entry: ns.Entry, epoch: int) -> Inode:
+    def made(self, parent: int, name: bytes, entry: ns.Entry, epoch: int) -> Inode:
         """Take over what a transaction made under a name."""
         assert entry.attributes is not None
         self.inodes.absorb(entry.parent, epoch if entry.parent_leased else 0, own=True)
@@ -171,7 +174,7 @@ class FileSystem:
         """Make a file that is not opened."""
         operation = ns.Mknod(parent, name, mode, rdev, caller.uid, caller.gid, caller.umask, 0, True)
         entry, epoch = await self._coherence.change(operation)
-        return self._made(parent, name, entry, epoch)
+        return self.made(parent, name, entry, epoch)
 
     async def create(
         self, parent: int, name: bytes, mode: int, caller: Caller, *, writes: bool, exclusive: bool, appends: bool = False
@@ -181,7 +184,7 @@ class FileSystem:
         operation = ns.Mknod(parent, name, mode, 0, caller.uid, caller.gid, caller.umask, open_mode, exclusive)
         closes_told = self._coherence.closes_told
         entry, epoch = await self._coherence.change(operation)
-        inode = self._made(parent, name, entry, epoch)
+        inode = self.made(parent, name, entry, epoch)
         if self._coherence.closes_told != closes_told:
             # One may have been of this inode, and have come after it was opened.
             self.link.tell(Open(inode.number, open_mode))
@@ -192,21 +195,21 @@ class FileSystem:
         """Make a directory."""
         operation = ns.Mkdir(parent, name, mode, caller.uid, caller.gid, caller.umask)
         entry, epoch = await self._coherence.change(operation)
-        made = self._made(parent, name, entry, epoch)
+        made = self.made(parent, name, entry, epoch)
         made.complete = made.attributes == entry.attributes
         return made
 
     async def symlink(self, parent: int, name: bytes, target: bytes, caller: Caller) -> Inode:
         """Make a symbolic link."""
         entry, epoch = await self._coherence.change(ns.Symlink(parent, name, target, caller.uid, caller.gid))
-        made = self._made(parent, name, entry, epoch)
+        made = self.made(parent, name, entry, epoch)
         made.target = target
         return made
 
     async def link_to(self, number: int, parent: int, name: bytes) -> Inode:
         """Give an inode another name."""
         entry, epoch = await self._coherence.change(ns.Link(number, parent, name))
-        return self._made(parent, name, entry, epoch)
+        return self.made(parent, name, entry, epoch)
 
     async def unlink(self, parent: int, name: bytes) -> Inode | None:
         """Remove the name of something that is no directory. The inode, if it is still open here."""
@@ -330,21 +333,14 @@ class FileSystem:
         """Cut or grow: after everything that is on its way has been committed, so that nothing of it comes back."""
         size_bytes = changes.size_bytes
         assert size_bytes is not None
-        while inode.truncating:
-            await inode.progress.park()
-        inode.truncating = True
-        try:
-            await self.writer.wait_flights(inode)
+        async with nothing_on_its_way(self.writer, inode):
             attributes, _ = await self._coherence.change(_setattr(inode.number, changes))
             self.writer.discard(inode, size_bytes)
             inode.times.mtime_ns, inode.times.ctime_ns = self._later(inode, attributes)
             inode.extents.truncate(size_bytes)
             inode.extents.change = attributes.change
             self._attributes_set(attributes)
-            return inode
-        finally:
-            inode.truncating = False
-            inode.progress.unpark_all()
+        return inode
 
     def _later(self, inode: Inode, truncated: Attributes) -> tuple[int, int]:
         """mtime and ctime to travel with what is still dirty after a truncate: not those of before it."""

@@ -1,15 +1,19 @@
 """One client against plain files, while connections are cut, replies lost, servers restarted and data nodes killed: what is read is
 always right, and what fsync acknowledged survives the client's and the server's end."""
 
+import os
 from dataclasses import dataclass, field
 
 import pytest
 import trio
 
+from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
+from ringfs.base.limits import MOVE_BYTES
 from ringfs.client.file_system import Caller, Changes, FileSystem, Handle
 from ringfs.client.objects import GET_TIMEOUT_S
-from tests.support.file_model import FileModel, difference
+from ringfs.wire.messages.content import COLLAPSE_RANGE, INSERT_RANGE, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE
+from tests.support.file_model import FileModel, allocated, difference, overwritten
 from tests.support.seeds import seeds
 from tests.support.world import META, Mounted, World, open_world
 
@@ -49,7 +53,8 @@ class Worker:
         """So many operations."""
         actions = {
             self.create: 6, self.write: 40, self.append: 20, self.read: 25, self.stat: 10, self.truncate: 8, self.fsync: 8,
-            self.close: 10, self.rename: 5, self.unlink: 4, self.set_times: 3, self.pause: 10,
+            self.allocate: 8, self.copy: 8, self.holes: 5, self.close: 10, self.rename: 5, self.unlink: 4,
+            self.set_times: 3, self.pause: 10,
         }  # fmt: skip
         for _ in range(steps):
             action = self.draw.choices(list(actions), list(actions.values()))[0]
@@ -130,11 +135,58 @@ class Worker:
         await self.fs.setattr(handle.inode.number, Changes(size_bytes=size_bytes))
         named.model.truncate(size_bytes)
 
+    async def allocate(self) -> None:
+        """Durable at once, and so is what was written before."""
+        _, named, handle = await self._opened()
+        now = named.model.now
+        mode = self.draw.choice(
+            [0, KEEP_SIZE, PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE, ZERO_RANGE | KEEP_SIZE, COLLAPSE_RANGE, INSERT_RANGE]
+        )
+        step = MOVE_BYTES if mode & (COLLAPSE_RANGE | INSERT_RANGE) else 1
+        start = self.draw.randrange(len(now) + 1000) // step * step
+        stop = start + self._length() // step * step + step
+        if mode & (COLLAPSE_RANGE | INSERT_RANGE) and (stop if mode == COLLAPSE_RANGE else start) >= len(now):
+            return
+        await self.fs.ranges.allocate(handle, mode, start, stop - start)
+        named.model.synced(allocated(now, mode, start, stop))
+
+    async def copy(self) -> None:
+        """From one file to another, or within one."""
+        _, source, handle = await self._opened()
+        name, other, target = await self._opened()
+        start, to, length = self.draw.randrange(_SIZE_MAX), self.draw.randrange(_SIZE_MAX), self._length()
+        if source is other:
+            length = min(length, abs(start - to)) or 1
+        data = source.model.now[start : start + length]
+        if handle.inode is target.inode and abs(start - to) < len(data):
+            return
+        copied = await self.fs.ranges.copy(handle, start, target, to, length)
+        while 0 < copied < len(data):
+            copied += await self.fs.ranges.copy(handle, start + copied, target, to + copied, len(data) - copied)
+        self._check(name, "" if copied == len(data) else f"{copied} bytes copied, not {len(data)}")
+        other.model.synced(overwritten(other.model.now, to, data) if data else other.model.now)
+        source.model.synced(source.model.now)
+
+    async def holes(self) -> None:
+        """Where a hole is told there are zeros; data and holes take turns up to the end."""
+        name, named, handle = await self._opened()
+        at, now = 0, named.model.now
+        while at < len(now):
+            hole = await self.fs.ranges.seek(handle, at, os.SEEK_HOLE)
+            if hole == len(now):
+                break
+            try:
+                at = await self.fs.ranges.seek(handle, hole, os.SEEK_DATA)
+            except Refused as refusal:
+                self._check(name, "" if refusal.code is Code.NO_DATA else str(refusal))
+                at = len(now)
+            self._check(name, difference(now[hole:at], bytes(at - hole)) or ("" if at > hole else f"an empty hole at {at}"))
+
     async def fsync(self) -> None:
         """Durable from here on."""
         _, named, handle = await self._opened()
         await self.fs.fsync(handle)
-        named.model.synced()
+        named.model.synced(named.model.now)
 
     async def close(self) -> None:
         """Without fsync."""

@@ -9,7 +9,8 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import LEASE_NS, SESSION_TIMEOUT_NS
 from ringfs.client.file_system import Caller, Changes, Handle
-from tests.support.file_model import difference, overwritten, resized
+from ringfs.wire.messages.content import COLLAPSE_RANGE, INSERT_RANGE, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE
+from tests.support.file_model import allocated, difference, overwritten, resized
 from tests.support.refusals import refused
 from tests.support.seeds import seeds
 from tests.support.world import META, Mounted, World, open_world
@@ -89,8 +90,8 @@ class Players:
             inode = await fs.lookup(ROOT_INODE, file.name)
             handles.append(await fs.open(inode.number, writes=True))
         handle = self.draw.choice(handles)
-        action = self.draw.randrange(10)
-        if action in (3, 4, 5, 6) and file.writer != index:
+        action = self.draw.randrange(12)
+        if action in (3, 4, 5, 6, 10, 11) and file.writer != index:
             handle = await fs.open(handle.inode.number, writes=True)
             handles.append(handle)
             file.writer = index
@@ -118,6 +119,17 @@ class Players:
                 await fs.release(handle)
             case 9 if file in self.files:
                 await self.rename(index, file)
+            case 10:
+                mode = self.draw.choice([0, PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE, COLLAPSE_RANGE, INSERT_RANGE])
+                start, stop = (4096 * step for step in sorted(self.draw.sample(range(_SIZE_MAX // 4096), 2)))
+                if mode in (0, PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE) or stop < len(file.now):
+                    await fs.ranges.allocate(handle, mode, start, stop - start)
+                    file.now = allocated(file.now, mode, start, stop)
+            case 11:
+                start, to = self.draw.randrange(len(file.now) + 1), self.draw.randrange(_SIZE_MAX)
+                data = file.now[start : start + abs(start - to)]
+                copied = await fs.ranges.copy(handle, start, handle, to, len(data)) if data else 0
+                file.now = overwritten(file.now, to, data[:copied]) if copied else file.now
             case _:
                 await fs.fsync(handle)
 

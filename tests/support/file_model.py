@@ -1,5 +1,7 @@
 """What a file must hold: its bytes now, and what a crash of its writer may leave of them."""
 
+from ringfs.wire.messages.content import COLLAPSE_RANGE, INSERT_RANGE, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE
+
 _DIFFERENT = bytes([0]) + bytes([255]) * 255
 
 
@@ -12,6 +14,20 @@ def overwritten(before: bytes, offset: int, data: bytes) -> bytes:
 def resized(before: bytes, size_bytes: int) -> bytes:
     """before cut, or grown with zeros."""
     return before[:size_bytes].ljust(size_bytes, b"\0")
+
+
+def allocated(before: bytes, mode: int, start: int, stop: int) -> bytes:
+    """before after fallocate(2) of start … stop-1."""
+    if mode == COLLAPSE_RANGE:
+        return before[:start] + before[stop:]
+    if mode == INSERT_RANGE:
+        return before[:start] + bytes(stop - start) + before[start:]
+    if not mode & KEEP_SIZE:
+        before = before.ljust(stop, b"\0")
+    if mode & (PUNCH_HOLE | ZERO_RANGE):
+        stop = min(stop, len(before))
+        before = overwritten(before, start, bytes(stop - start)) if start < stop else before
+    return before
 
 
 class FileModel:
@@ -33,9 +49,10 @@ class FileModel:
         self.states = [resized(state, size_bytes) for state in self.states]
         self.states.append(self.now)
 
-    def synced(self) -> None:
-        """An fsync was acknowledged."""
-        self.states = [self.now]
+    def synced(self, now: bytes) -> None:
+        """What was written is durable, and what became of it then."""
+        self.now = now
+        self.states = [now]
 
     def crashed(self, found: bytes) -> None:
         """The writer is gone, and this was found: one of what might be."""

@@ -38,9 +38,11 @@ class CopyRange:
 
 @message(0x0172)
 class RangeCopied:
-    """How much was copied (0: the source has no more), and how the destination is now."""
+    """How much was copied (0: the source has no more), how much is left of what was asked for and the source has, and how the
+    destination is now."""
 
     copied_bytes: U64
+    left_bytes: U64
     destination: Attributes
 
 

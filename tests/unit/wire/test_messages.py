@@ -52,7 +52,7 @@ GOLDEN: list[tuple[Any, str]] = [
     ),
     (Mutate(5, 10, 9, Allocate(7, 3, 4096, 1 << 40)), "95cd0207050a0995cd01700703cd1000cf0000010000000000"),
     (CopyRange(7, 0, 8, 1 << 26, 10), "96cd0171070008ce040000000a"),
-    (RangeCopied(10, ATTRIBUTES), "93cd01720a9f01cd81a4cd03e8cd03e8010505000a141eff070000"),
+    (RangeCopied(10, 5, ATTRIBUTES), "94cd01720a059f01cd81a4cd03e8cd03e8010505000a141eff070000"),
     (Clone(7, 1, b"n"), "94cd01730701c4016e"),
     (Query(5, FindChunk(7, 3)), "93cd02080593cd01740703"),
     (ChunkFound(7, -1), "93cd017507ff"),

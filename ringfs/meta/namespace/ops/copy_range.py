@@ -32,12 +32,12 @@ def apply(work: Work, op: CopyRange) -> RangeCopied:
         raise Refused(Code.FILE_TOO_BIG)
     length = min(op.length, source.size_bytes - op.source_offset, FILE_BYTES_MAX - op.destination_offset)
     if length <= 0:
-        return RangeCopied(0, destination.attributes())
+        return RangeCopied(0, 0, destination.attributes())
     if source is destination and abs(op.source_offset - op.destination_offset) < length:
         raise Refused(Code.INVALID, "overlapping ranges of one file")
     copied_bytes = copy(work, source, op.source_offset, destination, op.destination_offset, length)
     written(work, destination)
-    return RangeCopied(copied_bytes, destination.attributes())
+    return RangeCopied(copied_bytes, length - copied_bytes, destination.attributes())
 
 
 def _file(work: Work, number: int) -> Inode:

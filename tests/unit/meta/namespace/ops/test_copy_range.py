@@ -15,7 +15,9 @@ ONE = object_id(1)
 
 def copy(trial: TrialNamespace, source: int, start: int, other: int, target: int, length: int) -> int:
     """How much was copied."""
+    size_bytes = trial.attributes(source).size_bytes if source < 999 else 0
     answer = trial.do(CopyRange(source, start, other, target, length))
+    assert answer.copied_bytes + answer.left_bytes == max(0, min(length, size_bytes - start, FILE_BYTES_MAX - target))
     assert answer.destination == trial.attributes(other)
     copied_bytes: int = answer.copied_bytes
     return copied_bytes
