@@ -23,7 +23,7 @@ XATTR_VALUE_BYTES_MAX = 64 * KIB
 XATTR_LIST_BYTES_MAX = 64 * KIB
 #: As ext4's successors: large, but a bound.
 LINKS_MAX = 1 << 31
-#: Inline bytes that one chunk may gather before the client destages them into objects.
+#: Inline bytes that one chunk may gather before the client begins to destage them into objects; no inline extent is longer.
 INLINE_CHUNK_BYTES_MAX = 64 * KIB
 #: More extents than this in a chunk make the client rewrite the chunk.
 EXTENTS_PER_CHUNK_MAX = 4096

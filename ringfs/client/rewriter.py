@@ -1,7 +1,8 @@
 """Moving a file's bytes to a better place without changing them: inline bytes into objects, scattered extents together.
 
-A rewrite is committed only if the file did not change meanwhile (Commit's expected_change); else it is given up, and the next
-commit that leaves the chunk in that state tries again. Nothing is lost either way.
+A rewrite is put beside whatever is committed meanwhile, and committed in turn with it (Turn): those of its bytes that are still
+where they were are moved, if the service knows of no other change either (Commit's expected_change). Else it is given up, and the
+next commit that leaves the chunk in that state tries again. Nothing is lost either way.
 """
 
 import structlog
@@ -14,13 +15,31 @@ from ringfs.client.extents import Piece
 from ringfs.client.inodes import Inode, InodeTable
 from ringfs.client.metadata import MetadataLink
 from ringfs.client.objects import Objects
-from ringfs.wire.messages.namespace import INLINE, Commit, Committed, Extent, FileCommit
+from ringfs.wire.messages.namespace import INLINE, Commit, Committed, Extent, FileCommit, NewObject
 
 log = structlog.get_logger("ringfs.client.rewriter")
 
 #: A window of a scattered chunk with more pieces than this is worth one object.
 _PIECES_PER_WINDOW = EXTENTS_PER_CHUNK_MAX * OBJECT_BYTES_MAX // CHUNK_BYTES // 2
 _REWRITES_AT_ONCE = 2
+
+
+class Turn:
+    """Commits of extents go one after the other, so that what is known here of a file's extents is what a commit finds."""
+
+    def __init__(self) -> None:
+        self._lock = trio.Lock()
+
+    async def take(self) -> None:
+        """Wait for it; without a turn of the scheduler if it is free."""
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
+
+    def give(self) -> None:
+        """Let the next one have it."""
+        self._lock.release()
 
 
 class Rewriter:
@@ -31,6 +50,7 @@ class Rewriter:
         self._objects = objects
         self._inodes = inodes
         self._blocks = blocks
+        self.turn = Turn()
         #: (inode number, chunk) that are being rewritten: one rewrite of a chunk at a time.
         self._busy: set[tuple[int, int]] = set()
         #: Each rewrite holds up to OBJECT_BYTES_MAX of bytes that are not counted as dirty.
@@ -53,29 +73,45 @@ class Rewriter:
                 await self._exclusively(inode, chunk, pieces)
 
     async def _exclusively(self, inode: Inode, chunk: int, pieces: list[Piece]) -> None:
-        key, change = (inode.number, chunk), inode.extents.change
-        if not pieces or not change or key in self._busy or inode.truncating or not self._link.holds(inode.lease_epoch):
+        key = (inode.number, chunk)
+        if not pieces or key in self._busy or not self._may_rewrite(inode):
             return
         self._busy.add(key)
         try:
             async with self._at_once:
-                await self._rewrite(inode, pieces, change)
+                await self._rewrite(inode, pieces)
         except Refused as refused:
             log.info("chunk not rewritten", inode=inode.number, chunk=chunk, reason=str(refused))
         finally:
             self._busy.discard(key)
 
-    async def _rewrite(self, inode: Inode, pieces: list[Piece], change: int) -> None:
+    def _may_rewrite(self, inode: Inode) -> bool:
+        """Whether what is known of its extents is what the service has."""
+        return bool(inode.extents.change) and not inode.truncating and self._link.holds(inode.lease_epoch)
+
+    async def _rewrite(self, inode: Inode, pieces: list[Piece]) -> None:
         parts: list[memoryview] = []
+        for piece in pieces:
+            parts += await self._bytes_of(piece)
+        new = await self._objects.put(parts, self._link.default_class)
+        await self.turn.take()
+        try:
+            if self._may_rewrite(inode):
+                await self._commit(inode, pieces, new)
+        finally:
+            self.turn.give()
+
+    async def _commit(self, inode: Inode, pieces: list[Piece], new: NewObject) -> None:
+        """Let those pieces that are what they were point into the new object, which has the bytes of all."""
         extents: list[Extent] = []
         offset = 0
         for piece in pieces:
-            parts += await self._bytes_of(piece)
-            extents.append(Extent(piece.start, piece.length, offset, b""))
+            if list(inode.extents.pieces(piece.start, piece.stop)) == [piece]:
+                extents.append(Extent(piece.start, piece.length, offset, new.object))
             offset += piece.length
-        new = await self._objects.put(parts, self._link.default_class)
-        for extent in extents:
-            extent.source = new.object
+        if not extents:
+            return
+        change = inode.extents.change
         file = FileCommit(inode.number, extents, -1, -1, -1, change, True)
         answer: Committed = await self._link.mutate(Commit([new], [file]), urgent=True)
         result = answer.files[0]
@@ -84,7 +120,7 @@ class Rewriter:
         if inode.extents.change == change:
             inode.extents.apply(extents)
         else:
-            # Something of ours was committed between the transaction and its answer: which came first is not known here.
+            # Something of ours happened between the transaction and its answer: which came first is not known here.
             inode.extents.clear()
         self._inodes.absorb(result.attributes, 0, own=True)
 

@@ -1,11 +1,10 @@
-"""Writing files: dirty bytes are gathered, packed into objects or sent inline, put on the ring, and then committed.
+"""Writing files: dirty bytes are gathered, packed into objects (packing.py) or sent inline, and then committed.
 
 One task commits for all files, one Commit after the other, each with everything that is ready: that is the client's group
 commit. Flights of one file are committed in the order in which they were taken. Background failures are sticky (inodes.py).
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
 import structlog
 import trio
@@ -16,50 +15,25 @@ from ringfs.client.dirty import Flight, Times
 from ringfs.client.inodes import Inode, InodeTable
 from ringfs.client.metadata import MetadataLink
 from ringfs.client.objects import Objects
+from ringfs.client.packing import Packer, inline_extents
 from ringfs.client.rewriter import Rewriter
-from ringfs.wire.messages.namespace import INLINE, Commit, Committed, Extent, FileCommit, NewObject
+from ringfs.wire.messages.namespace import Commit, Committed, FileCommit
 
 log = structlog.get_logger("ringfs.client.writer")
 
 #: A flush of at most this many bytes travels inline in the commit.
 INLINE_FLUSH_BYTES = 16 * 1024
-#: A chunk with more inline bytes than this is destaged into an object.
-DESTAGE_BYTES = INLINE_CHUNK_BYTES_MAX // 2
+#: A chunk with INLINE_CHUNK_BYTES_MAX of inline bytes is destaged into an object in the background. What is flushed meanwhile
+#: has room until there are so many; then it waits.
+INLINE_ROOM_BYTES = 2 * INLINE_CHUNK_BYTES_MAX
 #: A commit's body stays below this: some thousand extents, which the service applies in one go.
 _COMMIT_BODY_BYTES = FRAME_BODY_BYTES_MAX // 16
 #: Scattered bytes go in several flights of so many ranges at most, for the same reason.
 _FLIGHT_PARTS_MAX = 1024
-#: Objects being put at once: each is up to 8 MiB of somebody's dirty bytes.
-_PUTS_AT_ONCE = 4
 #: A flight whose objects the service does not take is put again so often: with clocks as they should be, once is enough.
 _PUTS_AGAIN_MAX = 5
 
 LoadExtents = Callable[[Inode, int, int], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class Pack:
-    """Bytes of one or many files that become one object."""
-
-    parts: list[memoryview] = field(default_factory=list)
-    size_bytes: int = 0
-    #: (flight, file offset, length, offset in the object).
-    places: list[tuple[Flight, int, int, int]] = field(default_factory=list)
-
-    def add(self, flight: Flight, offset: int, part: memoryview) -> None:
-        """Put part, which is the file's bytes at offset, at the end."""
-        if self.places:
-            last, at, length, place = self.places[-1]
-            if last is flight and at + length == offset and offset % CHUNK_BYTES:
-                self.places[-1] = (last, at, length + len(part), place)
-                self._append(part)
-                return
-        self.places.append((flight, offset, len(part), self.size_bytes))
-        self._append(part)
-
-    def _append(self, part: memoryview) -> None:
-        self.parts.append(part)
-        self.size_bytes += len(part)
 
 
 class Writer:
@@ -80,10 +54,8 @@ class Writer:
         remember: Callable[[bytes, Sequence[memoryview]], None] = lambda _oid, _parts: None,
     ) -> None:
         self._link = link
-        self._objects = objects
         self._inodes = inodes
         self._load_extents = load_extents
-        self._remember = remember
         self._rewriter = rewriter
         self._after_commit = after_commit
         self._dirty_bytes_max = dirty_bytes_max
@@ -95,14 +67,15 @@ class Writer:
         self._waiting: dict[Inode, float] = {}
         #: Inodes with flights.
         self._flying: dict[Inode, None] = {}
-        self._puts = trio.Semaphore(_PUTS_AT_ONCE)
         self._wake_commits = trio.Event()
         self._wake_ticker = trio.Event()
+        self._packer = Packer(link, objects, self._commit_soon, remember)
         self._nursery: trio.Nursery | None = None
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Flush what has waited long enough, and commit what is ready, for ever."""
         async with trio.open_nursery() as self._nursery:
+            self._packer.open(self._nursery)
             self._nursery.start_soon(self._commit_loop)
             self._nursery.start_soon(self._tick_loop)
             task_status.started()
@@ -187,7 +160,7 @@ class Writer:
             at = start
             while stop - at >= OBJECT_BYTES_MAX:
                 edge = at - at % OBJECT_BYTES_MAX + OBJECT_BYTES_MAX
-                self._pack([(inode, self._begin(inode, at, edge))])
+                self._packer.pack([self._begin(inode, at, edge)])
                 at = edge
 
     async def _take(self, inodes: list[Inode]) -> list[Inode]:
@@ -199,7 +172,7 @@ class Writer:
             if inode.dirty.live.size_bytes <= INLINE_FLUSH_BYTES and not inode.truncating and await self._makes_room_inline(inode)
         }
         # Nothing is awaited from here on: a flight that was begun is put or ready, whatever is cancelled.
-        packed: list[tuple[Inode, Flight]] = []
+        packed: list[Flight] = []
         for inode in inodes:
             live = inode.dirty.live
             if inode.truncating:
@@ -210,14 +183,14 @@ class Writer:
             inline = inode in small and live.size_bytes <= INLINE_FLUSH_BYTES
             if not inline:
                 stretches = live.portions(_FLIGHT_PARTS_MAX) or [(0, 0)]
-                packed += [(inode, self._begin(inode, start, stop)) for start, stop in stretches]
+                packed += [self._begin(inode, start, stop) for start, stop in stretches]
                 continue
             flight = self._begin(inode, 0, live.end)
-            flight.extents = [_inline(at, part) for at, whole in flight.parts for at, part in _by_chunk(at, whole)]
+            flight.extents = inline_extents(flight)
             flight.ready = True
-            self._wake_commits.set()
+            self._commit_soon()
         if packed:
-            self._pack(packed)
+            self._packer.pack(packed)
         return [inode for inode in inodes if inode.truncating]
 
     async def _makes_room_inline(self, inode: Inode) -> bool:
@@ -225,7 +198,7 @@ class Writer:
         live = inode.dirty.live
         # Those on their way will be in the chunk before these are: there may be many while the service is away.
         new_bytes = live.size_bytes + sum(flight.inline_bytes for flight in inode.dirty.flights)
-        if new_bytes > INLINE_CHUNK_BYTES_MAX:
+        if new_bytes > INLINE_ROOM_BYTES:
             return False
         for chunk in {at // CHUNK_BYTES for start, stop in live.runs() for at in (start, stop - 1)}:
             if not inode.extents.is_loaded(chunk):
@@ -236,61 +209,11 @@ class Writer:
                     await self._load_extents(inode, chunk, 1)
                 except Refused:
                     return False
-            if inode.extents.inline_bytes(chunk) + new_bytes > INLINE_CHUNK_BYTES_MAX:
+            if inode.extents.inline_bytes(chunk) + new_bytes > INLINE_ROOM_BYTES:
                 await self._rewriter.destage(inode, chunk)
-                if inode.extents.inline_bytes(chunk) + new_bytes > INLINE_CHUNK_BYTES_MAX:
+                if inode.extents.inline_bytes(chunk) + new_bytes > INLINE_ROOM_BYTES:
                     return False
         return True
-
-    def _pack(self, flights: list[tuple[Inode, Flight]]) -> None:
-        """Distribute the flights' bytes over as few objects as possible, in order, and put them."""
-        pack = Pack()
-        packs = [pack]
-        for _, flight in flights:
-            for at, whole in flight.parts:
-                for begin, part in _by_chunk(at, whole):
-                    offset, rest = begin, part
-                    while rest:
-                        if pack.size_bytes == OBJECT_BYTES_MAX:
-                            pack = Pack()
-                            packs.append(pack)
-                        room = OBJECT_BYTES_MAX - pack.size_bytes
-                        pack.add(flight, offset, rest[:room])
-                        offset, rest = offset + len(rest[:room]), rest[room:]
-        for _, flight in flights:
-            flight.packs_left = sum(any(place[0] is flight for place in pack.places) for pack in packs)
-            if not flight.packs_left:
-                flight.ready = True
-                self._wake_commits.set()
-        assert self._nursery is not None, "the writer is running"
-        for pack in packs:
-            if pack.size_bytes:
-                self._nursery.start_soon(self._put, pack)
-
-    async def _put(self, pack: Pack) -> None:
-        """Put one object and tell its flights."""
-        refused: Refused | None = None
-        new: NewObject | None = None
-        async with self._puts:
-            try:
-                new = await self._objects.put(pack.parts, self._link.default_class)
-                if pack.size_bytes < OBJECT_BYTES_MAX:
-                    self._remember(new.object, pack.parts)
-            except Refused as error:
-                refused = error
-        touched: dict[int, Flight] = {}
-        for flight, offset, length, place in pack.places:
-            touched[id(flight)] = flight
-            if new is not None:
-                flight.extents.append(Extent(offset, length, place, new.object))
-        for flight in touched.values():
-            flight.packs_left -= 1
-            if new is not None:
-                flight.objects.append(new)
-            else:
-                flight.failure = flight.failure or refused
-            flight.ready = flight.packs_left == 0
-        self._wake_commits.set()
 
     def _fly_again(self, inode: Inode) -> None:
         """Put the bytes of ready flights that point to objects once more (the service refused them)."""
@@ -299,16 +222,30 @@ class Writer:
                 flight.ready = False
                 flight.extents = []
                 flight.objects = []
-                self._pack([(inode, flight)])
+                self._packer.pack([flight])
 
     # --- commits ----------------------------------------------------------------------------------------------------
+
+    def _commit_soon(self) -> None:
+        self._wake_commits.set()
 
     async def _commit_loop(self) -> None:
         while True:
             await self._wake_commits.wait()
             self._wake_commits = trio.Event()
-            while batch := self._ready_batch():
+            while self._flying and await self._commit_in_turn():
+                pass
+
+    async def _commit_in_turn(self) -> bool:
+        """Commit what is ready. False if nothing was."""
+        await self._rewriter.turn.take()
+        try:
+            batch = self._ready_batch()
+            if batch:
                 await self._commit(batch)
+            return bool(batch)
+        finally:
+            self._rewriter.turn.give()
 
     def _ready_batch(self) -> list[tuple[Inode, list[Flight]]]:
         """What can be committed now, within the limits of one Commit; failed flights are dropped on the way."""
@@ -361,12 +298,15 @@ class Writer:
             self._tidy(inode, file)
 
     def _tidy(self, inode: Inode, file: FileCommit) -> None:
-        """Rewrite chunks that the commit left with too many extents, or with inline bytes that nobody adds to any more."""
+        """Rewrite chunks that the commit left with too many extents, or with inline bytes enough for an object. (What is written
+        meanwhile still finds room: see INLINE_ROOM_BYTES.)"""
         assert self._nursery is not None, "the writer is running"
+        # The half, once nobody seems to add to them.
+        destaged_bytes = INLINE_CHUNK_BYTES_MAX if inode.write_count or inode.dirty else INLINE_CHUNK_BYTES_MAX // 2
         for chunk in {extent.offset // CHUNK_BYTES for extent in file.extents}:
             if self._rewriter.is_scattered(inode, chunk):
                 self._nursery.start_soon(self._rewriter.compact, inode, chunk)
-            elif not inode.write_count and not inode.dirty and inode.extents.inline_bytes(chunk) > DESTAGE_BYTES:
+            elif inode.extents.inline_bytes(chunk) >= destaged_bytes:
                 self._nursery.start_soon(self._rewriter.destage, inode, chunk)
 
     def _refused(self, batch: list[tuple[Inode, list[Flight]]], refused: Refused) -> None:
@@ -431,20 +371,6 @@ class Writer:
             due = [inode for inode, since_s in self._waiting.items() if everything or since_s <= before_s]
             if due:
                 await self._take(due)
-
-
-def _by_chunk(at: int, whole: memoryview) -> Iterable[tuple[int, memoryview]]:
-    """Cut a part where chunks end."""
-    while len(whole) > CHUNK_BYTES - at % CHUNK_BYTES:
-        room = CHUNK_BYTES - at % CHUNK_BYTES
-        yield at, whole[:room]
-        at, whole = at + room, whole[room:]
-    if whole:
-        yield at, whole
-
-
-def _inline(at: int, part: memoryview) -> Extent:
-    return Extent(at, len(part), INLINE, bytes(part))
 
 
 def _file_commit(inode: Inode, flights: list[Flight]) -> FileCommit:

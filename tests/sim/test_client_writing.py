@@ -146,7 +146,7 @@ async def test_objects_that_are_never_taken_end_in_an_error(autojump_clock: trio
     async with open_world(1) as world:
         client = await world.mount()
         handle = await created(client)
-        objects = client.fs.writer._objects
+        objects = client.fs.writer._packer._objects
         wall_ns = world.clock.wall_ns
         late = type("Late", (), {"wall_ns": lambda _: wall_ns() - 300 * 10**9, "monotonic_ns": lambda _: 0})()
         objects._clock = late

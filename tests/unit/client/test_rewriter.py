@@ -150,6 +150,32 @@ async def test_a_commit_in_between_wins(after_s: float, autojump_clock: trio.tes
         assert not service.rewrites
 
 
+async def test_what_was_committed_here_meanwhile_stays_and_the_rest_moves(autojump_clock: trio.testing.MockClock) -> None:
+    """A file that is written and synced all the time is destaged nevertheless: what changed since keeps its newer bytes."""
+    async with at_work() as (service, rewriter, inodes):
+        service.commit(inline(0, b"a" * 4000), inline(4000, b"b" * 4000), inline(8000, b"c" * 4000))
+        inode = known(service, inodes)
+
+        async def commit(*extents: Extent) -> None:
+            await rewriter.turn.take()
+            service.commit(*extents)
+            inode.extents.apply(extents)
+            inode.extents.change = service.change
+            inodes.absorb(service.attributes(), 0, own=True)
+            rewriter.turn.give()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rewriter.destage, inode, 0)
+            await trio.sleep(0.5)
+            await commit(inline(4500, b"new"), inline(12_000, b"d" * 100))
+            await trio.sleep(1)
+            nursery.start_soon(commit, inline(0, b"newest"))
+        assert service.rewrites == 1
+        expected = b"newest" + b"a" * 3994 + b"b" * 500 + b"new" + b"b" * 3497 + b"c" * 4000 + b"d" * 100
+        assert service.content(service.extents) == service.content(inode.extents) == expected
+        assert service.extents.inline_bytes(0) == inode.extents.inline_bytes(0) == 4000 + 100 + 6
+
+
 async def test_attributes_ahead_of_extents(autojump_clock: trio.testing.MockClock) -> None:
     """If a stat has shown a commit whose own answer is still on its way, a rewrite does not put back what was there before."""
     async with at_work() as (service, rewriter, inodes):

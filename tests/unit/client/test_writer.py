@@ -10,12 +10,12 @@ import trio
 
 from ringfs.base.checksums import block_table, object_id
 from ringfs.base.errors import Code, Refused
-from ringfs.base.limits import BLOCK_BYTES, CHUNK_BYTES, INLINE_CHUNK_BYTES_MAX, KIB, MIB, OBJECT_BYTES_MAX
+from ringfs.base.limits import BLOCK_BYTES, CHUNK_BYTES, KIB, MIB, OBJECT_BYTES_MAX
 from ringfs.client.blocks import BlockCache
 from ringfs.client.dirty import Times
 from ringfs.client.inodes import Inode, InodeTable
 from ringfs.client.rewriter import Rewriter
-from ringfs.client.writer import INLINE_FLUSH_BYTES, Writer
+from ringfs.client.writer import INLINE_FLUSH_BYTES, INLINE_ROOM_BYTES, Writer
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.namespace import INLINE, Commit, Committed, CommittedFile, NewObject
 from tests.support.fetching import fetched_by
@@ -148,7 +148,7 @@ async def test_small_flushes_travel_inline(size_bytes: int, inline: bool, autoju
 
 
 async def test_inline_bytes_of_a_chunk_are_bounded(autojump_clock: trio.testing.MockClock) -> None:
-    """However many small flushes there are, a chunk never has more inline bytes than INLINE_CHUNK_BYTES_MAX."""
+    """However many small flushes there are, a chunk never has more inline bytes than INLINE_ROOM_BYTES."""
     async with desk() as at:
         inode = at.file(1)
         expected = b""
@@ -157,7 +157,7 @@ async def test_inline_bytes_of_a_chunk_are_bounded(autojump_clock: trio.testing.
             at.writer.write(inode, len(expected), data)
             expected += data
             await at.writer.flush([inode])
-            assert inode.extents.inline_bytes(0) <= INLINE_CHUNK_BYTES_MAX
+            assert inode.extents.inline_bytes(0) <= INLINE_ROOM_BYTES
         assert at.service.files[1] == expected
         assert any(file.rewrite for commit in at.service.commits for file in commit.files), "it was destaged on the way"
 
@@ -170,7 +170,7 @@ async def test_flushes_that_wait_for_the_service_are_counted(autojump_clock: tri
         for index in range(100):
             at.writer.write(inode, index * 9000, b"x" * 9000)
             await trio.sleep(0.3)
-            assert sum(flight.inline_bytes for flight in inode.dirty.flights) <= INLINE_CHUNK_BYTES_MAX
+            assert sum(flight.inline_bytes for flight in inode.dirty.flights) <= INLINE_ROOM_BYTES
         at.service.commit_s = 0.0
         await at.writer.flush([inode])
         assert at.service.files[1] == b"x" * 900_000
