@@ -257,6 +257,21 @@ class Operations:
         """RELEASE."""
         await self.fs.release(self._handles.pop(handle).handle)
 
+    # --- ranges -----------------------------------------------------------------------------------------------------
+
+    async def allocate(self, handle: int, mode: int, offset: int, length: int) -> None:
+        """FALLOCATE. The kernel drops its pages of what becomes a hole."""
+        await self.fs.ranges.allocate(self._handles[handle].handle, mode, offset, length)
+
+    async def seek(self, handle: int, offset: int, whence: int) -> int:
+        """LSEEK: SEEK_DATA, SEEK_HOLE; the kernel does the others."""
+        return await self.fs.ranges.seek(self._handles[handle].handle, offset, whence)
+
+    async def copy_range(self, source: int, source_offset: int, destination: int, destination_offset: int, length: int) -> int:
+        """COPY_FILE_RANGE: how many bytes. The kernel drops its pages of the destination's range."""
+        handles = self._handles[source].handle, self._handles[destination].handle
+        return await self.fs.ranges.copy(handles[0], source_offset, handles[1], destination_offset, length)
+
     # --- locks ------------------------------------------------------------------------------------------------------
 
     async def getlk(self, lock: LockRange) -> LockFound:

@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.posix import ALICE, RENAME_WHITEOUT, fallocate, outcome, renameat2, statx_mask, tick, with_umask
 
-FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_COLLAPSE_RANGE, FALLOC_ZERO_RANGE = 1, 2, 8, 16
+FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_COLLAPSE_RANGE, FALLOC_ZERO_RANGE, FALLOC_INSERT_RANGE = 1, 2, 8, 16, 32
+FICLONE = 0x40049409
 FS_IOC_GETFLAGS = 0x80086601
 STATX_BASIC, STATX_BTIME = 0x7FF, 0x800
 
@@ -31,38 +32,31 @@ def file(place: Path) -> Path:
 
 
 @pytest.mark.usefixtures("on_ringfs")
-@pytest.mark.parametrize(
-    "mode", [0, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, FALLOC_ZERO_RANGE, FALLOC_COLLAPSE_RANGE]
-)
-def test_fallocate(file: Path, mode: int) -> None:
-    """EOPNOTSUPP, and nothing changes. posix_fallocate then writes zeros itself, as glibc does."""
+@pytest.mark.parametrize("mode", [FALLOC_COLLAPSE_RANGE, FALLOC_INSERT_RANGE])
+def test_moving_ranges(file: Path, mode: int) -> None:
+    """EOPNOTSUPP by the kernel, whose FUSE does not know these two; nothing changes."""
     with open(file, "r+b") as opened:
         assert outcome(fallocate, opened.fileno(), mode, 0, 4096) == "EOPNOTSUPP"
     assert file.read_bytes() == b"x" * 100_000
 
 
-def test_posix_fallocate_grows(file: Path) -> None:
-    """posix_fallocate extends the file with zeros wherever it runs, and keeps what was there."""
+@pytest.mark.usefixtures("on_ringfs")
+def test_reflink_ioctl(file: Path) -> None:
+    """FICLONE does not reach a FUSE file system: EOPNOTSUPP. What cp tries next, copy_file_range, is by reference."""
+    with open(file, "rb") as source, open(file.with_name("copy"), "wb") as target:
+        assert outcome(fcntl.ioctl, target, FICLONE, source.fileno()) in ("EOPNOTSUPP", "ENOTTY", "ENOSYS")
+
+
+def test_ranges_through_pyfuse3(file: Path, driver: str) -> None:
+    """It has no handler for them: EOPNOTSUPP, and all of a file is data. glibc's posix_fallocate writes zeros itself then."""
+    if driver != "pyfuse3":
+        pytest.skip("the kernel driver has these: test_ranges.py")
     with open(file, "r+b") as opened:
+        for mode in (0, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, FALLOC_ZERO_RANGE):
+            assert outcome(fallocate, opened.fileno(), mode, 0, 4096) == "EOPNOTSUPP"
         os.posix_fallocate(opened.fileno(), 0, 200_000)
+        assert os.lseek(opened.fileno(), 0, os.SEEK_HOLE) == 200_000
     assert file.read_bytes() == b"x" * 100_000 + bytes(100_000)
-
-
-def test_seek_hole(place: Path) -> None:
-    """Without support the whole file is data and the hole is its end, which is a right answer; with it, holes are found."""
-    path = place / "sparse"
-    with open(path, "wb") as file:
-        file.write(b"x" * 65536)
-        file.truncate(1 << 20)
-        file.flush()
-        os.fsync(file.fileno())
-    fd = os.open(path, os.O_RDONLY)
-    hole = os.lseek(fd, 0, os.SEEK_HOLE)
-    assert 65536 <= hole <= 1 << 20
-    assert os.lseek(fd, 0, os.SEEK_DATA) == 0
-    assert outcome(os.lseek, fd, 1 << 20, os.SEEK_DATA) == "ENXIO"
-    assert outcome(os.lseek, fd, 1 << 21, os.SEEK_HOLE) == "ENXIO"
-    os.close(fd)
 
 
 @pytest.mark.usefixtures("on_ringfs")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from ringfs.base.checksums import Buffer
 from ringfs.base.errors import Code, Refused
+from ringfs.base.limits import FILE_BYTES_MAX
 from ringfs.client.file_system import Changes
 from ringfs.fuse.kernel import wire
 from ringfs.fuse.kernel.channel import Channel
@@ -166,6 +167,34 @@ class Answers:
         handle, *_ = request.fields(wire.RELEASE_IN)
         await self._operations.release(handle)
         return wire.pack_error(request.unique, 0)
+
+    # --- ranges -----------------------------------------------------------------------------------------------------
+
+    async def fallocate(self, request: Request) -> Reply:
+        """FALLOCATE."""
+        handle, offset, length, mode, _ = request.fields(wire.FALLOCATE_IN)
+        await self._operations.allocate(handle, mode, offset, length)
+        return wire.pack_error(request.unique, 0)
+
+    async def lseek(self, request: Request) -> Reply:
+        """LSEEK."""
+        handle, offset, whence, _ = request.fields(wire.LSEEK_IN)
+        return wire.pack_offset(request.unique, await self._operations.seek(handle, offset, whence))
+
+    async def copy_file_range(self, request: Request) -> Reply:
+        """COPY_FILE_RANGE. Its reply has no room for more than 4 GiB, which older kernels do not think of."""
+        return wire.pack_written(request.unique, await self._copy_range(request, wire.COPIED_BYTES_MAX))
+
+    async def copy_file_range_64(self, request: Request) -> Reply:
+        """COPY_FILE_RANGE_64."""
+        return wire.pack_offset(request.unique, await self._copy_range(request, FILE_BYTES_MAX))
+
+    async def _copy_range(self, request: Request, length_max: int) -> int:
+        source, source_offset, _, destination, destination_offset, length, flags = request.fields(wire.COPY_FILE_RANGE_IN)
+        if flags:
+            raise Refused(Code.INVALID, "flags of copy_file_range")
+        length = min(length, length_max)
+        return await self._operations.copy_range(source, source_offset, destination, destination_offset, length)
 
     # --- locks ------------------------------------------------------------------------------------------------------
 

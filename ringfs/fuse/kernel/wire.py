@@ -15,6 +15,8 @@ MAJOR = 7
 #: The oldest protocol that is spoken: Linux 5.4. The newest whose structures are known here: Linux 6.18.
 MINOR_MIN, MINOR_MAX = 31, 45
 
+#: The largest whole number of pages that COPY_FILE_RANGE can answer.
+COPIED_BYTES_MAX = 0xFFFF_F000
 #: What stat says is good to read at once, and what statfs counts in.
 _PREFERRED_BYTES = 1 << 20
 _FRAGMENT_BYTES = 4096
@@ -249,7 +251,7 @@ def pack_lock(unique: int, start: int, end: int, kind: int, pid: int) -> bytes:
 
 
 def pack_offset(unique: int, offset: int) -> bytes:
-    """LSEEK."""
+    """LSEEK, COPY_FILE_RANGE_64."""
     return LSEEK_OUT.pack(LSEEK_OUT.size, 0, unique, offset)
 
 
