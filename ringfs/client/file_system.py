@@ -24,6 +24,7 @@ from ringfs.client.writer import Writer
 from ringfs.meta.namespace.xattrs import check_name
 from ringfs.wire.messages import namespace as ns
 from ringfs.wire.messages.common import Attributes
+from ringfs.wire.messages.files import Tmpfile
 from ringfs.wire.messages.locks import LockFound, LockRange
 from ringfs.wire.messages.session import OPEN_READ, OPEN_WRITE, Open, Opened
 
@@ -191,6 +192,14 @@ class FileSystem:
         inode.server_mode = max(inode.server_mode, open_mode)
         return self._handle(inode, writes=writes, appends=appends)
 
+    async def tmpfile(self, parent: int, mode: int, caller: Caller, *, is_linkable: bool) -> Handle:
+        """Make and open a regular file without a name; link_to may give it one if is_linkable."""
+        operation = Tmpfile(parent, mode, caller.uid, caller.gid, caller.umask, OPEN_WRITE, is_linkable)
+        entry, epoch = await self._coherence.change(operation)
+        inode = self.inodes.absorb(entry.attributes, epoch if entry.leased else 0, own=True)
+        inode.server_mode = OPEN_WRITE
+        return self._handle(inode, writes=True, appends=False)
+
     async def mkdir(self, parent: int, name: bytes, mode: int, caller: Caller) -> Inode:
         """Make a directory."""
         operation = ns.Mkdir(parent, name, mode, caller.uid, caller.gid, caller.umask)
@@ -241,7 +250,7 @@ class FileSystem:
         return inode
 
     async def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> None:
-        """renameat2(2) without whiteouts."""
+        """renameat2(2)."""
         renamed, _ = await self._coherence.change(ns.Rename(parent, name, new_parent, new_name, flags))
         self.inodes.absorb(renamed.moved, 0, own=True)
         if renamed.other is not None and renamed.other.inode == renamed.moved.inode:
@@ -251,6 +260,8 @@ class FileSystem:
         if renamed.other is not None and exchanged:
             self.inodes.absorb(renamed.other, 0, own=True)
         self._renamed(renamed.parent, name, renamed.other.inode if renamed.other is not None and exchanged else ABSENT)
+        if flags & ns.RENAME_WHITEOUT:
+            self.inodes.forget_name(self.inodes.absorb(renamed.parent, 0, own=True), name)
         self._renamed(renamed.new_parent, new_name, renamed.moved.inode)
         if renamed.other is not None and not exchanged:
             self._gone(renamed.other)

@@ -197,6 +197,14 @@ class Operations:
         number, caching = self._opened(handle)
         return number, self._entry(parent, handle.inode), caching
 
+    async def tmpfile(self, parent: int, mode: int, flags: int, caller: Caller) -> tuple[int, KernelEntry, Caching]:
+        """TMPFILE: as create."""
+        is_linkable = not flags & os.O_EXCL
+        handle = await self.fs.tmpfile(parent, stat.S_IFREG | mode, caller, is_linkable=is_linkable)
+        handle.appends = bool(flags & os.O_APPEND)
+        number, caching = self._opened(handle)
+        return number, self._entry(parent, handle.inode), caching
+
     async def open(self, number: int, flags: int, caller: Caller) -> tuple[int, Caching]:
         """OPEN: the handle, and what becomes of cached pages."""
         writes = flags & os.O_ACCMODE != os.O_RDONLY

@@ -16,9 +16,9 @@ from ringfs.meta.namespace import keys, machine
 from ringfs.meta.namespace.machine import Transaction
 from ringfs.meta.namespace.system import FreeOrphans
 from ringfs.meta.sessions import Session
-from ringfs.meta.targets import flush_targets, makes_room, removed_by
+from ringfs.meta.targets import flush_targets, makes_room, opened_by, removed_by
 from ringfs.wire.messages.common import Done
-from ringfs.wire.messages.namespace import FsFigures, GetAttributes, Mknod, ReadExtents, StatFs
+from ringfs.wire.messages.namespace import FsFigures, GetAttributes, ReadExtents, StatFs
 from ringfs.wire.messages.session import OPEN_READ, OPEN_WRITE, Close, Mutate, Open, Query
 from ringfs.wire.rpc import Request
 
@@ -63,7 +63,8 @@ class NamespaceService:
             if tickets:
                 self._flush_then(request, tickets, partial(self._mutate_when_admitted, request, flushed))
                 return
-        if type(operation) is Mknod and operation.open_mode:
+        open_mode = opened_by(operation)
+        if open_mode:
             self._opens.check_room()
         outcome = self._leader.transact(self._transaction(message), frees=makes_room(self._leader.view, operation))
         if isinstance(outcome.answer, Refused):
@@ -71,8 +72,8 @@ class NamespaceService:
         if type(operation) in CHANGES_OF_LOCKS:
             self._locks.changed(operation)
         changed = outcome.touched
-        if type(operation) is Mknod and operation.open_mode:
-            changed = changed | self._opened(session, outcome.answer.attributes.inode, operation.open_mode)
+        if open_mode:
+            changed = changed | self._opened(session, outcome.answer.attributes.inode, open_mode)
         self._answer_when_dropped(request, session, operation, outcome.answer, changed)
 
     def _transaction(self, message: Mutate) -> Transaction:

@@ -8,6 +8,7 @@ from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.facts import child_number
 from ringfs.meta.namespace.records import unpack_attributes
 from ringfs.wire.messages.content import COLLAPSE_RANGE, PUNCH_HOLE, ZERO_RANGE, Allocate, Clone, CopyRange
+from ringfs.wire.messages.files import Tmpfile
 from ringfs.wire.messages.locks import LOCK_NONE, ReleaseLocks, SetLock
 from ringfs.wire.messages.namespace import (
     RENAME_EXCHANGE,
@@ -52,6 +53,15 @@ def removed_by(view: ReadView, operation: Any) -> int | None:
         case _:
             return None
     return removed[0] if removed else None
+
+
+def opened_by(operation: Any) -> int:
+    """How the operation opens the inode that it answers with: 0, OPEN_READ, OPEN_WRITE."""
+    match operation:
+        case Mknod() | Tmpfile():
+            return operation.open_mode
+        case _:
+            return 0
 
 
 def makes_room(view: ReadView, operation: Any) -> bool:

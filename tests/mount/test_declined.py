@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.posix import ALICE, RENAME_WHITEOUT, fallocate, outcome, renameat2, statx_mask, tick, with_umask
+from tests.support.posix import ALICE, fallocate, outcome, statx_mask, tick, with_umask
 
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_COLLAPSE_RANGE, FALLOC_ZERO_RANGE, FALLOC_INSERT_RANGE = 1, 2, 8, 16, 32
 FICLONE = 0x40049409
@@ -59,17 +59,12 @@ def test_ranges_through_pyfuse3(file: Path, driver: str) -> None:
     assert file.read_bytes() == b"x" * 100_000 + bytes(100_000)
 
 
-@pytest.mark.usefixtures("on_ringfs")
-def test_unnamed_temporary_file(place: Path) -> None:
-    """O_TMPFILE: EOPNOTSUPP, which makes tempfile and others fall back to a name."""
+def test_unnamed_temporary_file(place: Path, driver: str) -> None:
+    """O_TMPFILE on pyfuse3: EOPNOTSUPP, which makes tempfile and others fall back to a name."""
+    if driver != "pyfuse3":
+        pytest.skip("test_tmpfile.py shows it")
     assert outcome(os.open, place, os.O_TMPFILE | os.O_RDWR) == "EOPNOTSUPP"
     assert os.listdir(place) == []
-
-
-@pytest.mark.usefixtures("on_ringfs")
-def test_whiteout(file: Path) -> None:
-    """RENAME_WHITEOUT (for overlayfs) is EINVAL."""
-    assert outcome(renameat2, file, file.with_name("new"), RENAME_WHITEOUT) == "EINVAL"
 
 
 @pytest.mark.usefixtures("on_ringfs")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.posix import ALICE, RENAME_EXCHANGE, RENAME_NOREPLACE, as_user, names, outcome, renameat2, tick
+from tests.support.posix import ALICE, RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, as_user, names, outcome, renameat2, tick
 
 MAKE: dict[str, Callable[[Path], object]] = {
     "absent": lambda path: None,
@@ -110,6 +110,19 @@ def test_unknown_flags(place: Path) -> None:
     """Flags that do not exist are EINVAL."""
     (place / "file").touch()
     assert outcome(renameat2, place / "file", place / "new", 1 << 10) == "EINVAL"
+
+
+def test_whiteout(place: Path) -> None:
+    """For overlayfs: a device 0:0 takes the old name, whoever asks for it next."""
+    (place / "old").write_text("x")
+    (place / "new").touch()
+    renameat2(place / "old", place / "new", RENAME_WHITEOUT)
+    assert (place / "new").read_text() == "x"
+    left = (place / "old").lstat()
+    assert (stat.S_ISCHR(left.st_mode), left.st_rdev) == (True, 0)
+    assert names(place) == ["new", "old"]
+    assert outcome(renameat2, place / "new", place / "old", RENAME_WHITEOUT | RENAME_NOREPLACE) == "EEXIST"
+    assert outcome(renameat2, place / "new", place / "old", RENAME_WHITEOUT | RENAME_EXCHANGE) == "EINVAL"
 
 
 def test_replaced_link_counts(place: Path) -> None:

@@ -124,6 +124,12 @@ class Answers:
         handle, told, caching = await self._operations.create(request.node, name, mode, flags, request.caller(umask))
         return wire.pack_create(request.unique, told, handle, _OPEN_FLAGS[caching])
 
+    async def tmpfile(self, request: Request) -> Reply:
+        """TMPFILE."""
+        flags, mode, umask, _ = request.fields(wire.CREATE_IN)
+        handle, told, caching = await self._operations.tmpfile(request.node, mode, flags, request.caller(umask))
+        return wire.pack_create(request.unique, told, handle, _OPEN_FLAGS[caching])
+
     async def open(self, request: Request) -> Reply:
         """OPEN."""
         flags, _ = request.fields(wire.OPEN_IN)

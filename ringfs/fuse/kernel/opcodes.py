@@ -75,7 +75,7 @@ ROWS = (
     Row(48, "SETUPMAPPING"),
     Row(49, "REMOVEMAPPING"),
     Row(50, "SYNCFS", Answers.syncfs),
-    Row(51, "TMPFILE"),
+    Row(51, "TMPFILE", Answers.tmpfile),
     Row(52, "STATX", Answers.statx),
     Row(53, "COPY_FILE_RANGE_64", Answers.copy_file_range_64),
 )

@@ -40,12 +40,13 @@ from ringfs.meta.namespace.ops import (
     set_xattr,
     setattr,
     symlink,
+    tmpfile,
     unlink,
 )
 from ringfs.meta.namespace.queries import query
 from ringfs.meta.namespace.records import FORMAT_VERSION, Counters, Inode, pack_usage
 from ringfs.meta.namespace.work import Work
-from ringfs.wire.messages import content, locks, namespace, quota
+from ringfs.wire.messages import content, files, locks, namespace, quota
 from ringfs.wire.packing import pack
 from ringfs.wire.schema import I64, U64, AnyMessage, Sized, decode, encode, message
 
@@ -70,6 +71,7 @@ CLIENT_OPERATIONS: dict[type, Operation] = {
     content.CopyRange: copy_range.apply,
     content.Clone: clone.apply,
     quota.SetQuota: set_quota.apply,
+    files.Tmpfile: tmpfile.apply,
 }
 #: What the leader does itself, with session 0.
 SYSTEM_OPERATIONS: dict[type, Operation] = {

@@ -262,3 +262,5 @@ def unpack_usage(value: bytes) -> UsageRow:
 
 #: Value of rows that say all in their key.
 NOTHING = pack(None)
+#: Value of the orphan row of a file that may get a name again.
+LINKABLE = pack(True)

@@ -1,8 +1,9 @@
 """The end of an inode: last names dropped, orphans kept for the sessions that have them open, contents released."""
 
+from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.prefix import scan_prefix
 from ringfs.meta.namespace import content, homes, keys
-from ringfs.meta.namespace.records import NOTHING, Inode
+from ringfs.meta.namespace.records import LINKABLE, NOTHING, Inode
 from ringfs.meta.namespace.work import Work
 
 
@@ -35,6 +36,15 @@ def free_orphan(work: Work, session: int, number: int) -> None:
     work.rows.delete(keys.held(session, number))
     if next(scan_prefix(work.rows, keys.ORPHAN + keys.u64(number)), None) is None:
         erase(work, work.inode(number))
+
+
+def adopt(work: Work, inode: Inode) -> None:
+    """An orphan is about to get a name: nobody need keep it any more. Refused NOT_FOUND if it may not."""
+    if work.rows.get(keys.orphan(inode.number, work.session)) != LINKABLE:
+        raise Refused(Code.NOT_FOUND, "the inode has no name any more")
+    for key, _ in list(scan_prefix(work.rows, keys.ORPHAN + keys.u64(inode.number))):
+        work.rows.delete(key)
+        work.rows.delete(keys.held(keys.number_at(key, 9), inode.number))
 
 
 def erase(work: Work, inode: Inode) -> None:

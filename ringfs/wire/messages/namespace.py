@@ -43,6 +43,7 @@ KILL_PRIVILEGES = 512
 #: Rename.flags, as renameat2(2).
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
+RENAME_WHITEOUT = 4
 
 #: SetXattr.flags, as setxattr(2).
 XATTR_CREATE = 1

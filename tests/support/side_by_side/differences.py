@@ -98,17 +98,10 @@ RINGFS = (
     ),
     Difference(
         "O_TMPFILE",
-        "ringfs",
-        "not there yet: EOPNOTSUPP",
+        "pyfuse3",
+        "no handler: EOPNOTSUPP",
         lambda call: ((call["open_flags"] or 0) & os.O_TMPFILE) == os.O_TMPFILE,
         example=(_open(".", os.O_RDWR | os.O_TMPFILE),),
-    ),
-    Difference(
-        "RENAME_WHITEOUT",
-        "ringfs",
-        "refused: EINVAL",
-        lambda call: bool((call["rename_flags"] or 0) & 4),
-        example=(_open(), Call("rename", ("a", "b", 4))),
     ),
     Difference(
         "both xattr flags",

@@ -138,6 +138,7 @@ def test_tag_ranges() -> None:
         "content": 0x01,
         "locks": 0x01,
         "quota": 0x01,
+        "files": 0x01,
         "session": 0x02,
         "cluster": 0x03,
         "data": 0x04,

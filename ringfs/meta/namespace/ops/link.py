@@ -8,7 +8,8 @@ Rules: link(2), fs/namei.c vfs_link. The inode's ctime, and the directory's mtim
 | NAME_TOO_LONG, INVALID, NOT_FOUND, EXISTS | the name, see names.py; "." and ".." exist |
 | EXISTS | the name exists |
 | NOT_PERMITTED | the inode is a directory |
-| NOT_FOUND | the inode has lost its last name already |
+| NOT_FOUND | the inode has no name, and is not one that the session made without (tmpfile.py) |
+| QUOTA | it had none, and a quota above has no room for it |
 | TOO_MANY_LINKS | it has LINKS_MAX names |
 | CROSSES_QUOTA | it would have names in and outside of a quota |
 """
@@ -18,6 +19,7 @@ from ringfs.base.limits import LINKS_MAX
 from ringfs.meta.namespace import homes, usage
 from ringfs.meta.namespace.directory import add_entry, refuse_existing
 from ringfs.meta.namespace.names import check_name
+from ringfs.meta.namespace.removal import adopt
 from ringfs.meta.namespace.work import Work
 from ringfs.wire.messages.namespace import Entry, Link
 
@@ -30,12 +32,13 @@ def apply(work: Work, op: Link) -> Entry:
     inode = work.inode(op.inode)
     if inode.is_directory():
         raise Refused(Code.NOT_PERMITTED, "a directory has one name")
-    if inode.links == 0:
-        raise Refused(Code.NOT_FOUND, "the inode has no name any more")
     if inode.links >= LINKS_MAX:
         raise Refused(Code.TOO_MANY_LINKS)
-    usage.refuse_crossing(work, inode, inode.links + 1, inode.parent, op.parent)
-    homes.name_added(work, inode, op.parent)
+    if inode.links == 0:
+        adopt(work, inode)
+    else:
+        usage.refuse_crossing(work, inode, inode.links + 1, inode.parent, op.parent)
+        homes.name_added(work, inode, op.parent)
     inode.links += 1
     inode.ctime_ns = work.now_ns
     work.changed(inode)

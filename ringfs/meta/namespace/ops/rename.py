@@ -1,4 +1,5 @@
-"""Rename: give an entry another name or directory; with flags of renameat2(2), never over another, or in exchange for another.
+"""Rename: give an entry another name or directory; with flags of renameat2(2), never over another, in exchange for another, or
+leaving a whiteout (overlayfs' device 0:0, the directory's owner's) in its old place.
 
 Rules: rename(2), renameat2(2), fs/namei.c do_renameat2 and vfs_rename. Cycles are impossible: all ancestors of where a directory
 goes are walked in the transaction. Both directories' mtime and ctime, and ctime of all inodes named, are now. Nothing happens if
@@ -9,7 +10,7 @@ ends; in an exchange both places keep theirs.
 | --- | --- |
 | STALE, NOT_DIRECTORY, NOT_FOUND | a parent does not exist, is no directory, was removed |
 | NAME_TOO_LONG, INVALID, NOT_FOUND, BUSY | a name, see names.py; "." and ".." are BUSY, as the new name with NOREPLACE they EXIST |
-| INVALID | unknown flags, or both; a directory would go into itself or below (or, in an exchange, its ancestor below it) |
+| INVALID | unknown flags, not just EXCHANGE; a directory would go into itself or below (in an exchange, its ancestor below it) |
 | NOT_FOUND | there is no such entry, or, in an exchange, no other |
 | EXISTS | NOREPLACE, and the new name exists |
 | IS_DIRECTORY, NOT_DIRECTORY | a file would replace a directory, a directory a file |
@@ -18,6 +19,8 @@ ends; in an exchange both places keep theirs.
 | QUOTA | what comes with it would exceed a quota above the new name |
 | CROSSES_QUOTA | an inode with several names would leave, or come under, a quota by one of them |
 """
+
+from stat import S_IFCHR
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
@@ -28,20 +31,22 @@ from ringfs.meta.namespace.names import check_name
 from ringfs.meta.namespace.records import Dentry, Inode
 from ringfs.meta.namespace.removal import drop_name
 from ringfs.meta.namespace.work import Work
-from ringfs.wire.messages.namespace import RENAME_EXCHANGE, RENAME_NOREPLACE, Rename, Renamed
+from ringfs.wire.messages.namespace import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, Rename, Renamed
+
+_FLAGS = (0, RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT, RENAME_NOREPLACE | RENAME_WHITEOUT)
 
 
 def apply(work: Work, op: Rename) -> Renamed:
     """See the module."""
-    if op.flags not in (0, RENAME_NOREPLACE, RENAME_EXCHANGE):
+    if op.flags not in _FLAGS:
         raise Refused(Code.INVALID, "flags of rename")
     check_name(op.name, Code.BUSY, Code.BUSY)
-    dot = Code.EXISTS if op.flags == RENAME_NOREPLACE else Code.BUSY
+    dot = Code.EXISTS if op.flags & RENAME_NOREPLACE else Code.BUSY
     check_name(op.new_name, dot, dot)
     parent, new_parent = work.directory(op.parent), work.directory(op.new_parent)
     entry = entry_of(work, parent, op.name)
     target = find_entry(work, new_parent, op.new_name)
-    if target is not None and op.flags == RENAME_NOREPLACE:
+    if target is not None and op.flags & RENAME_NOREPLACE:
         raise Refused(Code.EXISTS)
     if target is None and op.flags == RENAME_EXCHANGE:
         raise Refused(Code.NOT_FOUND)
@@ -89,6 +94,8 @@ def _move(work: Work, op: Rename, parent: Inode, new_parent: Inode, entry: Dentr
     else:
         add_entry(work, new_parent, op.new_name, moved)
         _rehome(work, moved, parent, new_parent)
+    if op.flags & RENAME_WHITEOUT:
+        add_entry(work, parent, op.name, work.new_inode(S_IFCHR, parent.uid, parent.gid, 1))
     _named_anew(work, moved)
 
 

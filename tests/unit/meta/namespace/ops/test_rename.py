@@ -186,7 +186,7 @@ def test_refused(trial: TrialNamespace) -> None:
         trial.do(m.Rename(1, b"x", 1, b"y", 0))
     with refused(Code.NOT_FOUND):
         trial.do(m.Rename(1, b"a", 1, b"y", EXCHANGE))
-    for flags in (NOREPLACE | EXCHANGE, 4, 8):
+    for flags in (NOREPLACE | EXCHANGE, m.RENAME_WHITEOUT | EXCHANGE, 8):
         with refused(Code.INVALID):
             trial.do(m.Rename(1, b"a", 1, b"b", flags))
 
@@ -200,3 +200,27 @@ def test_too_many_links(trial: TrialNamespace, monkeypatch: pytest.MonkeyPatch) 
     with refused(Code.TOO_MANY_LINKS):
         trial.do(m.Rename(1, b"d", a, b"d", 0))
     trial.do(m.Rename(1, b"d", a, b"x", 0))
+
+
+@pytest.mark.parametrize("across", [False, True])
+@pytest.mark.parametrize("replaces", [False, True])
+def test_whiteout(trial: TrialNamespace, across: bool, replaces: bool) -> None:
+    """A device 0:0 without permissions is left in the old place."""
+    place = trial.directory(b"d") if across else 1
+    file = trial.file(b"a")
+    if replaces:
+        trial.file(b"b", place)
+    trial.do(m.Rename(1, b"a", place, b"b", m.RENAME_WHITEOUT))
+    assert trial.ask(m.Lookup(place, b"b")).attributes.inode == file
+    left = trial.ask(m.Lookup(1, b"a")).attributes
+    assert (left.mode, left.rdev, left.links) == (0o020000, 0, 1)
+
+
+def test_whiteout_with_other_flags(trial: TrialNamespace) -> None:
+    """NOREPLACE goes with it, EXCHANGE does not."""
+    trial.file(b"a")
+    trial.file(b"b")
+    with refused(Code.EXISTS):
+        trial.do(m.Rename(1, b"a", 1, b"b", m.RENAME_WHITEOUT | m.RENAME_NOREPLACE))
+    with refused(Code.INVALID):
+        trial.do(m.Rename(1, b"a", 1, b"b", m.RENAME_WHITEOUT | m.RENAME_EXCHANGE))

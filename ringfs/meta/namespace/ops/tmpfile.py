@@ -1,0 +1,33 @@
+"""Tmpfile: a new regular file without a name, kept by the session that asks for it like any unlinked file that it has open.
+
+Rules: open(2), O_TMPFILE. Mode, group and ACL as in mknod.py; nothing of the directory changes. The session's orphan row says
+whether link.py may give it a name (O_EXCL: not).
+
+| refused | when |
+| --- | --- |
+| STALE, NOT_DIRECTORY, NOT_FOUND | the directory does not exist, is none, was removed |
+| INVALID | no open_mode |
+"""
+
+from stat import S_IFREG
+
+from ringfs.base.errors import Code, Refused
+from ringfs.meta.namespace import keys
+from ringfs.meta.namespace.ops.mknod import group_for
+from ringfs.meta.namespace.records import LINKABLE, NOTHING
+from ringfs.meta.namespace.work import Work
+from ringfs.meta.namespace.xattrs import inherit
+from ringfs.wire.messages.files import Tmpfile
+from ringfs.wire.messages.namespace import Entry
+
+
+def apply(work: Work, op: Tmpfile) -> Entry:
+    """See the module."""
+    parent = work.directory(op.parent)
+    if not op.open_mode:
+        raise Refused(Code.INVALID, "a file that nobody has open needs a name")
+    inode = work.new_inode(S_IFREG | op.mode & 0o7777, op.uid, group_for(parent, op.gid), 0)
+    inherit(work, parent, inode, op.umask)
+    work.rows.put(keys.orphan(inode.number, work.session), LINKABLE if op.is_linkable else NOTHING)
+    work.rows.put(keys.held(work.session, inode.number), NOTHING)
+    return Entry(inode.attributes(), parent.attributes(), True, True)

@@ -1,0 +1,17 @@
+"""Files without a name, and the flags of chattr(1). Transactions, as those of messages/namespace.py."""
+
+from ringfs.wire.schema import U8, U32, U64, message
+
+
+@message(0x0185)
+class Tmpfile:
+    """Make a regular file without a name, as Mknod would in that directory, open for the session: open_mode OPEN_READ, OPEN_WRITE.
+    It ends when the session has closed it, unless Link gave it a name; is_linkable false: no Link may. Answer: Entry."""
+
+    parent: U64
+    mode: U32
+    uid: U32
+    gid: U32
+    umask: U32
+    open_mode: U8
+    is_linkable: bool
