@@ -26,7 +26,6 @@ from pathlib import Path
 
 import trio
 
-from ringfs.base.checksums import Buffer
 from ringfs.base.config import ClusterConfig, load_config
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import KIB, MIB
@@ -192,7 +191,7 @@ class Load:
     async def _read(self, fs: FileSystem, name: bytes) -> None:
         async with _open(fs, name, writes=False) as handle:
             offset = 0
-            while step := await _read(fs, handle, offset, _STEP_BYTES):
+            while step := await fs.read(handle, offset, _STEP_BYTES):
                 offset += len(step)
                 self._note(len(step))
 
@@ -201,7 +200,7 @@ class Load:
         async with _open(fs, b"seq", writes=False) as handle:
             for _ in range(self._sizes.reads):
                 offset = places.randrange(self._sizes.file_bytes // _SMALL_BYTES) * _SMALL_BYTES
-                self._note(len(await _read(fs, handle, offset, _SMALL_BYTES)))
+                self._note(len(await fs.read(handle, offset, _SMALL_BYTES)))
 
     async def _random_writes(self, fs: FileSystem) -> None:
         places = random.Random(3)
@@ -244,24 +243,6 @@ async def _open(fs: FileSystem, name: bytes, *, writes: bool) -> AsyncIterator[H
         yield handle
     finally:
         await fs.release(handle)
-
-
-async def _read(fs: FileSystem, handle: Handle, offset: int, size_bytes: int) -> Buffer:
-    """As a driver reads."""
-    task = trio.lowlevel.current_task()
-    found: Buffer | None = None
-    is_waiting = is_done = False
-
-    def on_read(buffer: Buffer | None) -> None:
-        nonlocal found, is_done
-        found, is_done = buffer, True
-        if is_waiting:
-            trio.lowlevel.reschedule(task)
-
-    if fs.read_soon(handle, offset, size_bytes, on_read) and not is_done:
-        is_waiting = True
-        await trio.lowlevel.wait_task_rescheduled(lambda _raise: trio.lowlevel.Abort.FAILED)
-    return await fs.read(handle, offset, size_bytes) if found is None else found
 
 
 # --- measuring ----------------------------------------------------------------------------------------------------------

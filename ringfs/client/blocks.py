@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
-import trio
 
 from ringfs.base.errors import Refused
 from ringfs.base.limits import BLOCK_BYTES
+from ringfs.client.later import Later
 from ringfs.client.lru import BoundedCache
 
 log = structlog.get_logger("ringfs.client.blocks")
@@ -91,14 +91,14 @@ class BlockCache:
     ) -> None:
         """Fetch the missing parts (index, start, stop), all at once."""
         left = len(missing)
-        filled = trio.Event()
+        filled: Later[None] = Later()
 
         def fill(index: int, part: memoryview | Refused) -> None:
             nonlocal left
             parts[index] = part
             left -= 1
             if not left:
-                filled.set()
+                filled.arrive(None)
 
         for index, start, stop in missing:
             self.get_soon(oid, start, stop, partial(fill, index), stream=stream)

@@ -16,6 +16,7 @@ from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import FILE_BYTES_MAX, NAME_BYTES_MAX, PAGE_ENTRIES_MAX
 from ringfs.client.coherence import Coherence
 from ringfs.client.inodes import ABSENT, Inode, InodeTable
+from ringfs.client.later import Later
 from ringfs.client.locks import Locks
 from ringfs.client.metadata import MetadataLink
 from ringfs.client.ranges import Ranges, nothing_on_its_way
@@ -476,8 +477,6 @@ class FileSystem:
         inode = handle.inode
         if not self.link.holds(inode.lease_epoch):
             return None
-        if handle.locked_under:
-            self._locks.check(handle)
         return self.reader.read_nowait(inode, offset, size_bytes, handle.stream)
 
     def read_soon(self, handle: Handle, offset: int, size_bytes: int, on_read: OnRead) -> bool:
@@ -490,6 +489,12 @@ class FileSystem:
 
     async def read(self, handle: Handle, offset: int, size_bytes: int) -> Buffer:
         """Up to size_bytes from offset; fewer only at the end of the file. Refused IO if bytes cannot be had verified."""
+        later: Later[Buffer | None] = Later()
+        found = await later.wait() if self.read_soon(handle, offset, size_bytes, later.arrive) else None
+        return await self._read(handle, offset, size_bytes) if found is None else found
+
+    async def _read(self, handle: Handle, offset: int, size_bytes: int) -> Buffer:
+        """The same in general."""
         inode = handle.inode
         self._locks.check(handle)
         if not self.link.holds(inode.lease_epoch):

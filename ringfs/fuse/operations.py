@@ -231,9 +231,7 @@ class Operations:
 
     async def read(self, handle: int, offset: int, size_bytes: int) -> Buffer:
         """READ."""
-        opened = self._handles[handle].handle
-        found = self.fs.read_nowait(opened, offset, size_bytes)
-        return found if found is not None else await self.fs.read(opened, offset, size_bytes)
+        return await self.fs.read(self._handles[handle].handle, offset, size_bytes)
 
     async def write(self, handle: int, offset: int, data: bytes | memoryview) -> int:
         """WRITE. Of data nothing is kept that is shorter than dirty.KEPT_BYTES_MIN; longer data must not change afterwards."""
