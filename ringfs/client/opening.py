@@ -13,6 +13,7 @@ from ringfs.base.config import ClusterConfig
 from ringfs.base.errors import Refused
 from ringfs.client.blocks import BlockCache
 from ringfs.client.coherence import Coherence, KernelCache
+from ringfs.client.delegations import Delegations
 from ringfs.client.file_system import FileSystem
 from ringfs.client.inodes import InodeTable
 from ringfs.client.locks import Locks
@@ -68,7 +69,8 @@ async def open_file_system(
             remember=blocks.remember,
         )
         kernel = kernel or KernelCache()
-        coherence.attach(link, inodes, writer, kernel)
+        delegations = Delegations(link, inodes, clock, enabled=tunables.delegations)
+        coherence.attach(link, inodes, writer, kernel, delegations)
         locks = Locks(link, inodes, coherence, writer, kernel)
         link.on_locks_freed = locks.freed
         await nursery.start(locks.run)

@@ -6,7 +6,7 @@ Not here: who gets a lease (leases.py), and what an operation is about before it
 from collections.abc import Callable
 from typing import Any
 
-from ringfs.wire.messages.common import Attributes
+from ringfs.wire.messages.common import NOT_LEASED, Attributes
 from ringfs.wire.messages.content import ChunkFound, RangeCopied
 from ringfs.wire.messages.namespace import (
     Committed,
@@ -20,7 +20,7 @@ from ringfs.wire.messages.namespace import (
 )
 from ringfs.wire.messages.session import Opened
 
-Grant = Callable[[int], bool]
+Grant = Callable[[int], int]
 
 
 def inodes_of(question: Any, answer: Any) -> list[int]:
@@ -55,7 +55,7 @@ def set_leases(question: Any, answer: Any, grant: Grant) -> bool:
     match answer:
         case Entry():
             answer.parent_leased = grant(answer.parent.inode)
-            answer.leased = answer.attributes is not None and grant(answer.attributes.inode)
+            answer.leased = NOT_LEASED if answer.attributes is None else grant(answer.attributes.inode)
         case Opened() | Extents():
             answer.leased = grant(answer.attributes.inode)
         case DirectoryPage():
@@ -71,4 +71,4 @@ def set_leases(question: Any, answer: Any, grant: Grant) -> bool:
 
 def clear_leases(question: Any, answer: Any) -> None:
     """Nothing of the answer may be cached."""
-    set_leases(question, answer, lambda _inode: False)
+    set_leases(question, answer, lambda _inode: NOT_LEASED)

@@ -142,6 +142,7 @@ def test_tag_ranges() -> None:
         "session": 0x02,
         "cluster": 0x03,
         "data": 0x04,
+        "marks": 0x05,
         "system": 0x05,
         "machine": 0x05,
     }
