@@ -132,7 +132,7 @@ class Coherence:
                 self.close_later(inode)
             if inode.lease_epoch == self._link.lease_epoch - 1:
                 told.append(inode.number)
-                if inode.open_count:
+                if _has_pages(inode):
                     opened.append(inode.number)
         self._kernel.drop_soon(told, opened, names=True)
 
@@ -148,13 +148,14 @@ class Coherence:
             if inode is None:
                 # It was forgotten to make room, but the kernel may know it, and the names in it if it is a directory.
                 names = True
+                pages.append(item.inode)
                 continue
             if item.kind == RECALL_FLUSH:
                 if inode.write_count:
                     await self._kernel.flush(inode)
                 await self._writer.flush([inode])
             names |= stat.S_ISDIR(inode.attributes.mode)
-            if inode.open_count:
+            if _has_pages(inode):
                 pages.append(inode.number)
             self._forget(inode, foreign=item.kind != RECALL_FLUSH)
         await self._kernel.drop([item.inode for item in recall.items], pages, names=names)
@@ -250,3 +251,8 @@ class Coherence:
             inode.server_mode = 0
             if inode.attributes.links == 0:
                 self._inodes.drop(inode.number)
+
+
+def _has_pages(inode: Inode) -> bool:
+    """Whether the kernel may go on using pages of it without asking. Of a closed file, the next open says what they are worth."""
+    return inode.open_count > 0 or stat.S_ISDIR(inode.attributes.mode)

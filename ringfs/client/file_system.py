@@ -213,13 +213,16 @@ class FileSystem:
                 raise refused
         return await self.reader.read(inode, offset, size_bytes, handle.stream)
 
-    async def write(self, handle: Handle, offset: int, data: bytes | memoryview) -> int:
-        """Take over data; durable after fsync. Reports an earlier background failure once."""
+    async def write(self, handle: Handle, offset: int, data: bytes | memoryview, *, kills_privileges: bool = True) -> int:
+        """Take over data; durable after fsync. Reports an earlier background failure once.
+
+        kills_privileges: suid and sgid go, since the writer has no CAP_FSETID.
+        """
         self.check_errors(handle)
         if not data:
             return 0
         inode = handle.inode
-        if inode.attributes.mode & _SUID_SGID:
+        if kills_privileges and inode.attributes.mode & _SUID_SGID:
             await self._kill_privileges(inode)
         await self.writer.wait_room()
         if handle.appends:

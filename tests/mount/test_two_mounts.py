@@ -189,3 +189,15 @@ def test_fsx_on_two_mounts(place: Path, there: Path, tmp_path: Path, seed: int, 
     """fsx moves between the mounts at random and reads the whole file on the other after each close and fsync."""
     arguments = ["-q", "-S", str(seed), "-N", "1500", "-c", "15", "-P", str(tmp_path), "--second", str(there / "file")]
     assert fsx.main([*arguments, str(place / "file")]) == 0, capsys.readouterr().out
+
+
+def test_a_listing_that_is_cached_here_and_changed_there(place: Path, there: Path) -> None:
+    """The next listing here has the change, also where the directory's mtime was put back to what it was."""
+    (place / "one").touch()
+    os.utime(place, ns=(1, 1))
+    for number in range(10):
+        before = names(place)
+        assert names(place) == before
+        (there / f"new{number}").touch()
+        os.utime(there, ns=(1, 1))
+        assert names(place) == sorted([*before, f"new{number}"])

@@ -119,7 +119,7 @@ RINGFS = (
     ),
     Difference(
         "suid",
-        "ringfs",
+        "pyfuse3",
         "a write clears suid and sgid, root's too",
         hides=frozenset({"suid"}),
         example=(_open(), Call("fchmod", (0, 0o4755)), Call("write", (0, 1, 10)), _fstat()),
