@@ -84,15 +84,15 @@ RINGFS = (
     ),
     Difference(
         "holes",
-        "ringfs",
+        "pyfuse3",
         "no SEEK_DATA and SEEK_HOLE: all is data",
         hides=frozenset({"holes"}),
         example=(_open(), Call("ftruncate", (0, 65536)), Call("holes", (0,))),
     ),
     Difference(
         "fallocate",
-        "ringfs",
-        "not there yet: EOPNOTSUPP",
+        "pyfuse3",
+        "no handler: EOPNOTSUPP",
         lambda call: call.kind == "fallocate",
         example=(_open(), Call("fallocate", (0, 0, 0, 4096))),
     ),
