@@ -25,6 +25,10 @@ class BufferPool:
         #: Unused memory by class. Appending and popping are atomic; the bound may be missed by as many as there are threads.
         self._unused: dict[int, deque[mmap.mmap]] = {}
 
+    def keep(self, kept_bytes_max: int) -> None:
+        """Keep up to so much of unused memory from now on."""
+        self._kept_bytes_max = kept_bytes_max
+
     def take(self, size_bytes: int) -> memoryview:
         """A writable view of exactly size_bytes that begins at a page; what is in it is left over from its last user."""
         class_bytes = max(_CLASS_BYTES_MIN, 1 << (max(1, size_bytes - _SLACK_BYTES) - 1).bit_length())

@@ -54,6 +54,7 @@ class MountConfig:
     commit_interval_s: float = 1.0
     entry_timeout_s: float = 1.0
     attr_timeout_s: float = 1.0
+    delegations: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,7 @@ def _mount(table: Table) -> MountConfig:
         commit_interval_s=table.take_or("commit_interval_s", _seconds(0.01, 60), default.commit_interval_s),
         entry_timeout_s=table.take_or("entry_timeout_s", _seconds(0, 3600), default.entry_timeout_s),
         attr_timeout_s=table.take_or("attr_timeout_s", _seconds(0, 3600), default.attr_timeout_s),
+        delegations=table.take_or("delegations", _flag, default.delegations),
     )
     table.end()
     return made
@@ -206,6 +208,12 @@ def _names(rows: Iterable[MetaConfig | DataConfig]) -> str:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("must be text that is not empty")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
     return value
 
 

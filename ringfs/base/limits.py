@@ -68,6 +68,10 @@ REPLY_WINDOW_MAX = 1024
 LOCK_RANGES_MAX = 4096
 LOCK_OWNERS_MAX = 4096
 LOCKS_PER_SESSION_MAX = 16 * 1024
+#: Transactions in one MutateAhead.
+AHEAD_ITEMS_MAX = 256
+#: Inode numbers that are set apart for a session at once.
+RESERVED_INODES_MAX = 4096
 
 #: A data node's segment files; its disk has at least this much more left when one is made, for the index and for others.
 SEGMENT_BYTES = GIB
@@ -119,6 +123,7 @@ assert SESSION_TIMEOUT_NS < DELETE_GRACE_NS, "a put by a live session must outla
 assert FRAME_BODY_BYTES_MAX > 8 * XATTR_VALUE_BYTES_MAX, "a frame holds any xattr or inline chunk"
 assert 0 < REQUESTS_URGENT < REQUESTS_IN_FLIGHT_MAX, "both kinds of request have room"
 assert RECEIVED_PAYLOAD_BYTES_MAX >= FRAME_PAYLOAD_BYTES_MAX, "every payload is admitted at last"
+assert AHEAD_ITEMS_MAX <= REPLY_WINDOW_MAX, "the replies of one MutateAhead fit the window"
 assert REPLY_WINDOW_MAX > REQUESTS_IN_FLIGHT_MAX, "every request in flight can have its reply kept"
 assert 2 * JOURNAL_ENTRY_BYTES_MAX + JOURNAL_RESERVE_BYTES < JOURNAL_SEGMENT_BYTES, "one spare segment is room for any transaction"
 assert QUOTAS_PAGE_MAX * (QUOTA_PATH_BYTES_MAX + 256) < FRAME_BODY_BYTES_MAX, "a page of quotas fits a frame"

@@ -13,6 +13,7 @@ VERBS = {
     "info": ("ringfs.cli.info", "Where the bytes of a file are: inode, extents, objects, nodes."),
     "check": ("ringfs.cli.check", "Prove every invariant of the namespace and that every object is held."),
     "quota": ("ringfs.cli.quota", "Limit what a directory and all below it may hold: set, get, list, clear."),
+    "clone": ("ringfs.cli.clone", "A copy of a file or tree that shares its objects: at once, without space."),
     "bench": ("ringfs.cli.bench", "A short benchmark of a mounted directory."),
     "mount": ("ringfs.cli.mount", "Mount a cluster; runs until it is unmounted."),
     "umount": ("ringfs.cli.umount", "Unmount; returns when everything is durable."),

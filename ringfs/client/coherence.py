@@ -9,12 +9,14 @@ import trio
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import CHUNK_BYTES
+from ringfs.client.delegations import Busy, Delegations
 from ringfs.client.inodes import Inode, InodeTable
 from ringfs.client.metadata import MetadataLink
 from ringfs.client.writer import Writer
+from ringfs.meta.namespace.ahead import NotHeld
 from ringfs.wire.messages.namespace import Extents as ExtentsAnswer
 from ringfs.wire.messages.namespace import GetAttributes, ReadExtents
-from ringfs.wire.messages.session import RECALL_FLUSH, Close, OpenInode, Recall
+from ringfs.wire.messages.session import RECALL_FLUSH, RECALL_RETURN, Close, OpenInode, Recall
 
 log = structlog.get_logger("ringfs.client.coherence")
 
@@ -47,14 +49,17 @@ class Coherence:
         self._to_close: dict[int, Inode] = {}
         #: How many times the service was told of closes.
         self.closes_told = 0
+        #: Transactions that we answered otherwise than the service: only after leases had ended.
+        self.mistake_count = 0
 
-    def attach(self, link: MetadataLink, inodes: InodeTable, writer: Writer, kernel: KernelCache) -> None:
+    def attach(self, link: MetadataLink, inodes: InodeTable, writer: Writer, kernel: KernelCache, delegations: Delegations) -> None:
         """Before anything else is called."""
         self._kernel = kernel
         self._link = link
         self._inodes = inodes
         self._writer = writer
         inodes.on_evict = lambda number: kernel.drop_soon([number])
+        self._delegations = delegations
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -66,7 +71,18 @@ class Coherence:
         return answer, epoch if seen == link.recalls_seen and epoch == link.lease_epoch else 0
 
     async def change(self, operation: Any) -> tuple[Any, int]:
-        """The answer to a transaction, and the epoch as in ask."""
+        """The answer to a transaction, and the epoch as in ask: our own answer, at once, if all it is about is delegated to us."""
+        while True:
+            try:
+                return self._delegations.apply(operation), self._link.lease_epoch
+            except NotHeld:
+                break
+            except Busy:
+                await self._delegations.wait_idle()
+        with self._delegations.asking(operation):
+            return await self._change(operation)
+
+    async def _change(self, operation: Any) -> tuple[Any, int]:
         link = self._link
         seen, epoch = link.recalls_seen, link.lease_epoch
         answer = await link.mutate(operation)
@@ -89,7 +105,7 @@ class Coherence:
                 for chunk in range(first_chunk, first_chunk + chunk_count):
                     await self.load_extents(inode, chunk, 1)
                 return
-            self._inodes.absorb(answer.attributes, epoch if answer.leased else 0, own=False)
+            self._inodes.absorb(answer.attributes, epoch, own=False, leased=answer.leased)
             if answer.attributes.change == inode.attributes.change:
                 inode.extents.load(first_chunk, chunk_count, answer.extents, answer.attributes.change)
                 return
@@ -116,12 +132,15 @@ class Coherence:
                 self.close_later(inode)
             if inode.lease_epoch == self._link.lease_epoch - 1:
                 told.append(inode.number)
-                if inode.open_count:
+                if _has_pages(inode):
                     opened.append(inode.number)
         self._kernel.drop_soon(told, opened, names=True)
 
     async def recalled(self, recall: Recall) -> None:
         """Obey a recall: flush what is dirty, forget what is cached, here and in the kernel."""
+        if recall.items[0].kind == RECALL_RETURN:
+            await self._return([item.inode for item in recall.items])
+            return
         pages: list[int] = []
         names = False
         for item in recall.items:
@@ -129,20 +148,25 @@ class Coherence:
             if inode is None:
                 # It was forgotten to make room, but the kernel may know it, and the names in it if it is a directory.
                 names = True
+                pages.append(item.inode)
                 continue
             if item.kind == RECALL_FLUSH:
                 if inode.write_count:
                     await self._kernel.flush(inode)
                 await self._writer.flush([inode])
             names |= stat.S_ISDIR(inode.attributes.mode)
-            if inode.open_count:
+            if _has_pages(inode):
                 pages.append(inode.number)
             self._forget(inode, foreign=item.kind != RECALL_FLUSH)
         await self._kernel.drop([item.inode for item in recall.items], pages, names=names)
 
-    async def drop_from_kernel(self, inode: Inode) -> None:
-        """Have the kernel forget all that it believes of a file; returns when it has."""
-        await self._kernel.drop([inode.number], [inode.number], names=False)
+    async def _return(self, numbers: list[int]) -> None:
+        """Give delegations back: nothing more is done ahead, and what was done is answered."""
+        for number in numbers:
+            inode = self._inodes.get(number)
+            if inode is not None:
+                inode.delegated = False
+        await self._link.settled()
 
     def _forget(self, inode: Inode, *, foreign: bool) -> None:
         self._inodes.forget_cached(inode)
@@ -154,6 +178,24 @@ class Coherence:
     def session_renewed(self) -> None:
         """What is dirty is put again, and committed only over unchanged files."""
         self._writer.session_renewed()
+
+    def mistaken(self, operation: Any, refused: Refused | None) -> None:
+        """What we answered ahead is not what the service did: somebody else came first, after our leases had ended."""
+        self.mistake_count += 1
+        log.error(
+            "done ahead, but not by the service",
+            operation=repr(operation),
+            reason=str(refused) if refused else "it answers otherwise",
+        )
+        if refused is not None:
+            self._fail(refused, getattr(operation, "inode", 0) or getattr(operation, "parent", 0))
+        self._inodes.distrust()
+        self._link.void_leases()
+
+    def _fail(self, refused: Refused, number: int) -> None:
+        inode = self._inodes.get(number)
+        if inode is not None:
+            inode.fail(Refused(Code.IO, str(refused)))
 
     async def find_lost(self) -> None:
         """Look at everything that is open; files that are gone fail (dirty ones when their commit fails)."""
@@ -167,7 +209,7 @@ class Coherence:
                 if refused.code is Code.STALE and not inode.dirty:
                     inode.fail(Refused(Code.IO, f"inode {inode.number} was lost with its session"))
                 continue
-            self._inodes.absorb(found.attributes, epoch if found.leased else 0, own=False)
+            self._inodes.absorb(found.attributes, epoch, own=False, leased=found.leased)
             if inode.expected_change and found.attributes.change != inode.expected_change:
                 log.warning("file changed while its session was lost", inode=inode.number)
 
@@ -209,3 +251,8 @@ class Coherence:
             inode.server_mode = 0
             if inode.attributes.links == 0:
                 self._inodes.drop(inode.number)
+
+
+def _has_pages(inode: Inode) -> bool:
+    """Whether the kernel may go on using pages of it without asking. Of a closed file, the next open says what they are worth."""
+    return inode.open_count > 0 or stat.S_ISDIR(inode.attributes.mode)

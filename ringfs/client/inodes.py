@@ -13,7 +13,7 @@ import trio
 from ringfs.base.errors import Code, Refused
 from ringfs.client.dirty import DirtyFile, Times
 from ringfs.client.extents import ExtentMap
-from ringfs.wire.messages.common import Attributes
+from ringfs.wire.messages.common import DELEGATED, LEASED, NOT_LEASED, Attributes
 
 #: Inodes and cached directory names that are kept at most (about 1.5 KiB and 150 bytes each).
 INODES_MAX = 40_000
@@ -34,6 +34,7 @@ class Inode:
         "attributes",
         "complete",
         "content_version",
+        "delegated",
         "dirty",
         "error",
         "error_count",
@@ -61,6 +62,8 @@ class Inode:
         self.attributes = attributes
         #: The epoch in which the lease was given; 0: not leased.
         self.lease_epoch = 0
+        #: Under the lease, nobody else has it cached or open: it may be changed ahead of the service.
+        self.delegated = False
         #: Of a directory: name → inode number or ABSENT; valid under the lease. None: nothing known.
         self.names: dict[bytes, int] | None = None
         #: names holds every name there is.
@@ -129,6 +132,7 @@ class Inode:
     def forget_cached(self) -> None:
         """Drop what a lease covered."""
         self.lease_epoch = 0
+        self.delegated = False
         self.names = None
         self.complete = False
         self.xattrs.clear()
@@ -178,13 +182,20 @@ class InodeTable:
         inode = self.get(number)
         return inode if inode is not None and self._holds(inode.lease_epoch) else None
 
-    def absorb(self, attributes: Attributes, lease_epoch: int, *, own: bool) -> Inode:
+    def delegated(self, number: int) -> Inode | None:
+        """The inode if it may be changed ahead of the service."""
+        inode = self.get(number)
+        return inode if inode is not None and inode.delegated and self._holds(inode.lease_epoch) else None
+
+    def absorb(self, attributes: Attributes, lease_epoch: int, *, own: bool, leased: int = LEASED) -> Inode:
         """Take over what the service says. own: it is the answer to a mutation of ours, so that what is cached is kept in step; a
-        lease_epoch of 0 takes no lease away then."""
+        lease_epoch of 0 takes no lease away then. leased: what the answer says of it; the epoch is that of the question."""
+        if leased == NOT_LEASED:
+            lease_epoch = 0
         inode = self._inodes.get(attributes.inode)
         if inode is None:
             inode = self._inodes[attributes.inode] = Inode(attributes.inode, attributes)
-            inode.lease_epoch = lease_epoch
+            inode.lease_epoch, inode.delegated = lease_epoch, leased == DELEGATED
             self._evict()
             return inode
         self._inodes.move_to_end(attributes.inode)
@@ -199,8 +210,15 @@ class InodeTable:
             self.forget_cached(inode)
         inode.attributes = attributes
         if not own or lease_epoch:
-            inode.lease_epoch = lease_epoch
+            inode.lease_epoch, inode.delegated = lease_epoch, leased == DELEGATED
         return inode
+
+    def distrust(self) -> None:
+        """What is known may be wrong: whatever the service says next counts."""
+        for inode in list(self._inodes.values()):
+            self.forget_cached(inode)
+            inode.attributes = replace(inode.attributes, change=0)
+            self.drop(inode.number)
 
     def _evict(self) -> None:
         """Keep the table bounded; pinned inodes are passed over (they are bounded by handles and dirty bytes)."""

@@ -5,7 +5,7 @@ is sent again on the next one, with its request number. Leases hold from the mom
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -14,9 +14,12 @@ import trio
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, ConnectionLost, Refused, Retry
 from ringfs.base.limits import LEASE_NS, REPLY_WINDOW_MAX
+from ringfs.client.ahead import DELAY_S as AHEAD_DELAY_S
+from ringfs.client.ahead import AheadQueue
 from ringfs.wire.messages.cluster import ClusterMap, MapChanged
 from ringfs.wire.messages.locks import LockFreed
 from ringfs.wire.messages.session import (
+    AheadItem,
     CloseSession,
     Heartbeat,
     Mutate,
@@ -55,6 +58,10 @@ class Dependent(Protocol):
 
     async def recalled(self, recall: Recall) -> None:
         """Obey; returning is the confirmation."""
+        ...
+
+    def mistaken(self, operation: Any, refused: Refused | None) -> None:
+        """A transaction that was applied ahead had another outcome at the service; it was refused, if refused is given."""
         ...
 
     def session_renewed(self) -> None:
@@ -102,6 +109,8 @@ class MetadataLink:
         self._recalls_send, self._recalls = trio.open_memory_channel[Recall](4096)
         #: Told while this connection had no room, the first one on its way; at most a close and an open of each inode.
         self._untold: deque[Any] = deque()
+        #: Applied here first; request numbers are shared with what is unanswered.
+        self._ahead = AheadQueue(dependent.mistaken, self._window_moved)
         self._closing = False
         self._nursery: trio.Nursery | None = None
 
@@ -142,18 +151,18 @@ class MetadataLink:
         """
         with _bounded(WAIT_FOR_LEADER_S):
             client = await self._connected()
-            while self._unanswered and self._next_number - next(iter(self._unanswered)) >= REPLY_WINDOW_MAX:
+            while not self._has_window:
                 await self._window_waiters.park()
+                client = await self._connected()
             if session not in (0, self.session):
                 raise Refused(Code.NO_SESSION, f"session {session}")
             unanswered = self._unanswered
-            session, number = self.session, self._next_number
-            self._next_number += 1
+            session, number = self.session, self._take_number()
             unanswered[number] = None
             is_answered = False
             try:
                 while True:
-                    message = Mutate(session, number, next(iter(unanswered)), operation)
+                    message = Mutate(session, number, self._first_unanswered, operation)
                     try:
                         answer = await client.call(message, urgent=urgent)
                         is_answered = True
@@ -175,14 +184,68 @@ class MetadataLink:
                 self._window_waiters.unpark_all()
                 if not is_answered:
                     # Whether it took effect, and when it will, is not known: nobody recalls from us what we changed ourselves.
-                    self._void_leases()
+                    self.void_leases()
+
+    def _take_number(self) -> int:
+        number = self._next_number
+        self._next_number = number + 1
+        return number
+
+    def _window_moved(self) -> None:
+        self._window_waiters.unpark_all()
+
+    @property
+    def _first_unanswered(self) -> int:
+        """All lower request numbers of the session are answered."""
+        return min(next(iter(self._unanswered), self._next_number), self._ahead.first(self._next_number))
+
+    @property
+    def _has_window(self) -> bool:
+        return self._next_number - self._first_unanswered < REPLY_WINDOW_MAX
+
+    # --- ahead of the service -------------------------------------------------------------------------------------------
+
+    @property
+    def may_act_ahead(self) -> bool:
+        """Whether one more transaction may be applied here first."""
+        return self._client is not None and not self._client.lost.is_set() and self._has_window and self._ahead.is_welcome
+
+    def act_ahead(self, operation: Any, client_ns: int, mark: int) -> None:
+        """Have the service do what was done here, at client_ns; `mark` of its answer is expected (meta/namespace/marks.py)."""
+        self._ahead.add(self._take_number(), AheadItem(client_ns, operation), mark)
+
+    async def settled(self) -> None:
+        """Wait until all that was done ahead until now is answered, and so durable. Raises Refused IO after a long time."""
+        with _bounded(WAIT_FOR_LEADER_S):
+            await self._ahead.settled()
+
+    def _send_ahead(self, client: RpcClient) -> bool:
+        """Send what was done ahead, before anything else that may build upon it; whether all is sent."""
+        if not self._ahead.is_clear:
+            self._ahead.send(client, self.session, self._first_unanswered)
+        return self._ahead.is_clear
+
+    async def _send_ahead_forever(self) -> None:
+        while True:
+            await self._ahead.wait_work()
+            await self._ahead.pause()
+            while not self._ahead.is_sent:
+                client = await self._reached()
+                if not self._send_ahead(client):
+                    await trio.sleep(AHEAD_DELAY_S)
+                    await self._ahead.pause()
+
+    def start_soon(self, function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+        """Run something beside, as long as the link runs."""
+        assert self._nursery is not None, "the link is running"
+        self._nursery.start_soon(function, *arguments)
 
     def tell(self, operation: Any) -> bool:
         """Send a question whose answer does not matter, after those told before. False: there is no connection to send it on."""
         client = self._client
         if client is None or client.lost.is_set():
             return False
-        if not self._untold and client.has_room:
+        if not self._untold and client.has_room and self._send_ahead(client):
             client.call_soon(Query(self.session, operation), _ignore)
             return True
         self._untold.append(operation)
@@ -194,6 +257,7 @@ class MetadataLink:
     async def _tell_rest(self, client: RpcClient, untold: deque[Any]) -> None:
         while untold:
             try:
+                await self._connected()
                 await client.call(Query(self.session, untold[0]))
             except ConnectionLost:
                 return
@@ -207,13 +271,23 @@ class MetadataLink:
         """Whether a lease that was given in that epoch is valid now."""
         return lease_epoch == self.lease_epoch and self._clock.monotonic_ns() < self._lease_until_ns
 
-    def _void_leases(self) -> None:
+    def void_leases(self) -> None:
+        """Nothing that was cached until now may be used."""
         self.lease_epoch += 1
         self._dependent.leases_lost()
 
     # --- the connection ---------------------------------------------------------------------------------------------
 
     async def _connected(self) -> RpcClient:
+        """The connection, once what was done ahead has been sent on it."""
+        client = await self._reached()
+        while not self._send_ahead(client):
+            await self._ahead.clear()
+            client = await self._reached()
+        return client
+
+    async def _reached(self) -> RpcClient:
+        """The connection, once there is one."""
         while True:
             client = self._client
             if client is not None and not client.lost.is_set():
@@ -229,6 +303,7 @@ class MetadataLink:
             self._nursery = nursery
             nursery.start_soon(self._obey_recalls)
             nursery.start_soon(self._watch_lease)
+            nursery.start_soon(self._send_ahead_forever)
             while not self._closing:
                 address = self._addresses[attempt % len(self._addresses)]
                 try:
@@ -267,6 +342,7 @@ class MetadataLink:
                 if refused.code is not Code.NO_SESSION:
                     raise
                 log.warning("session has ended at the metadata service; opening a new one", session=self.session)
+                self._ahead.give_up()
                 opened = (await client.call(OpenSession(self._name), timeout_s=LEASE_NS / 1e9)).message
                 # Before anything else is asked under it: whoever reads what we have dirty must have us flush it.
                 await self._resume(client, opened.session)
@@ -277,7 +353,7 @@ class MetadataLink:
         self.session = opened.session
         self.default_class = opened.default_class
         self._take_map(opened.map)
-        self._void_leases()
+        self.void_leases()
         self._lease_until_ns = sent_ns + LEASE_NS
         if renewed:
             assert self._nursery is not None, "the link is running"
@@ -290,18 +366,22 @@ class MetadataLink:
         opens = self._dependent.open_inodes()
         while True:
             part, opens = opens[:_RESUME_OPENS], opens[_RESUME_OPENS:]
-            answer = await client.call(ResumeSession(session, part, bool(opens)), timeout_s=LEASE_NS / 1e9)
-            if not opens:
+            is_last = not opens and self._ahead.is_sent
+            answer = await client.call(ResumeSession(session, part, not is_last), timeout_s=LEASE_NS / 1e9)
+            if is_last:
                 opened: SessionOpened = answer.message
                 return opened
+            # Before the service lets anybody else go on: what was done ahead came first.
+            self._ahead.send(client, session, self._first_unanswered)
 
     def _down(self) -> None:
         if self._client is not None:
             self._client = None
             self._lease_until_ns = 0
             self._untold = deque()
+            self._ahead.send_again()
             self._up = trio.Event()
-            self._void_leases()
+            self.void_leases()
             self.on_locks_freed(None)
 
     async def _keep(self, client: RpcClient) -> None:
@@ -318,7 +398,7 @@ class MetadataLink:
                 return
             if self._clock.monotonic_ns() >= self._lease_until_ns:
                 # They ran out before they were renewed: the server may have gone on without asking us.
-                self._void_leases()
+                self.void_leases()
             self._lease_until_ns = sent_ns + LEASE_NS
 
     async def _watch_lease(self) -> None:
@@ -328,7 +408,7 @@ class MetadataLink:
             left_ns = self._lease_until_ns - self._clock.monotonic_ns()
             if left_ns <= 0 and self._lease_until_ns not in (0, voided_ns):
                 voided_ns = self._lease_until_ns
-                self._void_leases()
+                self.void_leases()
             await trio.sleep(left_ns / 1e9 if left_ns > 0 else _LEASE_WATCH_S)
 
     def _session_ended(self, client: RpcClient) -> None:
@@ -375,6 +455,8 @@ class MetadataLink:
         client = self._client
         await self._dependent.recalled(recall)
         if client is not None and client is self._client:
+            # What is given up may have been changed ahead.
+            self._send_ahead(client)
             try:
                 await client.call(RecallDone(self.session, recall.serial), urgent=True)
             except (ConnectionLost, Refused) as error:

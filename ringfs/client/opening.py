@@ -11,9 +11,9 @@ import trio
 from ringfs.base.clock import Clock, SystemClock
 from ringfs.base.config import ClusterConfig
 from ringfs.base.errors import Refused
-from ringfs.client.appender import Appender
 from ringfs.client.blocks import BlockCache
 from ringfs.client.coherence import Coherence, KernelCache
+from ringfs.client.delegations import Delegations
 from ringfs.client.file_system import FileSystem
 from ringfs.client.inodes import InodeTable
 from ringfs.client.locks import Locks
@@ -69,16 +69,16 @@ async def open_file_system(
             remember=blocks.remember,
         )
         kernel = kernel or KernelCache()
-        coherence.attach(link, inodes, writer, kernel)
+        delegations = Delegations(link, inodes, clock, enabled=tunables.delegations)
+        coherence.attach(link, inodes, writer, kernel, delegations)
         locks = Locks(link, inodes, coherence, writer, kernel)
         link.on_locks_freed = locks.freed
-        appender = Appender(link, objects, inodes, coherence, writer)
         await nursery.start(locks.run)
         await nursery.start(writer.run)
         refused: Refused | None = await nursery.start(link.run)
         if refused is None:
             nursery.start_soon(coherence.run)
-            file_system = FileSystem(link, inodes, reader, writer, coherence, locks, appender, clock)
+            file_system = FileSystem(link, inodes, reader, writer, coherence, locks, clock)
             nursery.start_soon(file_system.watch_space)
             yield file_system
             await file_system.sync()

@@ -10,6 +10,7 @@ import trio
 
 from ringfs.base.errors import Refused
 from ringfs.base.limits import CHUNK_BYTES, OBJECT_BYTES_MAX
+from ringfs.client.blocks import UNIT_BYTES
 from ringfs.client.dirty import Flight
 from ringfs.client.metadata import MetadataLink
 from ringfs.client.objects import Objects
@@ -45,7 +46,7 @@ class Pack:
 
 
 class Packer:
-    """`ready()` is called when flights are; `remember(object, parts)` when a small object was put."""
+    """`ready()` is called when flights are; `remember(object, parts)` when an object of small files was put."""
 
     def __init__(
         self,
@@ -85,7 +86,8 @@ class Packer:
         async with self._puts:
             try:
                 new = await self._objects.put(pack.parts, self._link.default_class)
-                if pack.size_bytes < OBJECT_BYTES_MAX:
+                if pack.size_bytes <= UNIT_BYTES or len({id(place[0]) for place in pack.places}) > 1:
+                    # Small files; a stream's bytes are not worth the copy.
                     self._remember(new.object, pack.parts)
             except Refused as error:
                 refused = error

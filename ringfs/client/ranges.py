@@ -130,7 +130,7 @@ class Ranges:
         if known is not None:
             await self._fs.fsync_inode(known)
         entry, epoch = await self._coherence.change(Clone(source, parent, name))
-        made = self._fs.made(parent, name, entry, epoch)
+        made = self._fs.names.made(parent, name, entry, epoch)
         attributes: Attributes = entry.attributes
         size_bytes = attributes.size_bytes
         # It ends with the file, or, at the beginning of a chunk, with what one transaction may copy.

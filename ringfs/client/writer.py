@@ -38,7 +38,7 @@ LoadExtents = Callable[[Inode, int, int], Awaitable[None]]
 
 class Writer:
     """See the module. `run` must be running. Called back: `after_commit(inode)` when a commit of it went through,
-    `remember(object, parts)` when a small object was put."""
+    `remember(object, parts)` when an object was put that will probably be read soon."""
 
     def __init__(
         self,
@@ -62,6 +62,8 @@ class Writer:
         self._interval_s = commit_interval_s
         #: Bytes in live buffers and flights of all files; writers wait while it is at its maximum.
         self.dirty_bytes = 0
+        #: Those of them that are in flights.
+        self._flight_bytes = 0
         self._room = trio.lowlevel.ParkingLot()
         #: Inodes with live bytes or times → trio time of the oldest, in that order.
         self._waiting: dict[Inode, float] = {}
@@ -98,7 +100,7 @@ class Writer:
         self._waiting.setdefault(inode, trio.current_time())
         if live.size_bytes >= OBJECT_BYTES_MAX:
             self._take_full_objects(inode)
-        elif self.dirty_bytes >= self._dirty_bytes_max // 2:
+        elif self._is_much_live:
             self._wake_ticker.set()
 
     def touch(self, inode: Inode) -> None:
@@ -147,6 +149,7 @@ class Writer:
         flight = inode.dirty.take(start, stop)
         flight.times, inode.times = inode.times, Times()
         inode.flights_begun += 1
+        self._flight_bytes += flight.size_bytes
         self._flying[inode] = None
         if not inode.dirty.live:
             self._waiting.pop(inode, None)
@@ -348,6 +351,7 @@ class Writer:
         assert inode.dirty.flights[0] is flight, "flights end in order"
         inode.dirty.flights.popleft()
         inode.flights_done += 1
+        self._flight_bytes -= flight.size_bytes
         if not inode.dirty.flights:
             self._flying.pop(inode, None)
         self._gone(flight.size_bytes)
@@ -358,6 +362,11 @@ class Writer:
         if size_bytes and self.dirty_bytes < self._dirty_bytes_max:
             self._room.unpark_all()
 
+    @property
+    def _is_much_live(self) -> bool:
+        """Whether it is time to flush. What is on its way already does not count: a stream would be cut into odd objects for it."""
+        return self.dirty_bytes - self._flight_bytes >= self._dirty_bytes_max // 2
+
     # --- in the background ------------------------------------------------------------------------------------------
 
     async def _tick_loop(self) -> None:
@@ -367,7 +376,7 @@ class Writer:
                 await self._wake_ticker.wait()
             self._wake_ticker = trio.Event()
             before_s = trio.current_time() - self._interval_s
-            everything = self.dirty_bytes >= self._dirty_bytes_max // 2
+            everything = self._is_much_live
             due = [inode for inode, since_s in self._waiting.items() if everything or since_s <= before_s]
             if due:
                 await self._take(due)

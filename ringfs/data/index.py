@@ -10,7 +10,8 @@ The mark: records before it are reflected here; those after it are found by scan
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.view import View
@@ -40,8 +41,7 @@ def place_of(position: int) -> tuple[int, int]:
     return position >> 32, position & 0xFFFF_FFFF
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """Where an object's record is. birth_ns is the newest of its record and its renewals."""
 
     position: int
@@ -177,7 +177,7 @@ class Index:
             self.remove(oid)
         for oid, entry in list(self.entries()):
             if entry.renewal and place_of(entry.renewal)[0] == number:
-                self._put(oid, replace(entry, renewal=NO_RENEWAL))
+                self._put(oid, entry._replace(renewal=NO_RENEWAL))
         use = self.segments[number]
         use.live_bytes = use.object_count = 0
         self.forget_segment(number)
@@ -197,7 +197,7 @@ class Index:
         old = self.get(oid)
         assert old is not None, "only a held object is renewed"
         assert old.birth_ns < birth_ns, "births only grow"
-        self._put(oid, replace(old, birth_ns=birth_ns, renewal=position))
+        self._put(oid, old._replace(birth_ns=birth_ns, renewal=position))
         self._count(position, HEAD_BYTES, 0)
         if old.renewal:
             self._free(old.renewal, HEAD_BYTES, 0)
@@ -259,7 +259,7 @@ class Index:
 
 def _entry(row: bytes) -> Entry:
     try:
-        return Entry(*_ENTRY.unpack(row))
+        return Entry._make(_ENTRY.unpack(row))
     except struct.error as error:
         raise IndexDamaged(str(error)) from error
 

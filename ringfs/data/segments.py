@@ -19,13 +19,19 @@ class SegmentTable:
         #: Least recently used first. Only unpinned ones are closed, so there may be more than open_max for a while.
         self._open: OrderedDict[int, Segment] = OrderedDict()
 
-    @contextmanager
-    def pinned(self, number: int) -> Iterator[Segment]:
-        """The segment, for as long as the block lasts. Opening it blocks for microseconds. Raises OSError."""
+    def opened(self, number: int) -> Segment:
+        """The segment, for use before anything is awaited. Opening it blocks for microseconds. Raises OSError."""
         segment = self._open.get(number)
         if segment is None:
             segment = self._open[number] = self._disk.open(number)
+            self._close_unused(but=number)
         self._open.move_to_end(number)
+        return segment
+
+    @contextmanager
+    def pinned(self, number: int) -> Iterator[Segment]:
+        """The segment, for as long as the block lasts. Opening it blocks for microseconds. Raises OSError."""
+        segment = self.opened(number)
         segment.pins += 1
         try:
             yield segment
@@ -55,10 +61,10 @@ class SegmentTable:
             segment.close()
         self._open.clear()
 
-    def _close_unused(self) -> None:
+    def _close_unused(self, *, but: int = 0) -> None:
         if len(self._open) <= self._open_max:
             return
-        for number in [number for number, segment in self._open.items() if not segment.pins]:
+        for number in [number for number, segment in self._open.items() if not segment.pins and number != but]:
             if len(self._open) <= self._open_max:
                 return
             self._open.pop(number).close()

@@ -138,8 +138,8 @@ class ObjectStore:
         number, offset = place_of(entry.position)
         table = self._tables.get(oid)
         try:
-            with self._segments.pinned(number) as segment:
-                read = read_blocks_now(segment, offset, oid, entry.size_bytes, table, first_block, block_count)
+            segment = self._segments.opened(number)
+            read = read_blocks_now(segment, offset, oid, entry.size_bytes, table, first_block, block_count)
         except OSError:
             # get() meets it again, counts it and says it.
             return None

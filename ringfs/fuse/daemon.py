@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 import trio
 
+from ringfs.base.buffers import buffers
 from ringfs.base.config import ClusterConfig
 from ringfs.base.memory import keep_freed_pages
 from ringfs.base.mountinfo import mount_at
@@ -29,6 +30,8 @@ _READ_AHEAD_KIB = 4096
 _SYNC_TIMEOUT_S = 30.0
 #: Freed memory that is kept for the next buffers: what one burst of writes needs.
 _KEPT_BYTES = 32 << 20
+#: The same for pooled ones: dirty bytes, by default 64 MiB, come and go in those of one size, which may be two thirds of it.
+_KEPT_BUFFER_BYTES = 96 << 20
 
 
 async def run_mount(
@@ -40,6 +43,7 @@ async def run_mount(
     it cannot be mounted.
     """
     keep_freed_pages(_KEPT_BYTES)
+    buffers.keep(_KEPT_BUFFER_BYTES)
     driver = make_driver(driver_name)
     path = str(mount_point)
     tunables = config.mount

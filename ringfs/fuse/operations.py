@@ -12,9 +12,10 @@ not is opened past the page cache. Pages that get into it through a handle from 
 
 import bisect
 import itertools
+import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -27,8 +28,11 @@ from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.locks import LockFound, LockRange
 from ringfs.wire.messages.namespace import DirectoryEntry, FsFigures
 
-#: Read-only attribute of the root: the absolute path of cluster.toml, for commands that are pointed at a mount.
+#: Read-only attributes of the root, not listed: the absolute path of cluster.toml, for commands that are pointed at a mount;
+#: how many requests of each name came, as JSON, for tools/fuse_trace.py.
 CONFIG_XATTR = b"user.ringfs.config"
+REQUESTS_XATTR = b"user.ringfs.requests"
+_VIRTUAL_XATTRS = (CONFIG_XATTR, REQUESTS_XATTR)
 #: Cookies of "." and ".."; those of entries are greater.
 _DOT, _DOT_DOT = 1, 2
 _PAGE_ENTRIES = 512
@@ -95,6 +99,8 @@ class Operations:
         self._handles: dict[int, OpenFile] = {}
         self._directories: dict[int, DirectoryHandle] = {}
         self._next_handle = 1
+        #: Requests by name since the mount, if the driver counts them.
+        self.count_requests: Callable[[], dict[str, int]] = dict
 
     # --- entries and attributes -------------------------------------------------------------------------------------
 
@@ -223,8 +229,7 @@ class Operations:
 
     def _opened(self, handle: Handle) -> tuple[int, Caching]:
         inode = handle.inode
-        # Where an append goes is decided here: through its cache the kernel would see it where it thought that the end was.
-        if handle.appends or not self.fs.link.holds(inode.lease_epoch):
+        if not self.fs.link.holds(inode.lease_epoch):
             return self._keep(handle, is_cached=False), Caching.PASS
         caching = Caching.KEEP if inode.content_version == inode.kernel_version else Caching.DROP
         inode.kernel_version = inode.content_version
@@ -234,10 +239,9 @@ class Operations:
         """READ."""
         return await self.fs.read(self._handles[handle].handle, offset, size_bytes)
 
-    async def write(self, handle: int, offset: int, data: bytes | memoryview, *, is_page: bool = False) -> int:
-        """WRITE; is_page: of a page that a shared map changed. Of data nothing is kept that is shorter than dirty.KEPT_BYTES_MIN;
-        longer data must not change afterwards."""
-        return await self.fs.write(self._handles[handle].handle, offset, data, is_placed=is_page)
+    async def write(self, handle: int, offset: int, data: bytes | memoryview, *, kills_privileges: bool = True) -> int:
+        """WRITE. Of data nothing is kept that is shorter than dirty.KEPT_BYTES_MIN; longer data must not change afterwards."""
+        return await self.fs.write(self._handles[handle].handle, offset, data, kills_privileges=kills_privileges)
 
     def is_page_unsure(self, handle: int) -> bool:
         """Whether what was just read or written is in the kernel's page cache, and no lease says when it is wrong."""
@@ -252,7 +256,7 @@ class Operations:
         """FLUSH (close of a descriptor): give back all fcntl locks that the owner has in the file, report what failed in the
         background; flush now if space is scarce."""
         opened = self._handles[handle].handle
-        await self.fs.locks.release_owner(opened.inode, owner)
+        await self.fs.release_locks(opened, owner)
         if opened.writes and await self.fs.must_flush_at_close(opened.inode):
             await self.fs.fsync_inode(opened.inode)
         self.fs.check_errors(opened)
@@ -284,11 +288,11 @@ class Operations:
 
     async def getlk(self, lock: LockRange) -> LockFound:
         """GETLK."""
-        return await self.fs.locks.get(lock)
+        return await self.fs.get_lock(lock)
 
     async def setlk(self, handle: int, lock: LockRange, *, wait: bool) -> None:
         """SETLK, SETLKW."""
-        await self.fs.locks.set(self._handles[handle].handle, lock, wait=wait)
+        await self.fs.set_lock(self._handles[handle].handle, lock, wait=wait)
 
     # --- directories ------------------------------------------------------------------------------------------------
 
@@ -304,7 +308,11 @@ class Operations:
         before anything else happens."""
         opened = self._directories[handle]
         if after < _DOT_DOT:
-            return await self._dots(opened, after)
+            rest = await self._page(opened, _DOT_DOT)
+            return itertools.chain(await self._dots(opened, after), rest)
+        return await self._page(opened, after)
+
+    async def _page(self, opened: DirectoryHandle, after: int) -> Iterator[tuple[bytes, KernelEntry, int]]:
         if after == _DOT_DOT or after < opened.after or (opened.entries and after > opened.entries[-1].cookie):
             opened.entries, opened.more = [], True
         while True:
@@ -350,6 +358,8 @@ class Operations:
         """GETXATTR."""
         if name == CONFIG_XATTR and number == ROOT_INODE:
             return self._config_path
+        if name == REQUESTS_XATTR and number == ROOT_INODE:
+            return json.dumps(self.count_requests()).encode()
         return await self.fs.getxattr(number, name)
 
     async def listxattr(self, number: int) -> list[bytes]:
@@ -358,12 +368,12 @@ class Operations:
 
     async def setxattr(self, number: int, name: bytes, value: bytes, flags: int, *, kill_sgid: bool = False) -> None:
         """SETXATTR."""
-        if name == CONFIG_XATTR:
+        if name in _VIRTUAL_XATTRS:
             raise Refused(Code.NOT_PERMITTED)
         await self.fs.setxattr(number, name, value, flags, kill_sgid=kill_sgid)
 
     async def removexattr(self, number: int, name: bytes) -> None:
         """REMOVEXATTR."""
-        if name == CONFIG_XATTR:
+        if name in _VIRTUAL_XATTRS:
             raise Refused(Code.NOT_PERMITTED)
         await self.fs.removexattr(number, name)

@@ -6,7 +6,7 @@ Not here: who gets a lease (leases.py), and what an operation is about before it
 from collections.abc import Callable
 from typing import Any
 
-from ringfs.wire.messages.common import Attributes
+from ringfs.wire.messages.common import NOT_LEASED, Attributes
 from ringfs.wire.messages.content import ChunkFound, RangeCopied
 from ringfs.wire.messages.namespace import (
     Committed,
@@ -19,9 +19,8 @@ from ringfs.wire.messages.namespace import (
     XattrNames,
 )
 from ringfs.wire.messages.session import Opened
-from ringfs.wire.messages.sharing import Appended
 
-Grant = Callable[[int], bool]
+Grant = Callable[[int], int]
 
 
 def inodes_of(question: Any, answer: Any) -> list[int]:
@@ -30,7 +29,7 @@ def inodes_of(question: Any, answer: Any) -> list[int]:
         case Entry():
             parent = answer.parent.inode
             return [parent] if answer.attributes is None else [parent, answer.attributes.inode]
-        case Opened() | Extents() | Appended():
+        case Opened() | Extents():
             return [answer.attributes.inode]
         case DirectoryPage():
             return [answer.directory.inode, *(entry.attributes.inode for entry in answer.entries)]
@@ -56,8 +55,8 @@ def set_leases(question: Any, answer: Any, grant: Grant) -> bool:
     match answer:
         case Entry():
             answer.parent_leased = grant(answer.parent.inode)
-            answer.leased = answer.attributes is not None and grant(answer.attributes.inode)
-        case Opened() | Extents() | Appended():
+            answer.leased = NOT_LEASED if answer.attributes is None else grant(answer.attributes.inode)
+        case Opened() | Extents():
             answer.leased = grant(answer.attributes.inode)
         case DirectoryPage():
             answer.leased = grant(answer.directory.inode)
@@ -72,4 +71,4 @@ def set_leases(question: Any, answer: Any, grant: Grant) -> bool:
 
 def clear_leases(question: Any, answer: Any) -> None:
     """Nothing of the answer may be cached."""
-    set_leases(question, answer, lambda _inode: False)
+    set_leases(question, answer, lambda _inode: NOT_LEASED)

@@ -88,6 +88,11 @@ class Leader:
             return "the state directory's disk is full"
         return "the journal's disk is full" if self._lacking_bytes else ""
 
+    @property
+    def is_short(self) -> bool:
+        """Whether only transactions that free space find any, or soon will."""
+        return bool(self.trouble) or not self._journal.has_room(self._batch_bytes, reserve=False)
+
     # --- transactions -------------------------------------------------------------------------------------------------
 
     def admit(self, work: Callable[[], None]) -> None:

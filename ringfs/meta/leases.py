@@ -5,14 +5,19 @@ waits, and reports what became of them (`confirm`, `lapse`, `resume`, `forget`).
 
 Theory of operation. A grant carries the serial that was the latest when it was given, a recall the next one; so a
 recall takes away exactly the grants older than itself, however its confirmation and new answers cross on the way.
-DROP and FLUSH travel in different recalls: a DROP is obeyed at once, a FLUSH only after a Commit was answered, and
-that answer may wait for DROPs of others but never for a FLUSH. So no cycle of waiting can arise.
+DROP, FLUSH and RETURN travel in different recalls: a DROP is obeyed at once, a FLUSH only after a Commit was answered, a RETURN
+after MutateAheads were; those answers may wait for DROPs of others but never for a FLUSH or a RETURN. So no cycle of waiting can
+arise.
+
+A delegation is a grant that nobody else has, of an inode that nobody else has open. It ends with the grant, or with a RETURN, which
+leaves the grant. While a RETURN is outstanding it is not given anew, since the session may be about to confirm.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 
 from ringfs.meta.opens import OpenTable
-from ringfs.wire.messages.session import RECALL_DROP, RECALL_FLUSH
+from ringfs.wire.messages.common import DELEGATED, LEASED, NOT_LEASED
+from ringfs.wire.messages.session import RECALL_DROP, RECALL_FLUSH, RECALL_RETURN
 
 #: Inodes that one session, and all together, may cache under lease: about 250 bytes each.
 LEASES_PER_SESSION_MAX = 100_000
@@ -42,8 +47,15 @@ class Ticket:
 class LeaseTable:
     """Grants by session and by inode, outstanding recalls by session and by inode."""
 
-    def __init__(self, opens: OpenTable, per_session_max: int = LEASES_PER_SESSION_MAX, total_max: int = LEASES_MAX) -> None:
+    def __init__(
+        self,
+        opens: OpenTable,
+        per_session_max: int = LEASES_PER_SESSION_MAX,
+        total_max: int = LEASES_MAX,
+        may_delegate: Callable[[int], bool] = lambda _inode: True,
+    ) -> None:
         self._opens = opens
+        self._may_delegate = may_delegate
         self._per_session_max = per_session_max
         self._total_max = total_max
         #: Serial of the latest recall to anybody.
@@ -54,6 +66,12 @@ class LeaseTable:
         self._grants: dict[int, dict[int, int]] = {}
         #: inode → the sessions that it is granted to; a bare number if it is one. Agrees with _grants.
         self._cachers: dict[int, int | frozenset[int]] = {}
+        #: inode → the session that it is delegated to: its only cacher.
+        self._delegated: dict[int, int] = {}
+        #: session → how many inodes are delegated to it; no zeros.
+        self._delegations: dict[int, int] = {}
+        #: inode → its outstanding RETURN. Agrees with _tickets.
+        self._returning: dict[int, Ticket] = {}
         #: session → serial → its outstanding recalls.
         self._tickets: dict[int, dict[int, Ticket]] = {}
         #: inode → session → the latest outstanding DROP of it. Agrees with _tickets.
@@ -66,18 +84,57 @@ class LeaseTable:
 
     # --- grants -----------------------------------------------------------------------------------------------------
 
-    def grant(self, session: int, inode: int) -> bool:
-        """Let a session cache an inode; False if another one writes it, or if there is no room now."""
+    def grant(self, session: int, inode: int) -> int:
+        """Let a session cache an inode: LEASED, or DELEGATED if it is alone with it; NOT_LEASED if another one writes it, or may
+        act ahead on it, or if there is no room now."""
         if self._opens.others_write(session) and self._opens.other_writers(session, inode):
-            return False
+            return NOT_LEASED
+        if self._delegated.get(inode, session) != session:
+            return NOT_LEASED
         grants = self._grants.setdefault(session, {})
         if inode not in grants:
             if not self._has_room(session, grants):
-                return False
+                return NOT_LEASED
             self.count += 1
             self._add_cacher(inode, session)
         grants[inode] = self.serial
+        return DELEGATED if self._delegate(session, inode) else LEASED
+
+    def grant_made(self, session: int, inode: int) -> None:
+        """A session made this inode ahead, and takes it for delegated already: so it is, even past the bound for a while."""
+        grants = self._grants.setdefault(session, {})
+        if inode not in grants:
+            self._has_room(session, grants)
+            self.count += 1
+            self._add_cacher(inode, session)
+        grants[inode] = self.serial
+        self._delegate(session, inode)
+
+    def _delegate(self, session: int, inode: int) -> bool:
+        """Delegate a granted inode, if nobody else has anything to do with it."""
+        if inode in self._delegated:
+            return inode not in self._returning
+        alone = self._cachers[inode] == session and not self._opens.others_have(session, inode)
+        if not alone or inode in self._dropping or inode in self._returning or not self._may_delegate(inode):
+            return False
+        self._delegated[inode] = session
+        self._delegations[session] = self._delegations.get(session, 0) + 1
         return True
+
+    def _undelegate(self, inode: int) -> None:
+        session = self._delegated.pop(inode, None)
+        if session is not None:
+            self._delegations[session] -= 1
+            if not self._delegations[session]:
+                del self._delegations[session]
+
+    def is_delegated(self, session: int, inode: int) -> bool:
+        """Whether a session may act ahead on an inode."""
+        return self._delegated.get(inode) == session
+
+    def others_delegated(self, session: int) -> bool:
+        """Whether anything at all is delegated to another session."""
+        return len(self._delegations) > (session in self._delegations)
 
     def is_granted(self, session: int, inode: int) -> bool:
         """Whether a session may cache an inode, as far as it has not confirmed otherwise."""
@@ -125,6 +182,26 @@ class LeaseTable:
                     flushed.add((writer, inode))
                     wanted.setdefault(writer, []).append(inode)
         return list(self._issue_all(RECALL_FLUSH, wanted))
+
+    def all_delegated(self) -> list[int]:
+        """Every inode that is delegated to anybody."""
+        return list(self._delegated)
+
+    def take_back(self, asking: int, inodes: Iterable[int]) -> list[Ticket]:
+        """The recalls to wait for before a session gets an answer about inodes, or changes them: a RETURN of each that is delegated
+        to another. To be asked again after that: it may have been delegated anew."""
+        waits: dict[int, Ticket] = {}
+        wanted: dict[int, list[int]] = {}
+        for inode in inodes:
+            holder = self._delegated.get(inode, asking)
+            if holder == asking:
+                continue
+            returning = self._returning.get(inode)
+            if returning is not None:
+                waits[returning.serial] = returning
+            elif inode not in wanted.get(holder, ()):
+                wanted.setdefault(holder, []).append(inode)
+        return [*waits.values(), *self._issue_all(RECALL_RETURN, wanted)]
 
     def drop(self, asking: int, inodes: Iterable[int]) -> list[Ticket]:
         """The recalls to wait for after a session changed inodes: a DROP for every other session that caches one."""
@@ -179,6 +256,8 @@ class LeaseTable:
         if kind == RECALL_DROP:
             for inode in inodes:
                 self._dropping.setdefault(inode, {})[session] = ticket
+        elif kind == RECALL_RETURN:
+            self._returning.update(dict.fromkeys(inodes, ticket))
         self._unsent.append(ticket)
         return ticket
 
@@ -200,7 +279,7 @@ class LeaseTable:
         """The session came back on a new connection, so it caches nothing; the FLUSHes that are to be sent again."""
         tickets = list(self._tickets.get(session, {}).values())
         for ticket in tickets:
-            if ticket.kind == RECALL_DROP:
+            if ticket.kind != RECALL_FLUSH:
                 self._settle(ticket)
         for inode in list(self._grants.get(session, ())):
             self._revoke(session, inode)
@@ -222,6 +301,10 @@ class LeaseTable:
         session = ticket.session
         del self._tickets[session][ticket.serial]
         for inode in ticket.inodes:
+            if ticket.kind == RECALL_RETURN:
+                del self._returning[inode]
+                self._undelegate(inode)
+                continue
             if self._grants.get(session, {}).get(inode, ticket.serial) < ticket.serial:
                 self._revoke(session, inode)
             if self._dropping.get(inode, {}).get(session) is ticket:
@@ -250,6 +333,8 @@ class LeaseTable:
     def _revoke(self, session: int, inode: int) -> None:
         del self._grants[session][inode]
         self.count -= 1
+        if self._delegated.get(inode) == session:
+            self._undelegate(inode)
         left = [each for each in self._cachers_of(inode) if each != session]
         if not left:
             del self._cachers[inode]
@@ -268,4 +353,13 @@ class LeaseTable:
                 assert self._tickets[session][ticket.serial] is ticket, "what is dropping is outstanding"
                 assert ticket.kind == RECALL_DROP
                 assert inode in ticket.inodes
+        for inode, session in self._delegated.items():
+            assert self._cachers.get(inode) == session, "what is delegated nobody else caches"
+            assert inode in self._returning or not self._opens.others_have(session, inode), "nor has open, when it has resumed"
+        counts = {session: list(self._delegated.values()).count(session) for session in self._delegated.values()}
+        assert counts == self._delegations, "_delegations counts what is delegated"
+        for inode, ticket in self._returning.items():
+            assert self._tickets[ticket.session][ticket.serial] is ticket, "what is returning is outstanding"
+            assert ticket.kind == RECALL_RETURN
+            assert inode in ticket.inodes
         assert all(not ticket.settled for ticket in self._evictions.values()), "an eviction is under way"

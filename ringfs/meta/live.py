@@ -16,8 +16,10 @@ from ringfs.base.limits import REQUESTS_IN_FLIGHT_MAX, REQUESTS_URGENT
 from ringfs.meta.leader import Leader
 from ringfs.meta.leases import LeaseTable, Ticket
 from ringfs.meta.lock_waits import LockWaits
+from ringfs.meta.namespace.facts import counters
 from ringfs.meta.namespace.locks import held_on
 from ringfs.meta.namespace.machine import Transaction
+from ringfs.meta.namespace.usage import is_limited
 from ringfs.meta.nodes import NodeTable
 from ringfs.meta.opens import OpenTable
 from ringfs.meta.sessions import Session, SessionTable
@@ -58,11 +60,16 @@ class Live:
         self.nodes = nodes
         self.clock = clock
         self.opens = OpenTable()
-        self.leases = LeaseTable(self.opens)
+        #: There are quotas, or were since the start: what they limit is not delegated, so that nothing is done that they forbid.
+        self.has_quotas = counters(leader.view).quota_count > 0
+        self.leases = LeaseTable(self.opens, may_delegate=self._may_delegate)
         self.lock_waits = LockWaits()
         #: Set once no unknown session can hold leases from before the restart.
         self.grace_over = trio.Event()
         self.look_at_grace()
+
+    def _may_delegate(self, inode: int) -> bool:
+        return not self.has_quotas or not is_limited(self.leader.view, inode)
 
     # --- requests -----------------------------------------------------------------------------------------------------
 

@@ -8,18 +8,21 @@ from functools import partial
 from typing import Any
 
 from ringfs.base.errors import Code, Refused
+from ringfs.base.ids import NO_SESSION
 from ringfs.meta.answers import clear_leases, inodes_of, set_leases
 from ringfs.meta.leases import Ticket
 from ringfs.meta.live import Live
 from ringfs.meta.lock_service import CHANGES_OF_LOCKS, LockService
 from ringfs.meta.namespace import keys, machine
 from ringfs.meta.namespace.machine import Transaction
+from ringfs.meta.namespace.marks import AheadMark
 from ringfs.meta.namespace.system import FreeOrphans
 from ringfs.meta.sessions import Session
-from ringfs.meta.targets import flush_targets, makes_room, opened_by, removed_by
+from ringfs.meta.targets import delegation_targets, flush_targets, makes_room, opened_by, removed_by
 from ringfs.wire.messages.common import Done
-from ringfs.wire.messages.namespace import FsFigures, GetAttributes, ReadExtents, StatFs
-from ringfs.wire.messages.session import OPEN_READ, OPEN_WRITE, Close, Mutate, Open, Query
+from ringfs.wire.messages.namespace import FsFigures, GetAttributes, Mkdir, Mknod, ReadExtents, StatFs, Symlink
+from ringfs.wire.messages.quota import GetQuota, ListQuotas, SetQuota
+from ringfs.wire.messages.session import OPEN_READ, OPEN_WRITE, AheadDone, AheadItem, Close, Mutate, MutateAhead, Open, Query
 from ringfs.wire.rpc import Request
 
 #: Pairs (session, inode) that a request has had flushed.
@@ -57,12 +60,11 @@ class NamespaceService:
     def _mutate(self, request: Request, flushed: Flushed) -> None:
         message: Mutate = request.message
         operation: Any = message.operation
-        session = self._live.session_of(request, message.session)
-        if self._opens.others_write(session.number):
-            tickets = self._leases.flush(session.number, flush_targets(self._leader.view, operation), flushed)
-            if tickets:
-                self._flush_then(request, tickets, partial(self._mutate_when_admitted, request, flushed))
-                return
+        session = self._session_of(request, message.session)
+        tickets = self._before_change(session.number, operation, flushed)
+        if tickets:
+            self._flush_then(request, tickets, partial(self._mutate_when_admitted, request, flushed))
+            return
         open_mode = opened_by(operation)
         if open_mode:
             self._opens.check_room()
@@ -76,12 +78,101 @@ class NamespaceService:
             changed = changed | self._opened(session, outcome.answer.attributes.inode, open_mode)
         self._answer_when_dropped(request, session, operation, outcome.answer, changed)
 
+    def _session_of(self, request: Request, number: int) -> Session:
+        """As Live.session_of; refused OVERLOADED while what the session did ahead waits for space: this may build upon it."""
+        session = self._live.session_of(request, number)
+        if session.ahead_from:
+            raise Refused(Code.OVERLOADED, "what was done ahead waits for space")
+        return session
+
+    def _before_change(self, session: int, operation: Any, flushed: Flushed) -> list[Ticket]:
+        """The recalls that are to be obeyed before the operation may be applied."""
+        tickets: list[Ticket] = []
+        if type(operation) is SetQuota:
+            self._live.has_quotas = True
+            # Nobody, the asker included, does anything ahead that the quota may forbid.
+            tickets += self._leases.take_back(NO_SESSION, self._leases.all_delegated())
+        elif self._leases.others_delegated(session):
+            tickets += self._leases.take_back(session, delegation_targets(self._leader.view, operation))
+        if self._opens.others_write(session):
+            tickets += self._leases.flush(session, flush_targets(self._leader.view, operation), flushed)
+        return tickets
+
     def _transaction(self, message: Mutate) -> Transaction:
-        holders = self._live.sessions.missing()
-        if holders or self._opens.count:
-            removed = removed_by(self._leader.view, message.operation)
-            holders = [] if removed is None else sorted({*holders, *self._opens.holders(removed)})
+        holders = self._holders(message.operation)
         return Transaction(message.session, message.number, message.acknowledged, 0, holders, message.operation)
+
+    def _holders(self, operation: Any) -> list[int]:
+        """The sessions that have open what the operation removes, ascending."""
+        missing = self._live.sessions.missing()
+        if not missing and not self._opens.count:
+            return []
+        removed = removed_by(self._leader.view, operation)
+        return [] if removed is None else sorted({*missing, *self._opens.holders(removed)})
+
+    # --- transactions applied ahead -------------------------------------------------------------------------------------
+
+    def mutate_ahead(self, request: Request) -> None:
+        """MutateAhead: AheadDone, durable. Also in the grace period: nobody else can know anything of what is delegated."""
+        self._leader.admit(partial(self._ahead_admitted, request, set()))
+
+    def _ahead_admitted(self, request: Request, flushed: Flushed) -> None:
+        try:
+            self._mutate_ahead(request, flushed)
+        except Refused as refused:
+            self._live.reply(request, refused)
+
+    def _mutate_ahead(self, request: Request, flushed: Flushed) -> None:
+        message: MutateAhead = request.message
+        session = self._live.session_of(request, message.session)
+        if session.ahead_from and message.number > session.ahead_from:
+            self._live.reply(request, AheadDone([], [], True))
+            return
+        # None, unless its delegations ended before this came: then as for anybody else.
+        tickets = [ticket for item in message.items for ticket in self._before_change(session.number, item.operation, flushed)]
+        if tickets:
+            self._flush_then(request, tickets, partial(self._leader.admit, partial(self._ahead_admitted, request, flushed)))
+            return
+        done, changed = self._apply_ahead(session, message)
+        tickets = self._leases.drop(session.number, changed)
+        self._live.send_recalls()
+        answer = partial(self._leader.when_durable, request.reply, done)
+        if tickets:
+            self._live.wait_then(request, partial(self._live.settled, tickets), answer)
+        else:
+            answer()
+
+    def _apply_ahead(self, session: Session, message: MutateAhead) -> tuple[AheadDone, set[int]]:
+        """Apply the items in order, up to the first one that there is no space for; and the inodes that they changed."""
+        done, changed = AheadDone([], [], self._leader.is_short), set()
+        session.ahead_from = 0
+        for number, item in enumerate(message.items, message.number):
+            answer, touched = self._apply_item(session, number, message.acknowledged, item)
+            if isinstance(answer, Refused) and answer.code is Code.NO_SPACE:
+                session.ahead_from = number
+                break
+            changed |= touched
+            done.codes.append(answer.code.number if isinstance(answer, Refused) else 0)
+            done.marks.append(answer.mark if isinstance(answer, AheadMark) else 0)
+        return done, changed
+
+    def _apply_item(self, session: Session, number: int, acknowledged: int, item: AheadItem) -> tuple[Any, set[int]]:
+        operation: Any = item.operation
+        holders = self._holders(operation)
+        transaction = Transaction(session.number, number, acknowledged, 0, holders, operation, item.client_ns)
+        # It has happened for the application: the reserve is for this too.
+        outcome = self._leader.transact(transaction, frees=True)
+        if isinstance(outcome.answer, Refused):
+            return outcome.answer, set()
+        made = operation.inode if isinstance(operation, Mknod | Mkdir | Symlink) else 0
+        try:
+            if type(operation) is Mknod and operation.open_mode:
+                self._opened(session, made, operation.open_mode)
+        except Refused as refused:
+            return refused, outcome.touched
+        if made:
+            self._leases.grant_made(session.number, made)
+        return outcome.answer, outcome.touched
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
@@ -105,20 +196,30 @@ class NamespaceService:
     def _ask(self, request: Request, flushed: Flushed) -> None:
         message: Query = request.message
         question: Any = message.operation
-        session = self._live.session_of(request, message.session)
+        session = self._session_of(request, message.session)
         is_open = type(question) is Open
         answer = machine.query(self._leader.view, GetAttributes(question.inode) if is_open else question)
-        if self._opens.others_write(session.number):
-            part = type(question) is ReadExtents
-            tickets = self._leases.flush(session.number, inodes_of(question, answer), flushed, may_be_part_of_flush=part)
-            if tickets:
-                self._flush_then(request, tickets, partial(self._ask, request, flushed))
-                return
+        tickets = self._before_answer(session.number, question, answer, flushed)
+        if tickets:
+            self._flush_then(request, tickets, partial(self._ask, request, flushed))
+            return
         changed: set[int] = set()
         if is_open:
             self._check_openable(session, answer.attributes.inode, answer.attributes.links, question.mode)
             changed = self._opened(session, answer.attributes.inode, question.mode)
         self._answer_when_dropped(request, session, question, answer, changed)
+
+    def _before_answer(self, session: int, question: Any, answer: Any, flushed: Flushed) -> list[Ticket]:
+        """The recalls that are to be obeyed before a question is answered (anew, after them)."""
+        tickets: list[Ticket] = []
+        if self._leases.others_delegated(session):
+            # What a directory holds in all its depth may be changed ahead anywhere.
+            shown = self._leases.all_delegated() if type(question) in (GetQuota, ListQuotas) else inodes_of(question, answer)
+            tickets += self._leases.take_back(session, shown)
+        if self._opens.others_write(session):
+            part = type(question) is ReadExtents
+            tickets += self._leases.flush(session, inodes_of(question, answer), flushed, may_be_part_of_flush=part)
+        return tickets
 
     def _check_openable(self, session: Session, inode: int, links: int, mode: int) -> None:
         if mode not in (OPEN_READ, OPEN_WRITE, OPEN_READ | OPEN_WRITE):

@@ -90,6 +90,11 @@ class OpenTable:
         """Whether any other session has anything open for writing: without that, no FLUSH is ever needed."""
         return len(self._writes) > (session in self._writes)
 
+    def others_have(self, session: int, inode: int) -> bool:
+        """Whether any other session has an inode open."""
+        sessions = self._by_inode.get(inode)
+        return sessions is not None and len(sessions) > (session in sessions)
+
     def other_writers(self, session: int, inode: int) -> list[int]:
         """The other sessions that have an inode open for writing, ascending."""
         sessions = self._by_inode.get(inode)

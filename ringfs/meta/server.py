@@ -38,6 +38,7 @@ class MetaServer:
         self._releaser = Releaser(live)
         self._actions: dict[type, Callable[[Request], None]] = {
             session.Mutate: namespace.mutate,
+            session.MutateAhead: namespace.mutate_ahead,
             session.Query: namespace.query,
             session.OpenSession: self._sessions.open,
             session.ResumeSession: self._sessions.resume,

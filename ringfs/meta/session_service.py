@@ -95,7 +95,8 @@ class SessionService:
             live.sessions.mark_resumed(session)
             log.info("session resumed", session=session.number, name=session.name, missing=live.sessions.missing_count)
         live.look_at_grace()
-        tickets = live.leases.drop(session.number, self._written(session))
+        tickets = live.leases.take_back(session.number, live.opens.of_session(session.number))
+        tickets += live.leases.drop(session.number, self._written(session))
         live.send_recalls()
         if tickets:
             live.wait_then(request, partial(live.settled, tickets), partial(live.reply, request, self._opened(session)))

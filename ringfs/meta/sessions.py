@@ -17,7 +17,7 @@ SESSIONS_MAX = 1024
 class Session:
     """A session as this server has met it since it started."""
 
-    __slots__ = ("heard_ns", "lease_end_ns", "name", "number", "peer", "resumed", "resuming", "revoked")
+    __slots__ = ("ahead_from", "heard_ns", "lease_end_ns", "name", "number", "peer", "resumed", "resuming", "revoked")
 
     def __init__(self, number: int, name: str, heard_ns: int) -> None:
         self.number = number
@@ -32,6 +32,9 @@ class Session:
         self.resumed = False
         #: Its leases are not renewed any more, and it is dead when they have ended. Never becomes false again.
         self.revoked = False
+        #: Not 0: there was no space for the transaction of this number, which the client has applied already, nor for any of its
+        #: later ones, until it comes again.
+        self.ahead_from = 0
         #: inode → mode, gathered from ResumeSession messages with `more`.
         self.resuming: dict[int, int] = {}
 

@@ -14,21 +14,22 @@ from ringfs.wire.messages.namespace import (
     RENAME_EXCHANGE,
     SET_SIZE,
     Link,
+    Mkdir,
     Mknod,
     RemoveXattr,
     Rename,
     Rmdir,
     Setattr,
     SetXattr,
+    Symlink,
     Unlink,
 )
-from ringfs.wire.messages.sharing import Append
 
 
 def flush_targets(view: ReadView, operation: Any) -> list[int]:
     """Inodes whose other writers are to commit before the operation. None for a Commit: it may be what a FLUSH waits for."""
     match operation:
-        case Setattr() | SetXattr() | RemoveXattr() | Link() | Allocate() | Append():
+        case Setattr() | SetXattr() | RemoveXattr() | Link() | Allocate():
             return [operation.inode]
         case CopyRange():
             return [operation.source, operation.destination]
@@ -42,6 +43,26 @@ def flush_targets(view: ReadView, operation: Any) -> list[int]:
             return _children(view, (operation.parent, operation.name), (operation.new_parent, operation.new_name))
         case _:
             return []
+
+
+def delegation_targets(view: ReadView, operation: Any) -> list[int]:
+    """Inodes that the operation changes, or whose state decides it: no other session may be acting ahead on them. None for a
+    Commit: a file that is open here is delegated to nobody else."""
+    match operation:
+        case Mknod() | Mkdir() | Symlink() | Unlink() | Rmdir():
+            return [operation.parent, *_children(view, (operation.parent, operation.name))]
+        case Link():
+            return [operation.inode, operation.parent, *_children(view, (operation.parent, operation.name))]
+        case Rename():
+            names = (operation.parent, operation.name), (operation.new_parent, operation.new_name)
+            return [operation.parent, operation.new_parent, *_children(view, *names)]
+        case Clone():
+            return [operation.source, operation.parent, *_children(view, (operation.parent, operation.name))]
+        case CopyRange():
+            return [operation.source, operation.destination]
+        case _:
+            number = getattr(operation, "inode", 0)
+            return [number] if number else []
 
 
 def removed_by(view: ReadView, operation: Any) -> int | None:

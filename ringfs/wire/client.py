@@ -146,6 +146,11 @@ class RpcClient:
         """Whether call_soon would send a request now."""
         return self._slots.value > 0 and self._connection.has_room
 
+    @property
+    def has_urgent_room(self) -> bool:
+        """Whether an urgent request would be sent now, and some more."""
+        return self._urgent_slots.value > REQUESTS_URGENT // 4
+
     async def aclose(self) -> None:
         """End the connection; whatever is unanswered is lost."""
         self._connection.close("closed here")

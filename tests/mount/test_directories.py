@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -241,3 +242,24 @@ def test_one_level_of_many_directories(place: Path) -> None:
         (place / f"d{number}").mkdir()
     assert place.stat().st_nlink == 1002
     assert len(names(place)) == 1000
+
+
+def test_a_listing_that_the_kernel_has_cached(place: Path) -> None:
+    """Read twice, it is the same; changed in between by each kind of call, it is as it is, whatever its mtime."""
+    for name in ("one", "two", "three"):
+        (place / name).touch()
+    for _ in range(3):
+        assert names(place) == ["one", "three", "two"]
+    changes: list[tuple[Callable[[], object], list[str]]] = [
+        (lambda: (place / "four").touch(), ["four", "one", "three", "two"]),
+        (lambda: (place / "one").unlink(), ["four", "three", "two"]),
+        (lambda: (place / "two").rename(place / "five"), ["five", "four", "three"]),
+        (lambda: os.utime(place, ns=(0, 0)), ["five", "four", "three"]),
+        (lambda: (place / "six").mkdir(), ["five", "four", "six", "three"]),
+        (lambda: os.utime(place, ns=(0, 0)), ["five", "four", "six", "three"]),
+        (lambda: (place / "six").rmdir(), ["five", "four", "three"]),
+    ]
+    for change, expected in changes:
+        change()
+        assert names(place) == expected
+        assert names(place) == expected

@@ -1,6 +1,8 @@
 """One client against plain files, while connections are cut, replies lost, servers restarted and data nodes killed: what is read is
-always right, and what fsync acknowledged survives the client's and the server's end."""
+always right, what fsync acknowledged survives the client's and the server's end, and of names that were changed since, some of the
+last changes may be missing, never one in the middle."""
 
+import copy
 import os
 from dataclasses import dataclass, field
 
@@ -40,6 +42,8 @@ class Worker:
         self.files: dict[bytes, Named] = {}
         #: Open, without a name.
         self.nameless: list[Named] = []
+        #: What names stood for after each change since the last sync.
+        self.history: list[dict[bytes, Named]] = [{}]
         self.made = 0
         self.step = ""
         self.fs: FileSystem
@@ -48,6 +52,7 @@ class Worker:
         """Make the directory."""
         self.fs = fs
         self.directory = (await fs.mkdir(ROOT_INODE, self.label.encode(), 0o755, CALLER)).number
+        await fs.fsync_directory(self.directory)
 
     async def run(self, steps: int) -> None:
         """So many operations."""
@@ -60,6 +65,8 @@ class Worker:
             action = self.draw.choices(list(actions), list(actions.values()))[0]
             self.step = f"{self.label} {action.__name__}"
             await action()
+            if self.files != self.history[-1]:
+                self.history.append(dict(self.files))
 
     def _name(self) -> bytes:
         return self.draw.choice(list(self.files))
@@ -187,6 +194,7 @@ class Worker:
         _, named, handle = await self._opened()
         await self.fs.fsync(handle)
         named.model.synced(named.model.now)
+        self.history = [dict(self.files)]
 
     async def close(self) -> None:
         """Without fsync."""
@@ -241,19 +249,38 @@ class Worker:
         self.fs = fs
         self.nameless.clear()
         self.step = f"{self.label} verify"
+        if crashed:
+            await self._find_what_is_left(fs)
+        self.history = [dict(self.files)]
         for name, named in self.files.items():
-            inode = await fs.lookup(self.directory, name)
-            handle = await fs.open(inode.number, writes=False)
-            found = bytes(await fs.read(handle, 0, 1 << 21))
-            await fs.release(handle)
             named.handle = None
-            if crashed:
+            self._check(name, difference(await self._content(fs, name), named.model.now))
+
+    async def _find_what_is_left(self, fs: FileSystem) -> None:
+        """Go on from the state that the directory and its files are in: one they had since the last sync, the latest that fits."""
+        page = await fs.readdir(self.directory, 0, 100)
+        contents = {entry.name: await self._content(fs, entry.name) for entry in page.entries}
+        wrong = f"the names {sorted(contents)} never were there together"
+        for state in reversed(self.history):
+            if state.keys() == contents.keys():
+                files = {name: Named(copy.deepcopy(named.model)) for name, named in state.items()}
                 try:
-                    named.model.crashed(found)
+                    for name, named in files.items():
+                        named.model.crashed(contents[name])
                 except AssertionError as error:
-                    self._check(name, str(error))
-            else:
-                self._check(name, difference(found, named.model.now))
+                    wrong = str(error)
+                else:
+                    self.files = files
+                    return
+        self._check(b"", wrong)
+
+    async def _content(self, fs: FileSystem, name: bytes) -> bytes:
+        inode = await fs.lookup(self.directory, name)
+        handle = await fs.open(inode.number, writes=False)
+        try:
+            return bytes(await fs.read(handle, 0, 1 << 21))
+        finally:
+            await fs.release(handle)
 
     def _check(self, name: bytes, wrong: str) -> None:
         assert not wrong, f"seed {self.world.seed}: {self.step} {name!r}: {wrong}"
@@ -324,6 +351,7 @@ async def test_random_operations_under_faults(seed: int, autojump_clock: trio.te
             await worker.begin(client.fs)
         for _ in range(4):
             await live(world, workers, client, 60)
+            assert client.fs.mistake_count == 0
             crashed = world.draw.random() < 0.6
             await (client.crash() if crashed else client.close())
             if world.draw.random() < 0.5:

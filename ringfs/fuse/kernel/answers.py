@@ -150,7 +150,9 @@ class Answers:
         handle, offset, size_bytes, flags, *_ = request.fields(wire.WRITE_IN)
         if size_bytes != len(request.payload):
             raise Refused(Code.BAD_REQUEST, "the data is not as long as the request says")
-        written = await self._operations.write(handle, offset, request.payload, is_page=bool(flags & wire.WRITE_CACHE))
+        written = await self._operations.write(
+            handle, offset, request.payload, kills_privileges=bool(flags & wire.WRITE_KILL_SUIDGID)
+        )
         self._channel.write(wire.pack_written(request.unique, written))
         if self._operations.is_page_unsure(handle):
             self._drop_pages(request.node, offset, size_bytes)
@@ -225,8 +227,9 @@ class Answers:
     # --- directories ------------------------------------------------------------------------------------------------
 
     async def opendir(self, request: Request) -> Reply:
-        """OPENDIR."""
-        return wire.pack_open(request.unique, await self._operations.opendir(request.node), 0)
+        """OPENDIR. The kernel keeps the listing, and uses it as long as the directory has the mtime that it had then."""
+        flags = wire.FOPEN_CACHE_DIR | wire.FOPEN_KEEP_CACHE
+        return wire.pack_open(request.unique, await self._operations.opendir(request.node), flags)
 
     async def readdir(self, request: Request) -> Reply:
         """READDIR."""

@@ -30,6 +30,8 @@ log = structlog.get_logger("ringfs.fuse")
 
 #: Requests that are being answered at most; then the device is read no more. Those that wait for others' locks do not count.
 _REQUESTS_MAX = 256
+#: Of them writes: each has a buffer of _PAYLOAD_BYTES.
+_HELD_BUFFERS_MAX = 64
 #: Requests that are read before other tasks get a turn.
 _BURST = 64
 _HEAD_BYTES = wire.IN_HEADER.size + wire.WRITE_IN.size
@@ -85,6 +87,15 @@ class Loop:
         #: Requests that wait for others, by their unique number: INTERRUPT cancels them.
         self._waiting: dict[int, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
+        #: Writes that wait, each with a buffer: the device is read no more while there are many.
+        self._held_buffers = 0
+        self._returned_buffer = trio.lowlevel.ParkingLot()
+        #: By opcode; what is beyond the table in the last one.
+        self._counts = [0] * (len(self._rows) + 1)
+        operations.count_requests = self._count_requests
+
+    def _count_requests(self) -> dict[str, int]:
+        return {row.name: count for row, count in zip([*self._rows, _NO_ROW], self._counts, strict=True) if count}
 
     async def run(self) -> None:
         """Until the mount has gone."""
@@ -104,6 +115,8 @@ class Loop:
             for _ in range(_BURST):
                 if not self._workers.has_idle:
                     await self._workers.wait_idle()
+                while self._held_buffers >= _HELD_BUFFERS_MAX:
+                    await self._returned_buffer.park()
                 size = self._channel.read(self._head, self._payload)
                 if size <= 0:
                     return size < 0
@@ -116,6 +129,7 @@ class Loop:
             log.error("request without a whole header", size_bytes=size)
             return
         length, opcode, unique, node, uid, gid, pid, _, _ = wire.IN_HEADER.unpack_from(self._head)
+        self._counts[min(opcode, len(self._rows))] += 1
         if opcode in (opcodes.FORGET, opcodes.BATCH_FORGET):
             return
         body = bytes(self._head[wire.IN_HEADER.size : size])
@@ -143,6 +157,8 @@ class Loop:
             if request.payload and (not request.is_answered or len(request.payload) >= KEPT_BYTES_MIN):
                 # Somebody keeps it.
                 self._payload = buffers.take(_PAYLOAD_BYTES)
+                request.holds_buffer = not request.is_answered
+                self._held_buffers += request.holds_buffer
 
     def _answer_here(self, request: Request) -> None:
         """What is no operation."""
@@ -186,6 +202,9 @@ class Loop:
         except Exception as error:
             reply = wire.pack_error(request.unique, errno_of(error, row.name))
         request.is_answered = True
+        if request.holds_buffer:
+            self._held_buffers -= 1
+            self._returned_buffer.unpark_all()
         if type(reply) is bytes:
             self._channel.write(reply)
         elif reply is not None:

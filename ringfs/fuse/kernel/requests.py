@@ -10,7 +10,7 @@ from ringfs.client.file_system import Caller
 class Request:
     """One request. body: what follows the header, of WRITE without the data, which is in payload."""
 
-    __slots__ = ("body", "gid", "is_answered", "node", "opcode", "payload", "pid", "uid", "unique")
+    __slots__ = ("body", "gid", "holds_buffer", "is_answered", "node", "opcode", "payload", "pid", "uid", "unique")
 
     def __init__(self, unique: int, opcode: int, node: int, uid: int, gid: int, pid: int, body: bytes, payload: memoryview) -> None:
         self.unique = unique
@@ -23,6 +23,8 @@ class Request:
         #: Good until the request is answered; for ever if it is long (Operations.write).
         self.payload = payload
         self.is_answered = False
+        #: The payload's buffer is used for nothing else until the request is answered.
+        self.holds_buffer = False
 
     def fields(self, layout: struct.Struct) -> tuple[Any, ...]:
         """The structure at the beginning of the body."""

@@ -59,6 +59,11 @@ def check_sessions(view: ReadView) -> Iterator[Finding]:
         window = None if row is None else unpack(row)[2]
         if window is None or not window <= number < window + REPLY_WINDOW_MAX:
             yield Finding("replies", f"a reply {key[1:].hex()} outside its session's window")
+    next_inode = counters(view).next_inode
+    for key, value in scan_prefix(view, keys.RESERVED):
+        first, stop = unpack(value)
+        if not facts.has_session(view, keys.number_at(key, 1)) or not first <= stop <= next_inode:
+            yield Finding("reserved", f"inode numbers {first} to {stop} are set apart wrongly, or for a session that has ended")
 
 
 def check_nodes(view: ReadView) -> Iterator[Finding]:

@@ -23,8 +23,8 @@ _SEQUENCE_MAX = (1 << 64) - 1
 def objects_for(work: Work, declared: list[NewObject], wanted: set[bytes]) -> dict[bytes, int]:
     """Sizes of the wanted objects: live ones, and declared ones that no deletion can have overtaken. Refused NO_OBJECT, INVALID."""
     for new in declared:
-        if new.put_ns > work.now_ns + CLOCK_SKEW_MAX_NS:
-            ahead_s = (new.put_ns - work.now_ns) / 1e9
+        if new.put_ns > work.leader_ns + CLOCK_SKEW_MAX_NS:
+            ahead_s = (new.put_ns - work.leader_ns) / 1e9
             raise Refused(Code.INVALID, f"put_ns is {ahead_s:.0f} s ahead of the leader's clock: set the clocks")
     offered = {new.object: new for new in declared}
     sizes: dict[bytes, int] = {}
@@ -44,10 +44,10 @@ def objects_for(work: Work, declared: list[NewObject], wanted: set[bytes]) -> di
 
 def _is_held(work: Work, new: NewObject) -> bool:
     """Whether the nodes certainly hold it still: put a moment ago, or condemned so lately that nobody was told."""
-    if new.put_ns + PUT_FRESH_NS > work.now_ns:
+    if new.put_ns + PUT_FRESH_NS > work.leader_ns:
         return True
     row = find_condemned(work.rows, new.object)
-    return row is not None and row[1] + PUT_FRESH_NS > work.now_ns
+    return row is not None and row[1] + PUT_FRESH_NS > work.leader_ns
 
 
 def find_condemned(view: ReadView, oid: bytes) -> tuple[int, int, int] | None:
@@ -117,7 +117,7 @@ def _condemn(work: Work, oid: bytes, size_bytes: int) -> None:
     sequence = counters.next_condemned
     counters.next_condemned = sequence + 1
     counters.dead_bytes += size_bytes
-    work.rows.put(keys.condemned(sequence), pack_condemned(oid, work.now_ns, size_bytes))
+    work.rows.put(keys.condemned(sequence), pack_condemned(oid, work.leader_ns, size_bytes))
     work.rows.put(keys.verdict(oid), pack(sequence))
 
 

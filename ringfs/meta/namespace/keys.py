@@ -27,6 +27,7 @@ ORPHAN = b"U"
 HELD = b"H"
 SESSION = b"S"
 REPLY = b"A"
+RESERVED = b"G"
 NODE = b"N"
 REAPED = b"P"
 LOCK = b"K"
@@ -45,7 +46,7 @@ MAP_EPOCH = b"Mepoch"
 
 FAMILIES = (
     *(INODE, DENTRY, COOKIE, XATTR, TARGET, CHUNK, OBJECT, REFERENCE, CONDEMNED, VERDICT, ORPHAN, HELD),
-    *(SESSION, REPLY, NODE, REAPED, LOCK, LOCKER, LOCK_COUNT, DOOMED, USAGE, QUOTA, ELSEWHERE),
+    *(SESSION, REPLY, RESERVED, NODE, REAPED, LOCK, LOCKER, LOCK_COUNT, DOOMED, USAGE, QUOTA, ELSEWHERE),
 )
 SINGLE_ROWS = (FORMAT, COUNTERS, CLUSTER, DEFAULT_CLASS, MAP_EPOCH)
 
@@ -129,6 +130,11 @@ def session(number: int) -> bytes:
 def reply(session_number: int, number: int) -> bytes:
     """Row of the answer to a session's transaction."""
     return REPLY + u64_u64(session_number, number)
+
+
+def reserved(session_number: int) -> bytes:
+    """Row of the inode numbers that are set apart for a session."""
+    return RESERVED + u64(session_number)
 
 
 def node(number: int) -> bytes:

@@ -1,7 +1,7 @@
 """The namespace machine: transactions applied to an ordered view, questions answered from it. Pure and deterministic.
 
 No clock, disk, socket, randomness or await; the same transactions give the same bytes on every server. What it does not do:
-leases and open inodes (the server's; every `leased` flag is answered True), journaling, encoding for the wire.
+leases and open inodes (the server's; every `leased` flag is answered LEASED), journaling, encoding for the wire.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from ringfs.base.limits import PAGE_ENTRIES_MAX
 from ringfs.meta.namespace import condemned, keys, replies, system, usage
 from ringfs.meta.namespace.directory import FIRST_COOKIE
 from ringfs.meta.namespace.homes import NOWHERE
+from ringfs.meta.namespace.marks import AheadMark, mark_of
 from ringfs.meta.namespace.ops import (
     allocate,
-    append,
     begin_session,
     clone,
     commit,
@@ -34,7 +34,7 @@ from ringfs.meta.namespace.ops import (
     release_locks,
     remove_xattr,
     rename,
-    rewrite,
+    reserve_inodes,
     rmdir,
     set_lock,
     set_node_state,
@@ -48,7 +48,7 @@ from ringfs.meta.namespace.ops import (
 from ringfs.meta.namespace.queries import query
 from ringfs.meta.namespace.records import FORMAT_VERSION, Counters, Inode, pack_usage
 from ringfs.meta.namespace.work import Work
-from ringfs.wire.messages import content, files, locks, namespace, quota, sharing
+from ringfs.wire.messages import content, files, locks, namespace, quota
 from ringfs.wire.packing import pack
 from ringfs.wire.schema import I64, U64, AnyMessage, Sized, decode, encode, message
 
@@ -67,8 +67,6 @@ CLIENT_OPERATIONS: dict[type, Operation] = {
     namespace.SetXattr: set_xattr.apply,
     namespace.RemoveXattr: remove_xattr.apply,
     namespace.Commit: commit.apply,
-    sharing.Append: append.apply,
-    sharing.Rewrite: rewrite.apply,
     locks.SetLock: set_lock.apply,
     locks.ReleaseLocks: release_locks.apply,
     content.Allocate: allocate.apply,
@@ -76,6 +74,7 @@ CLIENT_OPERATIONS: dict[type, Operation] = {
     content.Clone: clone.apply,
     quota.SetQuota: set_quota.apply,
     files.Tmpfile: tmpfile.apply,
+    namespace.ReserveInodes: reserve_inodes.apply,
 }
 #: What the leader does itself, with session 0.
 SYSTEM_OPERATIONS: dict[type, Operation] = {
@@ -92,7 +91,8 @@ SYSTEM_OPERATIONS: dict[type, Operation] = {
 @message(0x0500)
 class Transaction:
     """One transaction as the journal keeps it. session, number, acknowledged and operation are those of the client's Mutate (0 for
-    the leader's own); now_ns is the leader's wall clock, holders the sessions that have an inode open that this would remove."""
+    the leader's own); now_ns is the leader's wall clock, holders the sessions that have an inode open that this would remove.
+    client_ns: not 0 if the client has applied it ahead, at that time; then an AheadMark is all that is answered and kept."""
 
     session: U64
     number: U64
@@ -100,6 +100,7 @@ class Transaction:
     now_ns: I64
     holders: Annotated[list[U64], Sized(0, PAGE_ENTRIES_MAX)]
     operation: AnyMessage
+    client_ns: I64 = 0
 
     def encode(self) -> bytes:
         """For the journal."""
@@ -127,23 +128,26 @@ class Outcome:
 
 def apply(view: View, transaction: Transaction) -> Outcome:
     """Apply a transaction: all of it or nothing. A repeated (session, number) gets the first answer and changes nothing."""
-    work = Work(view, transaction.now_ns, transaction.session, transaction.holders)
+    work = Work(view, transaction.now_ns, transaction.session, transaction.holders, transaction.client_ns)
     try:
         if transaction.session == NO_SESSION:
             return _apply_system(view, work, transaction.operation)
         request = replies.find(work, transaction.number, transaction.acknowledged)
         if request.answer is not None:
             return Outcome(decode(request.answer), set(), False)
-        return _apply_client(view, work, request, transaction.operation)
+        return _apply_client(view, work, request, transaction)
     except Refused as refusal:
         return Outcome(refusal.with_traceback(None), set(), False)
 
 
-def _apply_client(view: View, work: Work, request: replies.Request, operation: Any) -> Outcome:
+def _apply_client(view: View, work: Work, request: replies.Request, transaction: Transaction) -> Outcome:
+    operation = transaction.operation
     handler = CLIENT_OPERATIONS.get(type(operation))
     if handler is None:
         raise Refused(Code.BAD_REQUEST, f"{type(operation).__name__} is no transaction")
     answer = handler(work, operation)
+    if transaction.client_ns:
+        answer = AheadMark(mark_of(answer))
     condemned.settle(work)
     usage.settle(work)
     if not work.flush():

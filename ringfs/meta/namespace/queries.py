@@ -1,4 +1,4 @@
-"""Questions: what the view holds, as answers of messages/namespace.py. Every `leased` flag is True; the server knows better."""
+"""Questions: what the view holds, as answers of messages/namespace.py. Every `leased` flag is LEASED; the server knows better."""
 
 from collections.abc import Callable
 from stat import S_IFLNK, S_IFMT
@@ -15,7 +15,7 @@ from ringfs.meta.namespace.facts import counters
 from ringfs.meta.namespace.records import Inode, unpack_attributes, unpack_inode
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.messages import quota
-from ringfs.wire.messages.common import Attributes
+from ringfs.wire.messages.common import LEASED, Attributes
 from ringfs.wire.messages.content import ChunkFound, FindChunk
 from ringfs.wire.messages.session import Opened
 from ringfs.wire.packing import unpack
@@ -56,17 +56,17 @@ def _lookup(view: ReadView, op: m.Lookup) -> m.Entry:
         raise Refused(Code.NAME_TOO_LONG)
     attributes = parent.attributes()
     if op.name == b".":
-        return m.Entry(attributes, attributes, True, True)
+        return m.Entry(attributes, attributes, LEASED, LEASED)
     if op.name == b"..":
         above = parent.parent if parent.links else parent.number
-        return m.Entry(_attributes(view, above), attributes, True, True)
+        return m.Entry(_attributes(view, above), attributes, LEASED, LEASED)
     value = view.get(keys.dentry(op.parent, op.name))
     child = None if value is None else _attributes(view, unpack(value)[0])
-    return m.Entry(child, attributes, True, True)
+    return m.Entry(child, attributes, LEASED, LEASED)
 
 
 def _get_attributes(view: ReadView, op: m.GetAttributes) -> Opened:
-    return Opened(_attributes(view, op.inode), True)
+    return Opened(_attributes(view, op.inode), LEASED)
 
 
 def _read_directory(view: ReadView, op: m.ReadDirectory) -> m.DirectoryPage:
@@ -81,8 +81,8 @@ def _read_directory(view: ReadView, op: m.ReadDirectory) -> m.DirectoryPage:
                 more = True
                 break
             name, child = unpack(value)
-            entries.append(m.DirectoryEntry(keys.number_at(key, 9), name, _attributes(view, child), True))
-    return m.DirectoryPage(directory.attributes(), entries, more, True)
+            entries.append(m.DirectoryEntry(keys.number_at(key, 9), name, _attributes(view, child), LEASED))
+    return m.DirectoryPage(directory.attributes(), entries, more, LEASED)
 
 
 def _read_link(view: ReadView, op: m.ReadLink) -> m.LinkTarget:
@@ -100,12 +100,12 @@ def _get_xattr(view: ReadView, op: m.GetXattr) -> m.XattrFound:
     value = xattrs.find(view, op.inode, op.name) if inode.xattr_count else None
     if value is None:
         raise Refused(Code.NO_XATTR)
-    return m.XattrFound(value, True)
+    return m.XattrFound(value, LEASED)
 
 
 def _list_xattrs(view: ReadView, op: m.ListXattrs) -> m.XattrNames:
     attributes = _attributes(view, op.inode)
-    return m.XattrNames(xattrs.names(view, op.inode) if attributes.xattr_count else [], True)
+    return m.XattrNames(xattrs.names(view, op.inode) if attributes.xattr_count else [], LEASED)
 
 
 def _read_extents(view: ReadView, op: m.ReadExtents) -> m.Extents:
@@ -118,7 +118,7 @@ def _read_extents(view: ReadView, op: m.ReadExtents) -> m.Extents:
         if extents and size_bytes > _CHUNKS_BYTES_MAX:
             raise Refused(Code.RANGE, "more extents than one answer holds: ask for fewer chunks")
         extents += chunk_extents(value, index)
-    return m.Extents(attributes, extents, True)
+    return m.Extents(attributes, extents, LEASED)
 
 
 def _find_chunk(view: ReadView, op: FindChunk) -> ChunkFound:

@@ -62,6 +62,11 @@ def _realm(view: ReadView, directory: int) -> int:
     return directory
 
 
+def is_limited(view: ReadView, inode: int) -> bool:
+    """Whether a directory is, or is below, one with a quota; False for anything else."""
+    return view.get(keys.usage(inode)) is not None and _realm(view, inode) != 0
+
+
 def read_row(view: ReadView, directory: int) -> UsageRow:
     """A directory's row."""
     value = view.get(keys.usage(directory))

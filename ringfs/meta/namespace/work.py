@@ -11,6 +11,7 @@ from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.records import Counters, Inode, unpack_counters, unpack_inode
 from ringfs.meta.namespace.references import References
 from ringfs.wire.messages.namespace import NewObject
+from ringfs.wire.packing import pack, unpack
 
 
 class Work:
@@ -24,6 +25,7 @@ class Work:
         "_unsaved",
         "declared",
         "holders",
+        "leader_ns",
         "now_ns",
         "references",
         "releases_left",
@@ -32,10 +34,13 @@ class Work:
         "touched",
     )
 
-    def __init__(self, view: ReadView, now_ns: int, session: int, holders: list[int]) -> None:
+    def __init__(self, view: ReadView, leader_ns: int, session: int, holders: list[int], client_ns: int = 0) -> None:
         #: All rows but those of inodes and counters that are unpacked: these are written by flush().
         self.rows = Overlay(view)
-        self.now_ns = now_ns
+        #: The leader's time: what verdicts go by.
+        self.leader_ns = leader_ns
+        #: What "now" is in times that are kept: the client's, if it has told its applications already.
+        self.now_ns = client_ns or leader_ns
         self.session = session
         #: Sessions that keep alive an inode that this transaction takes the last name of.
         self.holders = holders
@@ -103,20 +108,33 @@ class Work:
             counters = self._counters = unpack_counters(value)
         return counters
 
-    def new_inode(self, mode: int, uid: int, gid: int, links: int) -> Inode:
-        """A new inode with all times now."""
+    def new_inode(self, mode: int, uid: int, gid: int, links: int, number: int = 0) -> Inode:
+        """A new inode with all times now, of the next free number or of that one. Refused INVALID: it is not the session's."""
         counters = self.counters
+        if number:
+            self._take_reserved(number)
+        else:
+            number = counters.next_inode
+            counters.next_inode = number + 1
         inode = Inode()
-        inode.number = number = counters.next_inode
+        inode.number = number
         inode.mode, inode.uid, inode.gid, inode.links = mode, uid, gid, links
         inode.size_bytes = inode.stored_bytes = inode.rdev = inode.change = inode.xattr_count = inode.flags = 0
         inode.parent = inode.charged_to = inode.charged_bytes = 0
         inode.atime_ns = inode.mtime_ns = inode.ctime_ns = inode.btime_ns = self.now_ns
-        counters.next_inode = number + 1
         counters.inode_count += 1
         self._inodes[number] = inode
         self.changed(inode)
         return inode
+
+    def _take_reserved(self, number: int) -> None:
+        """Use a number that was set apart for the session; those before it are never used."""
+        key = keys.reserved(self.session)
+        row = self.rows.get(key)
+        first, stop = (0, 0) if row is None else unpack(row)
+        if not first <= number < stop:
+            raise Refused(Code.INVALID, f"inode number {number} is not set apart for session {self.session}")
+        self.rows.put(key, pack((number + 1, stop)))
 
     def forget_inode(self, inode: Inode) -> None:
         """Remove its row; the object stays good for an answer."""

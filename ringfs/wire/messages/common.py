@@ -1,6 +1,13 @@
 """What several conversations share: attributes, refusals, empty answers."""
 
-from ringfs.wire.schema import I64, U8, U16, U32, U64, Text, message
+from typing import Annotated
+
+from ringfs.wire.schema import I64, U8, U16, U32, U64, Between, Text, message
+
+#: How an answer lets a session keep what it shows of an inode: not at all; until it is recalled; so, and nobody else keeps it or
+#: has it open, so that the session may change it first and tell later (messages/session.py).
+NOT_LEASED, LEASED, DELEGATED = 0, 1, 2
+Lease = Annotated[int, Between(NOT_LEASED, DELEGATED)]
 
 
 @message(0x0001)

@@ -7,8 +7,8 @@ transaction. Times of a transaction come with it, chosen by the leader.
 
 from typing import Annotated
 
-from ringfs.base.limits import COMMIT_FILES_MAX, INLINE_CHUNK_BYTES_MAX, OBJECT_BYTES_MAX, PAGE_ENTRIES_MAX
-from ringfs.wire.messages.common import Attributes
+from ringfs.base.limits import COMMIT_FILES_MAX, INLINE_CHUNK_BYTES_MAX, OBJECT_BYTES_MAX, PAGE_ENTRIES_MAX, RESERVED_INODES_MAX
+from ringfs.wire.messages.common import Attributes, Lease
 from ringfs.wire.schema import (
     I64,
     U8,
@@ -74,11 +74,13 @@ class Mknod:
     umask: U32
     open_mode: U8
     exclusive: bool
+    #: The number that a new inode gets, out of the session's reserved ones (ReserveInodes); 0: the next free one.
+    inode: U64 = 0
 
 
 @message(0x0102)
 class Mkdir:
-    """Answer: Entry."""
+    """Answer: Entry. inode: as in Mknod."""
 
     parent: U64
     name: Name
@@ -86,17 +88,19 @@ class Mkdir:
     uid: U32
     gid: U32
     umask: U32
+    inode: U64 = 0
 
 
 @message(0x0103)
 class Symlink:
-    """Answer: Entry."""
+    """Answer: Entry. inode: as in Mknod."""
 
     parent: U64
     name: Name
     target: Target
     uid: U32
     gid: U32
+    inode: U64 = 0
 
 
 @message(0x0104)
@@ -228,6 +232,13 @@ class Commit:
     files: Annotated[list[FileCommit], Sized(0, COMMIT_FILES_MAX)]
 
 
+@message(0x010F)
+class ReserveInodes:
+    """Set numbers apart for inodes that the session makes, in place of those left from before. Answer: InodesReserved."""
+
+    count: Annotated[int, Between(1, RESERVED_INODES_MAX)]
+
+
 # --- answers of transactions ----------------------------------------------------------------------------------------
 
 
@@ -239,8 +250,8 @@ class Entry:
 
     attributes: Attributes | None
     parent: Attributes
-    leased: bool
-    parent_leased: bool
+    leased: Lease
+    parent_leased: Lease
 
 
 @message(0x0122)
@@ -275,6 +286,14 @@ class Committed:
     """One for each file of the Commit, in order."""
 
     files: Annotated[list[CommittedFile], Sized(0, COMMIT_FILES_MAX)]
+
+
+@message(0x0126)
+class InodesReserved:
+    """Numbers first … stop-1 are the session's, to be used in ascending order."""
+
+    first: U64
+    stop: U64
 
 
 # --- questions ------------------------------------------------------------------------------------------------------
@@ -314,7 +333,7 @@ class DirectoryEntry:
     cookie: U64
     name: Name
     attributes: Attributes
-    leased: bool
+    leased: Lease
 
 
 @message(0x0145)
@@ -324,7 +343,7 @@ class DirectoryPage:
     directory: Attributes
     entries: Annotated[list[DirectoryEntry], Sized(0, PAGE_ENTRIES_MAX)]
     more: bool
-    leased: bool
+    leased: Lease
 
 
 @message(0x0146)
@@ -354,7 +373,7 @@ class XattrFound:
     """The value."""
 
     value: XattrValue
-    leased: bool
+    leased: Lease
 
 
 @message(0x014A)
@@ -369,7 +388,7 @@ class XattrNames:
     """All names, sorted."""
 
     names: Annotated[list[XattrName], Sized(0, 65536)]
-    leased: bool
+    leased: Lease
 
 
 @message(0x014C)
@@ -387,7 +406,7 @@ class Extents:
 
     attributes: Attributes
     extents: Annotated[list[Extent], Sized(0, 262144)]
-    leased: bool
+    leased: Lease
 
 
 @message(0x014E)

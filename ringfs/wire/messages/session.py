@@ -7,13 +7,18 @@ answered. A session that has an inode open for writing may hold dirty data of it
 anybody else gets an answer about the inode, the server sends that session Recall(FLUSH) and waits for RecallDone (or for
 the end of that session's lease). An answer given while another session writes is not leased. A mutation is
 answered once every other session that cached a touched inode has confirmed Recall(DROP).
+
+Delegations. An inode that one session alone caches, and no other has open, is answered as DELEGATED: that session may apply
+transactions about it itself, answer its applications at once, and send what it did with MutateAhead, in order. Before anybody else
+gets an answer about the inode, or changes it, the server sends Recall(RETURN) and waits, as for FLUSH.
 """
 
 from typing import Annotated
 
+from ringfs.base.limits import AHEAD_ITEMS_MAX
 from ringfs.wire.messages.cluster import ClusterMap
-from ringfs.wire.messages.common import Attributes
-from ringfs.wire.schema import U8, U64, AnyMessage, Sized, Text, message
+from ringfs.wire.messages.common import Attributes, Lease
+from ringfs.wire.schema import U8, U16, U32, U64, AnyMessage, Between, Sized, Text, message
 
 #: How an inode is open.
 OPEN_READ = 1
@@ -22,6 +27,7 @@ OPEN_WRITE = 2
 #: What a Recall asks for.
 RECALL_DROP = 1
 RECALL_FLUSH = 2
+RECALL_RETURN = 3
 
 
 @message(0x0201)
@@ -113,7 +119,7 @@ class Opened:
     """The attributes at that moment, and whether they may be cached."""
 
     attributes: Attributes
-    leased: bool
+    leased: Lease
 
 
 @message(0x020B)
@@ -128,7 +134,8 @@ class Close:
 
 @message(0x020C)
 class RecallItem:
-    """kind is RECALL_DROP (forget what is cached) or RECALL_FLUSH (commit what is dirty, then forget)."""
+    """kind is RECALL_DROP (forget what is cached), RECALL_FLUSH (commit what is dirty, then forget) or RECALL_RETURN (have what was
+    done ahead answered, and do no more of it)."""
 
     inode: U64
     kind: U8
@@ -148,3 +155,34 @@ class RecallDone:
 
     session: U64
     serial: U64
+
+
+@message(0x0210)
+class AheadItem:
+    """One transaction that the client has applied already, at `client_ns` of its clock: these are the times that it leaves."""
+
+    client_ns: Annotated[int, Between(1, (1 << 63) - 1)]
+    operation: AnyMessage
+
+
+@message(0x0211)
+class MutateAhead:
+    """Transactions on delegated inodes, numbered from `number` on, otherwise as as many Mutates. Answer: AheadDone.
+
+    A session that comes back sends those unanswered again, in order, between its first and its last ResumeSession."""
+
+    session: U64
+    number: U64
+    acknowledged: U64
+    items: Annotated[list[AheadItem], Sized(1, AHEAD_ITEMS_MAX)]
+
+
+@message(0x0212)
+class AheadDone:
+    """One of each for each item, in order: 0 or a refusal number, and the answer's mark (meta/namespace/ahead.py), to be compared
+    with that of the answer the client gave itself. Fewer than were sent: there was no space for the next one; send the rest again.
+    is_short: space for transactions is running out; act ahead no more for a while, so that refusals reach the application."""
+
+    codes: Annotated[list[U16], Sized(0, AHEAD_ITEMS_MAX)]
+    marks: Annotated[list[U32], Sized(0, AHEAD_ITEMS_MAX)]
+    is_short: bool

@@ -84,15 +84,15 @@ RINGFS = (
     ),
     Difference(
         "holes",
-        "ringfs",
+        "pyfuse3",
         "no SEEK_DATA and SEEK_HOLE: all is data",
         hides=frozenset({"holes"}),
         example=(_open(), Call("ftruncate", (0, 65536)), Call("holes", (0,))),
     ),
     Difference(
         "fallocate",
-        "ringfs",
-        "not there yet: EOPNOTSUPP",
+        "pyfuse3",
+        "no handler: EOPNOTSUPP",
         lambda call: call.kind == "fallocate",
         example=(_open(), Call("fallocate", (0, 0, 0, 4096))),
     ),
@@ -119,7 +119,7 @@ RINGFS = (
     ),
     Difference(
         "suid",
-        "ringfs",
+        "pyfuse3",
         "a write clears suid and sgid, root's too",
         hides=frozenset({"suid"}),
         example=(_open(), Call("fchmod", (0, 0o4755)), Call("write", (0, 1, 10)), _fstat()),

@@ -52,6 +52,16 @@ def test_what_is_kept_is_bounded() -> None:
     assert sum(size * count for size, count in kept.items()) <= 3 * MIB
 
 
+def test_a_bound_that_was_raised() -> None:
+    """A process that needs more than others says so."""
+    pool = BufferPool(kept_bytes_max=0)
+    pool.keep(3 * MIB)
+    views = [pool.take(MIB) for _ in range(2)]
+    views.clear()
+    gc.collect()
+    assert len(pool._unused[MIB]) == 2
+
+
 def test_alignment_of_foreign_memory() -> None:
     """Read-only and empty views count as unaligned: nobody may write from them past the page cache."""
     view = buffers.take(8192)

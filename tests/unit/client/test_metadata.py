@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from ringfs.base.errors import Code
+from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import LEASE_NS, REPLY_WINDOW_MAX
 from ringfs.client.metadata import WAIT_FOR_LEADER_S, MetadataLink
 from ringfs.wire.messages.cluster import ClusterMap, MapChanged
@@ -103,6 +103,10 @@ class Owner:
         """See Dependent."""
         await trio.sleep(self.obeys_in_s)
         self.recalls.append(recall.serial)
+
+    def mistaken(self, operation: Any, refused: Refused | None) -> None:
+        """See Dependent."""
+        raise AssertionError(f"nothing is done ahead here: {operation} {refused}")
 
     def session_renewed(self) -> None:
         """See Dependent."""

@@ -213,6 +213,20 @@ async def test_a_stream_becomes_whole_objects(autojump_clock: trio.testing.MockC
         assert at.service.files[1] == b"".join(bytes([index]) * MIB for index in range(20))
 
 
+async def test_a_stream_is_not_cut_because_much_is_on_its_way(autojump_clock: trio.testing.MockClock) -> None:
+    """A stream that is faster than its puts waits for them, and still becomes whole objects only."""
+    async with desk(dirty_bytes_max=32 * MIB) as at:
+        inode = at.file(1)
+        at.service.put_s = 0.5
+        for index in range(96):
+            await at.writer.wait_room()
+            at.writer.write(inode, index * MIB, bytes([index]) * MIB)
+            await trio.sleep(0.01)
+        await at.writer.flush([inode])
+        sizes = {new.size_bytes for commit in at.service.commits for new in commit.objects}
+        assert sizes == {OBJECT_BYTES_MAX}
+
+
 @pytest.mark.parametrize("write_bytes", [1000, 100_000, 3 * MIB])
 async def test_what_is_dirty_is_bounded(write_bytes: int, autojump_clock: trio.testing.MockClock) -> None:
     """dirty_bytes passes its bound by one write at most, with many writers and slow nodes; puts at once are bounded, too."""

@@ -3,26 +3,98 @@
 import random
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
 from ringfs.meta.leases import LeaseTable, Ticket
 from ringfs.meta.opens import OpenTable
-from ringfs.wire.messages.session import OPEN_WRITE, RECALL_DROP, RECALL_FLUSH
+from ringfs.wire.messages.common import DELEGATED, LEASED, NOT_LEASED
+from ringfs.wire.messages.session import OPEN_READ, OPEN_WRITE, RECALL_DROP, RECALL_FLUSH, RECALL_RETURN
 
 ALICE, BOB, CAROL = 1, 2, 3
 
 
-def tables(**bounds: int) -> tuple[OpenTable, LeaseTable]:
+def tables(**bounds: Any) -> tuple[OpenTable, LeaseTable]:
     opens = OpenTable()
     return opens, LeaseTable(opens, **bounds)
+
+
+def grant(leases: LeaseTable, session: int, inode: int) -> int:
+    """As the server does it: what is delegated to another is taken back first."""
+    for ticket in leases.take_back(session, [inode]):
+        leases.confirm(ticket.session, ticket.serial)
+    leases.poll_recalls()
+    return leases.grant(session, inode)
+
+
+def test_who_is_alone_with_an_inode_has_it_delegated() -> None:
+    """Not beside another cacher, nor beside another who has it open; and again when these have gone."""
+    opens, leases = tables()
+    assert leases.grant(ALICE, 10) == DELEGATED
+    assert leases.is_delegated(ALICE, 10)
+    opens.open(BOB, 11, OPEN_READ)
+    assert leases.grant(ALICE, 11) == LEASED
+    assert grant(leases, BOB, 10) == LEASED
+    assert leases.grant(ALICE, 10) == LEASED
+    (ticket,) = leases.drop(ALICE, [10])
+    assert leases.grant(ALICE, 10) == LEASED, "while bob may still show it"
+    leases.confirm(BOB, ticket.serial)
+    assert leases.grant(ALICE, 10) == DELEGATED
+    opens.close(BOB, 11)
+    assert leases.grant(ALICE, 11) == DELEGATED
+    leases.check_invariants()
+
+
+def test_a_delegation_is_taken_back_before_anybody_else_is_answered() -> None:
+    """One RETURN for all who wait; the grant stays; until it is confirmed, no new delegation, no grant to others."""
+    _, leases = tables()
+    leases.grant(ALICE, 10)
+    assert not leases.take_back(ALICE, [10])
+    assert not leases.others_delegated(ALICE)
+    assert leases.others_delegated(BOB)
+    (ticket,) = leases.take_back(BOB, [10, 10, 11])
+    assert (ticket.session, ticket.kind, ticket.inodes) == (ALICE, RECALL_RETURN, [10])
+    assert leases.take_back(CAROL, [10]) == [ticket]
+    assert leases.poll_recalls() == [ticket]
+    assert leases.grant(BOB, 10) == NOT_LEASED
+    assert leases.grant(ALICE, 10) == LEASED
+    leases.check_invariants()
+    leases.confirm(ALICE, ticket.serial)
+    assert leases.is_granted(ALICE, 10)
+    assert not leases.is_delegated(ALICE, 10)
+    assert not leases.others_delegated(BOB)
+    leases.check_invariants()
+
+
+@pytest.mark.parametrize("end", ["lapse", "resume", "forget"])
+def test_a_delegation_ends_with_its_holder(end: str) -> None:
+    """Nobody waits for who cannot be asked."""
+    _, leases = tables()
+    leases.grant(ALICE, 10)
+    (ticket,) = leases.take_back(BOB, [10])
+    getattr(leases, end)(ALICE)
+    assert ticket.settled
+    assert not leases.is_delegated(ALICE, 10)
+    leases.check_invariants()
+
+
+def test_what_was_made_ahead_is_granted_past_the_bound() -> None:
+    """Its maker takes it for delegated already; others are recalled to make room."""
+    _, leases = tables(per_session_max=16)
+    for inode in range(16):
+        leases.grant(ALICE, inode)
+    leases.grant_made(ALICE, 100)
+    assert leases.is_delegated(ALICE, 100)
+    assert leases.poll_recalls()
+    leases.check_invariants()
 
 
 def test_a_drop_asks_the_others_that_cache_it() -> None:
     """Not the asker, not who caches something else, and nobody twice while the recall is outstanding."""
     _, leases = tables()
     for session in (ALICE, BOB):
-        assert leases.grant(session, 10)
+        assert grant(leases, session, 10)
     assert leases.grant(CAROL, 11)
     (ticket,) = leases.drop(ALICE, [10])
     assert (ticket.session, ticket.kind, ticket.inodes) == (BOB, RECALL_DROP, [10])
@@ -164,9 +236,9 @@ def test_past_the_common_bound_who_holds_most_gives() -> None:
     _, leases = tables(per_session_max=100, total_max=40)
     for inode in range(35):
         leases.grant(ALICE, inode)
-    for inode in range(5):
+    for inode in range(50, 55):
         leases.grant(BOB, inode)
-    assert not leases.grant(CAROL, 1)
+    assert not leases.grant(CAROL, 100)
     (ticket,) = leases.poll_recalls()
     assert ticket.session == ALICE
 
@@ -179,6 +251,7 @@ def test_no_session_believes_more_than_the_table_knows(seed: int) -> None:
     opens, leases = tables(per_session_max=8, total_max=14)
     sessions = (ALICE, BOB, CAROL)
     believed: dict[int, set[int]] = {session: set() for session in sessions}
+    delegated: dict[int, set[int]] = {session: set() for session in sessions}
     wires: dict[int, list[Ticket]] = {session: [] for session in sessions}
     unconfirmed: dict[int, list[Ticket]] = {session: [] for session in sessions}
     for _ in range(600):
@@ -188,20 +261,24 @@ def test_no_session_believes_more_than_the_table_knows(seed: int) -> None:
                 serial = leases.serial
                 granted = leases.grant(session, inode)
                 # The server clears the flag if something was recalled since, and the wire keeps order: recalls come first.
-                deliver(wires, believed, unconfirmed, leases, session)
+                deliver(wires, believed, delegated, unconfirmed, leases, session)
                 if granted and not leases.was_recalled(session, serial):
+                    assert not any(inode in delegated[other] for other in sessions if other != session), f"seed {seed}"
                     believed[session].add(inode)
+                    if granted == DELEGATED:
+                        delegated[session].add(inode)
             case 3:
-                leases.drop(session, [inode, draw.randrange(12)])
+                if not leases.take_back(session, [inode]):
+                    leases.drop(session, [inode])
             case 4:
                 leases.flush(session, [inode], set())
             case 5:
-                if not leases.drop(session, [inode]):
+                if not leases.take_back(session, [inode]) and not leases.drop(session, [inode]):
                     opens.open(session, inode, OPEN_WRITE)
             case 6:
                 opens.close(session, inode)
             case 7:
-                deliver(wires, believed, unconfirmed, leases, session)
+                deliver(wires, believed, delegated, unconfirmed, leases, session)
             case 8:
                 while unconfirmed[session]:
                     leases.confirm(session, unconfirmed[session].pop(draw.randrange(len(unconfirmed[session]))).serial)
@@ -209,6 +286,7 @@ def test_no_session_believes_more_than_the_table_knows(seed: int) -> None:
             wires[ticket.session].append(ticket)
         leases.check_invariants()
         for each in sessions:
+            assert all(leases.is_delegated(each, held) for held in delegated[each]), f"seed {seed}"
             for held in believed[each]:
                 assert leases.is_granted(each, held), f"seed {seed}: session {each} believes in {held}"
                 assert any(ticket.session == each for ticket in leases.drop(0, [held])), f"seed {seed}"
@@ -219,6 +297,7 @@ def test_no_session_believes_more_than_the_table_knows(seed: int) -> None:
 def deliver(
     wires: dict[int, list[Ticket]],
     believed: dict[int, set[int]],
+    delegated: dict[int, set[int]],
     unconfirmed: dict[int, list[Ticket]],
     leases: LeaseTable,
     session: int,
@@ -227,6 +306,8 @@ def deliver(
     for ticket in leases.poll_recalls():
         wires[ticket.session].append(ticket)
     for ticket in wires[session]:
-        believed[session] -= set(ticket.inodes)
+        delegated[session] -= set(ticket.inodes)
+        if ticket.kind != RECALL_RETURN:
+            believed[session] -= set(ticket.inodes)
         unconfirmed[session].append(ticket)
     wires[session].clear()

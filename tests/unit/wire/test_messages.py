@@ -9,8 +9,8 @@ from ringfs.wire.messages.common import Attributes, Done, Refusal
 from ringfs.wire.messages.content import Allocate, ChunkFound, Clone, CopyRange, FindChunk, RangeCopied
 from ringfs.wire.messages.data import Get, Put
 from ringfs.wire.messages.locks import LOCK_END, LockFreed, LockRange, SetLock, WaitLock
-from ringfs.wire.messages.namespace import HOLE, INLINE, Commit, Entry, Extent, FileCommit, Lookup, NewObject
-from ringfs.wire.messages.session import Mutate, Query
+from ringfs.wire.messages.namespace import HOLE, INLINE, Commit, Entry, Extent, FileCommit, Lookup, NewObject, Rmdir
+from ringfs.wire.messages.session import AheadDone, AheadItem, Mutate, MutateAhead, Query
 from ringfs.wire.schema import decode, encode
 
 ATTRIBUTES = Attributes(1, 0o100644, 1000, 1000, 1, 5, 5, 0, 10, 20, 30, -1, 7, 0, 0)
@@ -22,10 +22,12 @@ GOLDEN: list[tuple[Any, str]] = [
     (ATTRIBUTES, "dc00100301cd81a4cd03e8cd03e8010505000a141eff070000"),
     (Query(5, Lookup(1, b"n\xff")), "93cd02080593cd014101c4026eff"),
     (
-        Entry(ATTRIBUTES, ATTRIBUTES, True, False),
-        "95cd01219f01cd81a4cd03e8cd03e8010505000a141eff0700009f01cd81a4cd03e8cd03e8010505000a141eff070000c3c2",
+        Entry(ATTRIBUTES, ATTRIBUTES, 2, 0),
+        "95cd01219f01cd81a4cd03e8cd03e8010505000a141eff0700009f01cd81a4cd03e8cd03e8010505000a141eff0700000200",
     ),
-    (Entry(None, ATTRIBUTES, False, True), "95cd0121c09f01cd81a4cd03e8cd03e8010505000a141eff070000c2c3"),
+    (Entry(None, ATTRIBUTES, 0, 1), "95cd0121c09f01cd81a4cd03e8cd03e8010505000a141eff0700000001"),
+    (MutateAhead(5, 9, 8, [AheadItem(77, Rmdir(1, b"d"))]), "95cd021105090891924d93cd010601c40164"),
+    (AheadDone([0, 101], [0x01020304, 0], True), "94cd021292006592ce0102030400c3"),
     (
         Mutate(
             5,

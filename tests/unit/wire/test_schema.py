@@ -137,12 +137,12 @@ def test_tag_ranges() -> None:
         "namespace": 0x01,
         "content": 0x01,
         "locks": 0x01,
-        "sharing": 0x01,
         "quota": 0x01,
         "files": 0x01,
         "session": 0x02,
         "cluster": 0x03,
         "data": 0x04,
+        "marks": 0x05,
         "system": 0x05,
         "machine": 0x05,
     }

@@ -22,6 +22,7 @@ from ringfs.meta.namespace.names import check_name
 from ringfs.meta.namespace.ops.copy_range import copy
 from ringfs.meta.namespace.records import Inode
 from ringfs.meta.namespace.work import Work
+from ringfs.wire.messages.common import LEASED
 from ringfs.wire.messages.content import Clone
 from ringfs.wire.messages.namespace import Entry
 
@@ -46,7 +47,7 @@ def apply(work: Work, op: Clone) -> Entry:
     else:
         _take_content(work, source, inode)
     add_entry(work, parent, op.name, inode)
-    return Entry(inode.attributes(), parent.attributes(), True, True)
+    return Entry(inode.attributes(), parent.attributes(), LEASED, LEASED)
 
 
 def _take_content(work: Work, source: Inode, inode: Inode) -> None:

@@ -14,7 +14,6 @@ nor certainly held refuses the whole, with nothing changed. What was declared an
 | QUOTA (a file) | a quota above has no room for what it would store more |
 """
 
-from collections.abc import Iterable
 from stat import S_IFMT, S_IFREG
 
 from ringfs.base.errors import Code, Refused
@@ -23,7 +22,7 @@ from ringfs.meta.namespace import content
 from ringfs.meta.namespace.condemned import objects_for
 from ringfs.meta.namespace.records import Inode
 from ringfs.meta.namespace.work import Work
-from ringfs.wire.messages.namespace import Commit, Committed, CommittedFile, Extent, FileCommit
+from ringfs.wire.messages.namespace import Commit, Committed, CommittedFile, FileCommit
 
 #: A time that is left to the leader.
 _UNSET = -1
@@ -31,14 +30,15 @@ _UNSET = -1
 
 def apply(work: Work, op: Commit) -> Committed:
     """See the module."""
-    sizes = objects_for(work, op.objects, objects_in(extent for file in op.files for extent in file.extents))
+    wanted = {
+        extent.source
+        for file in op.files
+        for extent in file.extents
+        if extent.object_offset >= 0 and len(extent.source) == HASH_BYTES
+    }
+    sizes = objects_for(work, op.objects, wanted)
     work.declared = op.objects
     return Committed([_commit(work, file, sizes) for file in op.files])
-
-
-def objects_in(extents: Iterable[Extent]) -> set[bytes]:
-    """The objects that extents point to. What is no id is the extent's fault, and found there."""
-    return {extent.source for extent in extents if extent.object_offset >= 0 and len(extent.source) == HASH_BYTES}
 
 
 def _commit(work: Work, file: FileCommit, sizes: dict[bytes, int]) -> CommittedFile:
@@ -60,16 +60,10 @@ def _commit(work: Work, file: FileCommit, sizes: dict[bytes, int]) -> CommittedF
     return CommittedFile(0, inode.attributes())
 
 
-def file_of(work: Work, number: int) -> Inode:
-    """The regular file. Refused STALE, INVALID."""
-    inode = work.inode(number)
+def _file(work: Work, file: FileCommit) -> Inode:
+    inode = work.inode(file.inode)
     if S_IFMT(inode.mode) != S_IFREG:
         raise Refused(Code.INVALID, "only regular files have extents")
-    return inode
-
-
-def _file(work: Work, file: FileCommit) -> Inode:
-    inode = file_of(work, file.inode)
     if file.expected_change and inode.change != file.expected_change:
         raise Refused(Code.CHANGED)
     return inode

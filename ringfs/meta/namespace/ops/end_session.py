@@ -1,4 +1,7 @@
-"""EndSession: a session is over. Its replies and locks go, and the orphans that nobody else keeps. Refused NO_SESSION."""
+"""EndSession: a session is over. Its replies, locks and reserved inode numbers go, and the orphans that nobody else keeps.
+
+Refused NO_SESSION.
+"""
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.prefix import scan_prefix
@@ -19,5 +22,7 @@ def apply(work: Work, op: EndSession) -> Done:
     locks.release_session(work.rows, op.session)
     for key, _ in list(scan_prefix(work.rows, keys.REPLY + keys.u64(op.session))):
         work.rows.delete(key)
+    if work.rows.get(keys.reserved(op.session)) is not None:
+        work.rows.delete(keys.reserved(op.session))
     work.rows.delete(keys.session(op.session))
     return Done()

@@ -21,6 +21,7 @@ from ringfs.meta.namespace.directory import add_entry, refuse_existing
 from ringfs.meta.namespace.names import check_name
 from ringfs.meta.namespace.removal import adopt
 from ringfs.meta.namespace.work import Work
+from ringfs.wire.messages.common import LEASED
 from ringfs.wire.messages.namespace import Entry, Link
 
 
@@ -43,4 +44,4 @@ def apply(work: Work, op: Link) -> Entry:
     inode.ctime_ns = work.now_ns
     work.changed(inode)
     add_entry(work, parent, op.name, inode)
-    return Entry(inode.attributes(), parent.attributes(), True, True)
+    return Entry(inode.attributes(), parent.attributes(), LEASED, LEASED)

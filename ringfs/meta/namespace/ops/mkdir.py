@@ -8,6 +8,7 @@ parent gets one more link.
 | STALE, NOT_DIRECTORY, NOT_FOUND | the parent does not exist, is no directory, was removed |
 | NAME_TOO_LONG, INVALID, NOT_FOUND, EXISTS | the name, see names.py; "." and ".." exist |
 | EXISTS | the name exists |
+| INVALID | the number, see mknod.py |
 | TOO_MANY_LINKS | the parent has LINKS_MAX links |
 | QUOTA | a quota above has no room for one more file |
 """
@@ -21,6 +22,7 @@ from ringfs.meta.namespace.names import check_name
 from ringfs.meta.namespace.ops.mknod import group_for
 from ringfs.meta.namespace.work import Work
 from ringfs.meta.namespace.xattrs import inherit
+from ringfs.wire.messages.common import LEASED
 from ringfs.wire.messages.namespace import Entry, Mkdir
 
 
@@ -33,9 +35,9 @@ def apply(work: Work, op: Mkdir) -> Entry:
         raise Refused(Code.TOO_MANY_LINKS)
     # Linux gives a new directory the sticky and permission bits asked for; setgid comes from the parent alone.
     mode = S_IFDIR | op.mode & 0o1777 | parent.mode & 0o2000
-    inode = work.new_inode(mode, op.uid, group_for(parent, op.gid), 2)
+    inode = work.new_inode(mode, op.uid, group_for(parent, op.gid), 2, op.inode)
     inode.next_cookie = FIRST_COOKIE
     inherit(work, parent, inode, op.umask)
     add_entry(work, parent, op.name, inode)
     parent.links += 1
-    return Entry(inode.attributes(), parent.attributes(), True, True)
+    return Entry(inode.attributes(), parent.attributes(), LEASED, LEASED)

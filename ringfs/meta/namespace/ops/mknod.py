@@ -9,6 +9,7 @@ all times of the new inode, and mtime and ctime of the directory, are now.
 | NAME_TOO_LONG, INVALID, NOT_FOUND, EXISTS | the name, see names.py; "." and ".." exist |
 | EXISTS | the name exists, unless a regular one is asked for, not exclusively, and is there |
 | IS_DIRECTORY | not exclusive, and the name is a directory |
+| INVALID | a number that is not the next of the session's reserved ones, or after it |
 | NOT_PERMITTED, INVALID | the mode's type is a directory; is a symlink or unknown |
 | QUOTA | a quota above has no room for one more file |
 """
@@ -21,6 +22,7 @@ from ringfs.meta.namespace.names import check_name
 from ringfs.meta.namespace.records import Inode
 from ringfs.meta.namespace.work import Work
 from ringfs.meta.namespace.xattrs import inherit
+from ringfs.wire.messages.common import LEASED
 from ringfs.wire.messages.namespace import Entry, Mknod
 
 _TYPES = (S_IFREG, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK)
@@ -39,13 +41,13 @@ def apply(work: Work, op: Mknod) -> Entry:
             raise Refused(Code.EXISTS)
         if entry[1] << 12 != S_IFREG:
             raise Refused(Code.IS_DIRECTORY if entry[1] == TYPE_DIRECTORY else Code.EXISTS)
-        return Entry(child_of(work, entry).attributes(), parent.attributes(), True, True)
-    inode = work.new_inode(file_type | op.mode & 0o7777, op.uid, group_for(parent, op.gid), 1)
+        return Entry(child_of(work, entry).attributes(), parent.attributes(), LEASED, LEASED)
+    inode = work.new_inode(file_type | op.mode & 0o7777, op.uid, group_for(parent, op.gid), 1, op.inode)
     if file_type in (S_IFCHR, S_IFBLK):
         inode.rdev = op.rdev
     inherit(work, parent, inode, op.umask)
     add_entry(work, parent, op.name, inode)
-    return Entry(inode.attributes(), parent.attributes(), True, True)
+    return Entry(inode.attributes(), parent.attributes(), LEASED, LEASED)
 
 
 def group_for(parent: Inode, gid: int) -> int:

@@ -17,6 +17,7 @@ from ringfs.meta.namespace.ops.mknod import group_for
 from ringfs.meta.namespace.records import LINKABLE, NOTHING
 from ringfs.meta.namespace.work import Work
 from ringfs.meta.namespace.xattrs import inherit
+from ringfs.wire.messages.common import LEASED
 from ringfs.wire.messages.files import Tmpfile
 from ringfs.wire.messages.namespace import Entry
 
@@ -30,4 +31,4 @@ def apply(work: Work, op: Tmpfile) -> Entry:
     inherit(work, parent, inode, op.umask)
     work.rows.put(keys.orphan(inode.number, work.session), LINKABLE if op.is_linkable else NOTHING)
     work.rows.put(keys.held(work.session, inode.number), NOTHING)
-    return Entry(inode.attributes(), parent.attributes(), True, True)
+    return Entry(inode.attributes(), parent.attributes(), LEASED, LEASED)

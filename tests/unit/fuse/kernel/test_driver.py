@@ -46,7 +46,7 @@ class FakeOperations:
         """Nothing is there."""
         raise Refused(Code.NOT_FOUND)
 
-    async def write(self, handle: int, offset: int, data: memoryview) -> int:
+    async def write(self, handle: int, offset: int, data: memoryview, *, kills_privileges: bool) -> int:
         """Kept."""
         if handle == 2:
             await self.may_answer.wait()

@@ -46,6 +46,7 @@ def history() -> TrialNamespace:
     trial.do(SetLock(ranged(file, 0xFEDC_BA98_7654_3210, READ, 0x4000_0200)))
     trial.do(SetLock(whole(file, 5, READ)))
     trial.do(SetQuota(directory, 1 << 30, 1000))
+    trial.do(m.ReserveInodes(100))
     return trial
 
 
