@@ -21,13 +21,32 @@ from typing import TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.fsx_file import FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, OpenFile, probe
+from tools.fsx_file import (
+    FALLOC_COLLAPSE_RANGE,
+    FALLOC_INSERT_RANGE,
+    FALLOC_KEEP_SIZE,
+    FALLOC_PUNCH_HOLE,
+    FALLOC_ZERO_RANGE,
+    OpenFile,
+    probe,
+)
 from tools.fsx_model import MOVE, REOPEN, WEIGHTS, BadLog, Drawer, Limits, Model, Operation
 
 #: How many past operations a report looks through, and how many of them it shows.
 HISTORY_COUNT = 100_000
 SHOWN_COUNT = 12
 COMPARE_BYTES = 1 << 20
+#: Options that exclude a kind of operation.
+_LETTERS = {
+    "W": "mapwrite",
+    "R": "mapread",
+    "F": "allocate",
+    "H": "punch",
+    "z": "zero",
+    "E": "copy",
+    "C": "collapse",
+    "I": "insert",
+}
 
 
 class Mismatch(Exception):
@@ -61,6 +80,7 @@ class Exerciser:
         self._side = 0
         self._flush: bool = options.flush
         self._start: int = options.start
+        self._has_exact_holes: bool = options.exact_holes
         self._files = [open_file(options.file) for _ in range(options.handles)]
         self._files[0].truncate(0)
         self.model = Model()
@@ -118,12 +138,28 @@ class Exerciser:
                 file.fallocate(FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, offset, length)
             case "copy":
                 file.copy(offset, operation.target, length)
+            case "collapse":
+                file.fallocate(FALLOC_COLLAPSE_RANGE, offset, length)
+            case "insert":
+                file.fallocate(FALLOC_INSERT_RANGE, offset, length)
             case "seek":
-                for start, end in file.holes():
-                    compare("what SEEK_HOLE calls a hole", content[start:end], bytes(end - start), start)
+                self._check_holes(list(file.holes()))
             case "fsync":
                 file.fsync()
                 self._check_other_side()
+
+    def _check_holes(self, holes: list[tuple[int, int]]) -> None:
+        """Nothing that was written is in what SEEK_HOLE calls a hole, be it zeros; where holes are exact, all else is in one."""
+        model, data_start = self.model, 0
+        for start, end in [*holes, (model.size, model.size)]:
+            compare("what SEEK_HOLE calls a hole", model.content[start:end], bytes(end - start), start)
+            found = model.written.find(1, start, end)
+            if found >= 0:
+                raise Mismatch(f"SEEK_HOLE calls {start:#x}…{end:#x} a hole, {found:#x} was written", found)
+            found = model.written.find(0, data_start, start) if self._has_exact_holes else -1
+            if found >= 0:
+                raise Mismatch(f"SEEK_DATA calls {data_start:#x}…{start:#x} data, {found:#x} was never written", found)
+            data_start = end
 
     def _reopen(self, handle: int, *, moves: bool) -> None:
         """Closes and opens a handle; a move closes all of them and goes on through the other path."""
@@ -233,14 +269,16 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("-L", dest="light", action="store_true", help="light: the size never changes after the start")
     parser.add_argument("-d", dest="verbose", action="store_true", help="print each operation")
     parser.add_argument("-q", dest="quiet", action="store_true", help="print failures only")
-    for letter, kind in (("W", "mapwrite"), ("R", "mapread"), ("F", "allocate"), ("H", "punch"), ("z", "zero"), ("E", "copy")):
+    for letter, kind in _LETTERS.items():
         parser.add_argument(f"-{letter}", dest="without", action="append_const", const=kind, default=[], help=f"no {kind}")
+    parser.add_argument("--exact-holes", action="store_true", help="holes are kept to the byte (implies -W: maps write pages)")
     parser.add_argument("--handles", type=int, default=1, help="open handles that take turns at random (default 1)")
     parser.add_argument(
         "--second", type=Path, help="the same file by another path: read after each close and fsync, written in turn"
     )
     parser.add_argument("--replay", type=Path, metavar="LOG", help="do what a log says instead of drawing")
     options = parser.parse_args(arguments)
+    options.without += ["mapwrite"] * options.exact_holes
     for name in ("length_max", "operation_max", "handles", "start"):
         if getattr(options, name) < 1:
             parser.error(f"{name} must be at least 1")

@@ -13,7 +13,9 @@ _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c
 
 FALLOC_KEEP_SIZE = 0x01
 FALLOC_PUNCH_HOLE = 0x02
+FALLOC_COLLAPSE_RANGE = 0x08
 FALLOC_ZERO_RANGE = 0x10
+FALLOC_INSERT_RANGE = 0x20
 #: What a file system answers that does not have an operation.
 _UNSUPPORTED = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV, errno.EXDEV, errno.ENXIO}
 
@@ -133,6 +135,8 @@ def probe(path: Path) -> dict[str, bool]:
         "allocate": (0, FALLOC_KEEP_SIZE),
         "punch": (FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE,),
         "zero": (FALLOC_ZERO_RANGE, FALLOC_ZERO_RANGE | FALLOC_KEEP_SIZE),
+        "collapse": (FALLOC_COLLAPSE_RANGE,),
+        "insert": (FALLOC_INSERT_RANGE,),
     }
     try:
         file.write(0, bytes(4 * page))

@@ -13,6 +13,8 @@ WEIGHTS: dict[str, int] = {
     "allocate": 3,
     "punch": 4,
     "zero": 4,
+    "collapse": 2,
+    "insert": 2,
     "copy": 4,
     "seek": 2,
     "fsync": 1,
@@ -23,6 +25,10 @@ MOVE = "move"
 KINDS = frozenset({*WEIGHTS, REOPEN, MOVE})
 #: Those that a read-only look at the file consists of.
 READING = frozenset({"read", "mapread", "seek", "fsync", REOPEN, MOVE})
+
+
+#: What collapse and insert work in: the blocks of most file systems.
+BLOCK_BYTES = 4096
 
 
 class BadLog(Exception):
@@ -70,15 +76,18 @@ class Operation:
             return False
         if self.kind == "truncate":
             return offset >= self.length
+        if self.kind in ("collapse", "insert"):
+            return offset >= self.offset
         start = self.target if self.kind == "copy" else self.offset
         return start <= offset < start + self.length
 
 
 class Model:
-    """The file as it must be: all its bytes."""
+    """The file as it must be: all its bytes, and for each whether it was written (1) or is in a hole (0)."""
 
     def __init__(self) -> None:
         self.content = bytearray()
+        self.written = bytearray()
 
     @property
     def size(self) -> int:
@@ -101,28 +110,34 @@ class Model:
             case "punch":
                 self._clear(start, end)
             case "copy":
-                self._put(operation.target, bytes(self.content[start:end]))
+                self._put(operation.target, bytes(self.content[start:end]), bytes(self.written[start:end]))
+            case "collapse":
+                del self.content[start:end], self.written[start:end]
+            case "insert":
+                self.content[start:start] = self.written[start:start] = bytes(operation.length)
             case _:
                 assert operation.kind in READING, operation.kind
 
     def _resize(self, size: int) -> None:
-        if size < self.size:
-            del self.content[size:]
-        else:
-            self.content.extend(bytes(size - self.size))
+        for row in (self.content, self.written):
+            if size < len(row):
+                del row[size:]
+            else:
+                row.extend(bytes(size - len(row)))
 
     def _grow(self, end: int, keep_size: bool) -> None:
         if not keep_size and end > self.size:
             self._resize(end)
 
-    def _put(self, offset: int, data: bytes) -> None:
+    def _put(self, offset: int, data: bytes, written: bytes | None = None) -> None:
         self._grow(offset, keep_size=False)
         self.content[offset : offset + len(data)] = data
+        self.written[offset : offset + len(data)] = b"\1" * len(data) if written is None else written
 
     def _clear(self, start: int, end: int) -> None:
         end = min(end, self.size)
         if start < end:
-            self.content[start:end] = bytes(end - start)
+            self.content[start:end] = self.written[start:end] = bytes(end - start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +160,7 @@ class Drawer:
     def __init__(self, seed: int, kinds: list[str], limits: Limits) -> None:
         self._random = random.Random(seed)
         self._limits = limits
-        self._kinds = [kind for kind in kinds if not (limits.light and kind in ("truncate", "allocate"))]
+        self._kinds = [kind for kind in kinds if not (limits.light and kind in ("truncate", "allocate", "collapse", "insert"))]
         self._weights = [WEIGHTS[kind] for kind in self._kinds]
 
     def draw(self, number: int, size: int) -> Operation:
@@ -160,6 +175,8 @@ class Drawer:
             return Operation(number, kind, handle)
         if kind == "truncate":
             return Operation(number, kind, handle, length=pick.randint(0, limits.length_max))
+        if kind in ("collapse", "insert"):
+            return self._of_blocks(number, kind, handle, size)
         if kind in ("read", "mapread", "punch", "copy"):
             return self._within(number, kind, handle, size)
         offset = pick.randrange(size if limits.light else limits.length_max)
@@ -167,6 +184,16 @@ class Drawer:
         length = pick.randint(1, min(limits.operation_max, room))
         keep_size = kind in ("allocate", "zero") and pick.random() < 0.5
         return Operation(number, kind, handle, offset, length, keep_size=keep_size)
+
+    def _of_blocks(self, number: int, kind: str, handle: int, size: int) -> Operation:
+        """A collapse or an insertion of whole blocks, with something left behind it; a read where the file is too short or long."""
+        pick, limits = self._random, self._limits
+        start = pick.randrange(size // BLOCK_BYTES + 1) * BLOCK_BYTES
+        room = size - 1 - start if kind == "collapse" else limits.length_max - size
+        if start >= size or room < BLOCK_BYTES:
+            return Operation(number, "read", handle, 0, limits.operation_max)
+        length = pick.randint(1, max(1, min(room, limits.operation_max) // BLOCK_BYTES)) * BLOCK_BYTES
+        return Operation(number, kind, handle, start, length)
 
     def _within(self, number: int, kind: str, handle: int, size: int) -> Operation:
         """One that starts inside the file; it becomes a write where the file is empty."""

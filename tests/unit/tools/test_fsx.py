@@ -1,6 +1,6 @@
 """tools/fsx.py finds what it is there to find: it passes on a file system one trusts, and fails on every injected fault."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,6 +60,12 @@ def faulty(kind: str) -> Callable[[Path], OpenFile]:
             if not (kind == "lost punch" and mode & 2 and countdown.is_over()):
                 super().fallocate(mode, offset, length)
 
+        def holes(self) -> Iterator[tuple[int, int]]:
+            found = list(super().holes())
+            if kind == "data called a hole" and self.size():
+                found = [(0, self.size())]
+            return iter(found)
+
         def fsync(self) -> None:
             if kind == "failing fsync" and countdown.is_over():
                 raise OSError(5, "Input/output error")
@@ -76,6 +82,7 @@ FAULTS = [
     "lost mapped write",
     "wrong size",
     "lost punch",
+    "data called a hole",
     "failing fsync",
 ]
 
@@ -92,7 +99,7 @@ def arguments(directory: Path, *more: str) -> list[str]:
         ["-N", "5000", "-c", "20", "--handles", "2"],
         ["-N", "3000", "-L"],
         ["-N", "3000", "-b", "2000"],
-        ["-N", "3000", "-W", "-R", "-H", "-z", "-F", "-E"],
+        ["-N", "3000", "-W", "-R", "-H", "-z", "-F", "-E", "-C", "-I"],
         ["-N", "500", "-f", "-c", "10", "-l", "5000000", "-o", "1000000"],
     ],
     ids=" ".join,
@@ -114,7 +121,7 @@ def test_second_path_that_lags(tmp_path: Path, capsys: pytest.CaptureFixture[str
     """A second path that does not show what was closed on the first is found out."""
     (tmp_path / "other").write_bytes(b"old")
     assert main(arguments(tmp_path, "-N", "3000", "-c", "10", "--second", str(tmp_path / "other"))) == 1
-    assert f"size of {tmp_path / 'other'}" in capsys.readouterr().out
+    assert "FAILED at operation" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -201,4 +208,25 @@ def test_model() -> None:
         model.apply(operation)
         assert model.size == expected_size, operation
     first = Operation(1, "write", offset=10, length=10).data()
+    assert model.written == bytes(11) + b"\1" + bytes(22) + b"\1\1"
     assert model.content == bytes(11) + first[1:2] + bytes(22) + Operation(8, "mapwrite", offset=34, length=2).data()
+
+
+def test_model_moves_ranges() -> None:
+    """A collapse takes bytes out, an insertion puts a hole in, what was written behind them moves."""
+    model = Model()
+    data = Operation(1, "write", length=3).data()
+    model.apply(Operation(1, "write", length=3))
+    model.apply(Operation(2, "insert", offset=1, length=2))
+    assert (bytes(model.content), bytes(model.written)) == (data[:1] + bytes(2) + data[1:], b"\1\0\0\1\1")
+    model.apply(Operation(3, "collapse", offset=0, length=2))
+    assert (bytes(model.content), bytes(model.written)) == (bytes(1) + data[1:], b"\0\1\1")
+
+
+def test_exact_holes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file system that keeps holes in blocks does not pass as one that keeps them to the byte."""
+    log = tmp_path / "log"
+    log.write_text("1 truncate 0 0x0 0x10000 0x0 grow\n2 write 0 0x100 0x10 0x0 grow\n3 seek 0 0x0 0x0 0x0 grow\n")
+    assert main(arguments(tmp_path, "--replay", str(log))) == 0
+    assert main(arguments(tmp_path, "--exact-holes", "--replay", str(log))) == 1
+    assert "was never written" in capsys.readouterr().out
