@@ -350,7 +350,12 @@ class Operations:
         del self._directories[handle]
 
     async def fsyncdir(self, number: int) -> None:
-        """FSYNCDIR: names are durable before they are answered."""
+        """FSYNCDIR: what was answered ahead is durable."""
+        await self.fs.fsync_directory(number)
+
+    def directory_of(self, handle: int) -> int:
+        """The number of the directory that a handle is of."""
+        return self._directories[handle].number
 
     # --- extended attributes ----------------------------------------------------------------------------------------
 

@@ -180,7 +180,7 @@ class Pyfuse3Operations(pyfuse3.Operations):
         await _answered(self._operations.releasedir(fh), "releasedir")
 
     async def fsyncdir(self, fh, datasync):  # type: ignore[no-untyped-def]
-        """Names are durable before they are answered."""
+        await _answered(self._operations.fsyncdir(self._operations.directory_of(fh)), "fsyncdir")
 
     async def statfs(self, ctx):  # type: ignore[no-untyped-def]
         figures = await _answered(self._operations.statfs(ROOT_INODE), "statfs")

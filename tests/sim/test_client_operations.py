@@ -254,6 +254,22 @@ async def test_errors_come_at_flush_and_fsync(autojump_clock: trio.testing.MockC
         await mount.release(handle)
 
 
+async def test_fsyncdir_waits_for_names(autojump_clock: trio.testing.MockClock) -> None:
+    """Names that were answered ahead are at the service when it returns, before any crash of this client."""
+    async with open_world(1) as world:
+        client, other = await world.mount("one"), await world.mount("two")
+        mount = mount_of(client)
+        made = await mount.mkdir(ROOT_INODE, b"directory", 0o755, CALLER)
+        directory = made.attributes.inode
+        for index in range(20):
+            await mount.mknod(directory, b"%d" % index, 0o100644, 0, CALLER)
+        opened = await mount.opendir(directory)
+        await mount.fsyncdir(mount.directory_of(opened))
+        await client.crash()
+        number = (await other.fs.lookup(ROOT_INODE, b"directory")).number
+        assert len((await other.fs.readdir(number, 0, 100)).entries) == 20
+
+
 async def test_the_virtual_attribute(autojump_clock: trio.testing.MockClock) -> None:
     """The root says where its configuration is; nobody can change that, and no other inode has it."""
     async with open_world(1) as world:
