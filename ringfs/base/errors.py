@@ -66,6 +66,7 @@ class Code(enum.Enum):
     NO_DATA = Row(131, errno.ENXIO, Retry.NEVER, "there is nothing at or after this offset")
     #: A file would have names in and outside of a quota: programs copy it instead, as between file systems.
     CROSSES_QUOTA = Row(140, errno.EXDEV, Retry.NEVER, "a file has all its names in one quota")
+    NO_IOCTL = Row(141, errno.ENOTTY, Retry.NEVER, "no such ioctl here")
 
     NO_SESSION = Row(201, errno.EIO, Retry.REDO, "the session has ended")
     NOT_LEADER = Row(202, errno.EIO, Retry.RESEND, "this server does not lead")

@@ -11,6 +11,7 @@ from ringfs.base.limits import FILE_BYTES_MAX
 from ringfs.client.coherence import Coherence
 from ringfs.client.inodes import Inode, InodeTable
 from ringfs.client.names import Names
+from ringfs.client.protection import refuse_times
 from ringfs.client.ranges import nothing_on_its_way
 from ringfs.client.writer import Writer
 from ringfs.meta.namespace.xattrs import check_name
@@ -31,6 +32,8 @@ class Changes:
     ctime_ns: int | None = None
     #: The caller may keep suid and sgid bits through chown and truncate (CAP_FSETID).
     privileged: bool = False
+    #: Times are "now", which more may set than others.
+    is_touch: bool = False
 
     @property
     def names_times(self) -> bool:
@@ -61,6 +64,8 @@ class AttributeChanges:
         if inode is not None and inode.is_removed_directory:
             self._set_removed(inode, changes)
             return inode
+        if inode is not None and inode.attributes.flags and changes.names_times and not changes.is_touch:
+            refuse_times(inode.attributes)
         if inode is not None and changes.can_wait and (inode.write_count or inode.dirty or inode.times):
             self._set_times(inode, changes)
             return inode
@@ -143,6 +148,15 @@ class AttributeChanges:
             inode.remember_xattr(name, found.value)
         answer: bytes = found.value
         return answer
+
+    async def has_xattr(self, number: int, name: bytes) -> bool:
+        """Whether there is such a one."""
+        try:
+            return await self.getxattr(number, name) is not None
+        except Refused as refused:
+            if refused.code is not Code.NO_XATTR:
+                raise
+            return False
 
     async def listxattr(self, number: int) -> list[bytes]:
         """All names."""

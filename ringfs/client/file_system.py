@@ -5,25 +5,24 @@ all the rest by its parts: names.py, attributes.py, ranges.py, locks.py. Permiss
 program's.
 """
 
-import contextlib
 from dataclasses import dataclass, field
-
-import trio
 
 from ringfs.base.checksums import Buffer
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import FILE_BYTES_MAX
-from ringfs.client.attributes import AttributeChanges, Changes, setattr_operation
+from ringfs.client.attributes import AttributeChanges, Changes
 from ringfs.client.coherence import Coherence
 from ringfs.client.inodes import Inode, InodeTable
 from ringfs.client.later import Later
 from ringfs.client.locks import Locks
 from ringfs.client.metadata import MetadataLink
 from ringfs.client.names import Caller, Names
+from ringfs.client.protection import Protection, refuse_opening, refuse_writing
 from ringfs.client.ranges import Ranges
 from ringfs.client.reader import OnRead, Reader, Stream
+from ringfs.client.space import Space
 from ringfs.client.writer import Writer
 from ringfs.wire.messages import namespace as ns
 from ringfs.wire.messages.files import Tmpfile
@@ -33,9 +32,6 @@ from ringfs.wire.messages.session import OPEN_READ, OPEN_WRITE, Open, Opened
 __all__ = ["Caller", "Changes", "FileSystem", "Handle"]
 
 _SUID_SGID = 0o6000
-#: Less free space than this is scarce; how often we ask.
-_SCARCE_BYTES = 1 << 30
-_SPACE_INTERVAL_S = 5.0
 
 
 @dataclass(slots=True, eq=False)
@@ -82,10 +78,8 @@ class FileSystem:
         self._attributes = attributes = AttributeChanges(names, inodes, writer, coherence, clock)
         self.setattr, self.getxattr, self.listxattr = attributes.setattr, attributes.getxattr, attributes.listxattr
         self.setxattr, self.removexattr = attributes.setxattr, attributes.removexattr
-        #: So little is free that what is written should be flushed before a close is answered, for ENOSPC to be seen in time.
-        self.is_space_scarce = False
-        #: Some directory of the cluster has a quota.
-        self._has_quotas = False
+        self.protection = Protection(coherence, inodes, attributes.has_xattr, self.fsync_inode)
+        self.space = Space(coherence.ask)
 
     # --- files and space ---------------------------------------------------------------------------------------------
 
@@ -114,33 +108,7 @@ class FileSystem:
 
     async def statfs(self, number: int = ROOT_INODE) -> ns.FsFigures:
         """Space and inodes for an inode: the cluster's, or those of the narrowest quota above it."""
-        figures: ns.FsFigures
-        figures, _ = await self._ask(ns.StatFs(number))
-        if number == ROOT_INODE:
-            self.is_space_scarce = figures.free_bytes < _SCARCE_BYTES
-        self._has_quotas = figures.quota_count > 0
-        return figures
-
-    async def must_flush_at_close(self, inode: Inode) -> bool:
-        """Whether what is dirty may not fit: then it is flushed before a close is answered, which can tell of it."""
-        if not inode.dirty:
-            return False
-        if self.is_space_scarce or not self._has_quotas:
-            return self.is_space_scarce
-        try:
-            return (await self.statfs(inode.number)).free_bytes < _SCARCE_BYTES
-        except Refused as refused:
-            if refused.code is not Code.STALE:
-                raise
-            return False
-
-    async def watch_space(self) -> None:
-        """Keep is_space_scarce true to the facts, for ever."""
-        while True:
-            # Refused: nobody answered for a long time. What was known last is as good as anything.
-            with contextlib.suppress(Refused):
-                await self.statfs()
-            await trio.sleep(_SPACE_INTERVAL_S)
+        return await self.space.figures(number)
 
     # --- open files -------------------------------------------------------------------------------------------------
 
@@ -154,7 +122,13 @@ class FileSystem:
             # For writing only what nobody else may have: the service need not be waited for.
             self.link.tell(Open(number, wanted))
         inode.server_mode = max(inode.server_mode, wanted)
-        return self._handle(inode, writes=writes, appends=appends)
+        handle = self._handle(inode, writes=writes, appends=appends)
+        try:
+            refuse_opening(inode.attributes, writes=writes, appends=appends)
+        except Refused:
+            await self.release(handle)
+            raise
+        return handle
 
     async def _ask_to_open(self, number: int, wanted: int) -> Inode:
         """Open at the service. What is known counts as open meanwhile, so that no close that is due is told after this open."""
@@ -222,8 +196,11 @@ class FileSystem:
         if not data:
             return 0
         inode = handle.inode
-        if kills_privileges and inode.attributes.mode & _SUID_SGID:
-            await self._kill_privileges(inode)
+        known = inode.attributes
+        if known.flags:
+            refuse_writing(known)
+        if known.mode & _SUID_SGID or known.xattr_count:
+            await self.protection.kill_privileges(inode, keeps_suid=not kills_privileges)
         await self.writer.wait_room()
         if handle.appends:
             # Nothing is awaited between this and the write: another append would get the same offset.
@@ -234,15 +211,6 @@ class FileSystem:
         inode.times.mtime_ns = inode.times.ctime_ns = self._clock.wall_ns()
         self.writer.write(inode, offset, data)
         return len(data)
-
-    async def _kill_privileges(self, inode: Inode) -> None:
-        """A write takes suid, and sgid of a group-executable file, away."""
-        mode = inode.attributes.mode
-        if mode & 0o4000 or (mode & 0o2000 and mode & 0o010):
-            operation = setattr_operation(inode.number, Changes())
-            operation.valid |= ns.KILL_PRIVILEGES
-            attributes, _ = await self._coherence.change(operation)
-            self.inodes.absorb(attributes, 0, own=True)
 
     def check_errors(self, handle: Handle) -> None:
         """Report a failed background write, once to each handle, and lost locks, always. Raises the Refused it failed with."""

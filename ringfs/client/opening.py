@@ -79,7 +79,7 @@ async def open_file_system(
         if refused is None:
             nursery.start_soon(coherence.run)
             file_system = FileSystem(link, inodes, reader, writer, coherence, locks, clock)
-            nursery.start_soon(file_system.watch_space)
+            nursery.start_soon(file_system.space.watch)
             yield file_system
             await file_system.sync()
             coherence.close_now()

@@ -257,7 +257,7 @@ class Operations:
         background; flush now if space is scarce."""
         opened = self._handles[handle].handle
         await self.fs.release_locks(opened, owner)
-        if opened.writes and await self.fs.must_flush_at_close(opened.inode):
+        if opened.writes and await self.fs.space.must_flush(opened.inode):
             await self.fs.fsync_inode(opened.inode)
         self.fs.check_errors(opened)
 
@@ -356,6 +356,16 @@ class Operations:
     def directory_of(self, handle: int) -> int:
         """The number of the directory that a handle is of."""
         return self._directories[handle].number
+
+    # --- flags ------------------------------------------------------------------------------------------------------
+
+    async def get_flags(self, number: int) -> int:
+        """IOCTL: FS_IOC_GETFLAGS."""
+        return (await self.fs.getattr(number)).attributes.flags
+
+    async def set_flags(self, number: int, flags: int, caller: Caller) -> None:
+        """IOCTL: FS_IOC_SETFLAGS."""
+        await self.fs.protection.set_flags(await self.fs.getattr(number), flags, is_privileged=caller.uid == 0)
 
     # --- extended attributes ----------------------------------------------------------------------------------------
 

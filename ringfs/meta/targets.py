@@ -8,7 +8,7 @@ from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.facts import child_number
 from ringfs.meta.namespace.records import unpack_attributes
 from ringfs.wire.messages.content import COLLAPSE_RANGE, PUNCH_HOLE, ZERO_RANGE, Allocate, Clone, CopyRange
-from ringfs.wire.messages.files import Tmpfile
+from ringfs.wire.messages.files import SetFlags, Tmpfile
 from ringfs.wire.messages.locks import LOCK_NONE, ReleaseLocks, SetLock
 from ringfs.wire.messages.namespace import (
     RENAME_EXCHANGE,
@@ -29,7 +29,7 @@ from ringfs.wire.messages.namespace import (
 def flush_targets(view: ReadView, operation: Any) -> list[int]:
     """Inodes whose other writers are to commit before the operation. None for a Commit: it may be what a FLUSH waits for."""
     match operation:
-        case Setattr() | SetXattr() | RemoveXattr() | Link() | Allocate():
+        case Setattr() | SetXattr() | RemoveXattr() | Link() | Allocate() | SetFlags():
             return [operation.inode]
         case CopyRange():
             return [operation.source, operation.destination]

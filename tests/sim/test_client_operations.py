@@ -246,7 +246,7 @@ async def test_errors_come_at_flush_and_fsync(autojump_clock: trio.testing.MockC
         for node in world.nodes:
             node.is_full = True
         await trio.sleep(10)
-        assert client.fs.is_space_scarce
+        assert client.fs.space.is_scarce
         await mount.write(handle, 0, b"x" * 50_000)
         with refused(Code.NO_SPACE):
             await mount.flush(handle)

@@ -10,7 +10,7 @@ from ringfs.base.checksums import Buffer
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import FILE_BYTES_MAX
 from ringfs.client.file_system import Changes
-from ringfs.fuse.kernel import wire
+from ringfs.fuse.kernel import ioctls, wire
 from ringfs.fuse.kernel.channel import Channel
 from ringfs.fuse.kernel.requests import Request
 from ringfs.fuse.operations import Caching, Operations
@@ -264,6 +264,10 @@ class Answers:
         await self._operations.fs.sync()
         return wire.pack_error(request.unique, 0)
 
+    async def ioctl(self, request: Request) -> Reply:
+        """IOCTL."""
+        return await ioctls.answer(self._operations, request)
+
     # --- extended attributes ----------------------------------------------------------------------------------------
 
     async def getxattr(self, request: Request) -> Reply:
@@ -337,4 +341,5 @@ def changes_of(request: Request) -> Changes:
         mtime_ns=mtime if valid & wire.SETATTR_MTIME else None,
         ctime_ns=ctime_s * _NS + ctime_ns if valid & wire.SETATTR_CTIME else None,
         privileged=request.uid == 0,
+        is_touch=bool(valid & (wire.SETATTR_ATIME_NOW | wire.SETATTR_MTIME_NOW)),
     )

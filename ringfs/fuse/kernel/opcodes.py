@@ -63,7 +63,7 @@ ROWS = (
     Row(INTERRUPT, "INTERRUPT"),
     Row(37, "BMAP"),
     Row(DESTROY, "DESTROY"),
-    Row(39, "IOCTL"),
+    Row(39, "IOCTL", Answers.ioctl),
     Row(40, "POLL"),
     Row(41, "NOTIFY_REPLY"),
     Row(BATCH_FORGET, "BATCH_FORGET"),

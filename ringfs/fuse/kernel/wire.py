@@ -241,6 +241,11 @@ def pack_statfs(unique: int, figures: FsFigures) -> bytes:
     return STATFS_OUT.pack(STATFS_OUT.size, 0, unique, *blocks, *inodes, _FRAGMENT_BYTES, _NAME_BYTES_MAX, _FRAGMENT_BYTES, 0)
 
 
+def pack_ioctl(unique: int, payload: bytes) -> bytes:
+    """IOCTL that succeeded, and what it tells."""
+    return IOCTL_OUT.pack(IOCTL_OUT.size + len(payload), 0, unique, 0, 0, 0, 0) + payload
+
+
 def pack_xattr_size(unique: int, size_bytes: int) -> bytes:
     """GETXATTR and LISTXATTR that asked for the size only."""
     return GETXATTR_OUT.pack(GETXATTR_OUT.size, 0, unique, size_bytes, 0)

@@ -36,6 +36,7 @@ from ringfs.meta.namespace.ops import (
     rename,
     reserve_inodes,
     rmdir,
+    set_flags,
     set_lock,
     set_node_state,
     set_quota,
@@ -75,6 +76,7 @@ CLIENT_OPERATIONS: dict[type, Operation] = {
     quota.SetQuota: set_quota.apply,
     files.Tmpfile: tmpfile.apply,
     namespace.ReserveInodes: reserve_inodes.apply,
+    files.SetFlags: set_flags.apply,
 }
 #: What the leader does itself, with session 0.
 SYSTEM_OPERATIONS: dict[type, Operation] = {

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from ringfs.wire.schema import I64, U8, U16, U32, U64, Between, Text, message
+from ringfs.wire.schema import I64, U16, U32, U64, Between, Text, message
 
 #: How an answer lets a session keep what it shows of an inode: not at all; until it is recalled; so, and nobody else keeps it or
 #: has it open, so that the session may change it first and tell later (messages/session.py).
@@ -44,5 +44,5 @@ class Attributes:
     change: U64
     #: 0 if the inode has no xattr at all, so that a client need not ask for one.
     xattr_count: U16
-    #: Reserved for FS_IOC_GETFLAGS-style flags; 0 today.
-    flags: U8
+    #: As FS_IOC_GETFLAGS: messages/files.py, FLAG_….
+    flags: U32

@@ -15,3 +15,20 @@ class Tmpfile:
     umask: U32
     open_mode: U8
     is_linkable: bool
+
+
+#: Attributes.flags, as FS_IOC_GETFLAGS has them: immutable, append-only, not for dump(8), atime stays. FLAGS: all there are.
+FLAG_IMMUTABLE = 0x10
+FLAG_APPEND = 0x20
+FLAG_NODUMP = 0x40
+FLAG_NOATIME = 0x80
+FLAGS = FLAG_IMMUTABLE | FLAG_APPEND | FLAG_NODUMP | FLAG_NOATIME
+
+
+@message(0x0186)
+class SetFlags:
+    """Set exactly these flags of a file or directory. is_privileged: the caller has CAP_LINUX_IMMUTABLE. Answer: Attributes."""
+
+    inode: U64
+    flags: U32
+    is_privileged: bool

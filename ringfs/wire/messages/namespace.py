@@ -37,7 +37,7 @@ SET_CTIME = 64
 #: atime or mtime is "now": the leader's time, the given one is ignored.
 SET_ATIME_NOW = 128
 SET_MTIME_NOW = 256
-#: Take away suid, and sgid if group-executable, as Linux does for a write or truncate without CAP_FSETID.
+#: Take away what a write does: capabilities, and, unless privileged, suid, and sgid if group-executable.
 KILL_PRIVILEGES = 512
 
 #: Rename.flags, as renameat2(2).

@@ -20,6 +20,7 @@ of a group-executable file and capabilities go, as with a write. A range is take
 | IS_DIRECTORY, INVALID | it is a directory; no regular file |
 | INVALID | a length of 0; to collapse or insert: no multiples of MOVE_BYTES, a range that reaches the end, an offset at the end |
 | FILE_TOO_BIG | it would end past FILE_BYTES_MAX |
+| NOT_PERMITTED | flags forbid it, see protection.py |
 """
 
 from stat import S_IFMT, S_IFREG
@@ -27,6 +28,7 @@ from stat import S_IFMT, S_IFREG
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import FILE_BYTES_MAX, MOVE_BYTES, MOVED_EXTENTS_MAX
 from ringfs.meta.namespace import content
+from ringfs.meta.namespace.protection import refuse_changing, refuse_if_immutable
 from ringfs.meta.namespace.records import Inode
 from ringfs.meta.namespace.work import Work
 from ringfs.meta.namespace.xattrs import drop_privileges
@@ -40,6 +42,9 @@ def apply(work: Work, op: Allocate) -> Attributes:
     """See the module."""
     inode = work.inode(op.inode)
     _check(inode, op)
+    if op.mode & ~KEEP_SIZE:
+        refuse_changing(inode)
+    refuse_if_immutable(inode)
     stop = op.offset + op.length
     if op.mode == COLLAPSE_RANGE:
         _collapse(work, inode, op.offset, stop)

@@ -12,6 +12,7 @@ file with more than COPIED_EXTENTS_MAX extents is copied up to the beginning of 
 | EXISTS | the name exists |
 | TOO_MANY_LINKS | a directory, and the parent has LINKS_MAX links |
 | QUOTA | a quota above has no room for it |
+| NOT_PERMITTED | flags forbid it, see protection.py |
 """
 
 from ringfs.base.errors import Code, Refused
@@ -20,6 +21,7 @@ from ringfs.meta.namespace import keys, xattrs
 from ringfs.meta.namespace.directory import FIRST_COOKIE, add_entry, refuse_existing
 from ringfs.meta.namespace.names import check_name
 from ringfs.meta.namespace.ops.copy_range import copy
+from ringfs.meta.namespace.protection import refuse_adding
 from ringfs.meta.namespace.records import Inode
 from ringfs.meta.namespace.work import Work
 from ringfs.wire.messages.common import LEASED
@@ -32,6 +34,7 @@ def apply(work: Work, op: Clone) -> Entry:
     check_name(op.name, Code.EXISTS, Code.EXISTS)
     parent = work.directory(op.parent)
     refuse_existing(work, parent, op.name)
+    refuse_adding(parent)
     source = work.inode(op.source)
     if source.is_directory() and parent.links >= LINKS_MAX:
         raise Refused(Code.TOO_MANY_LINKS)

@@ -12,6 +12,7 @@ nor certainly held refuses the whole, with nothing changed. What was declared an
 | CHANGED (a file) | it is not at the expected change |
 | FILE_TOO_BIG (a file) | an extent ends past FILE_BYTES_MAX |
 | QUOTA (a file) | a quota above has no room for what it would store more |
+| NOT_PERMITTED | flags forbid it, see protection.py |
 """
 
 from stat import S_IFMT, S_IFREG
@@ -20,6 +21,7 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import HASH_BYTES
 from ringfs.meta.namespace import content
 from ringfs.meta.namespace.condemned import objects_for
+from ringfs.meta.namespace.protection import refuse_if_immutable
 from ringfs.meta.namespace.records import Inode
 from ringfs.meta.namespace.work import Work
 from ringfs.wire.messages.namespace import Commit, Committed, CommittedFile, FileCommit
@@ -44,6 +46,8 @@ def apply(work: Work, op: Commit) -> Committed:
 def _commit(work: Work, file: FileCommit, sizes: dict[bytes, int]) -> CommittedFile:
     try:
         inode = _file(work, file)
+        if not file.rewrite and (file.extents or file.mtime_ns != _UNSET):
+            refuse_if_immutable(inode)
         if file.extents:
             end = max(extent.offset + extent.length for extent in file.extents)
             if file.rewrite and end > inode.size_bytes:

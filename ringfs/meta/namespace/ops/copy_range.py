@@ -12,6 +12,7 @@ destination grows; its times and privileges change as with Allocate, unless noth
 | FILE_TOO_BIG | the destination begins at FILE_BYTES_MAX or later (one that would only end there is cut short) |
 | NOT_BY_REFERENCE | a chunk of the destination would have more than it holds |
 | QUOTA | a quota above the destination has no room for what it would store more |
+| NOT_PERMITTED | flags forbid it, see protection.py |
 """
 
 from stat import S_IFMT, S_IFREG
@@ -20,6 +21,7 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import COPIED_EXTENTS_MAX, FILE_BYTES_MAX
 from ringfs.meta.namespace import content
 from ringfs.meta.namespace.ops.allocate import written
+from ringfs.meta.namespace.protection import refuse_if_immutable
 from ringfs.meta.namespace.records import Inode
 from ringfs.meta.namespace.work import Work
 from ringfs.wire.messages.content import CopyRange, RangeCopied
@@ -28,6 +30,7 @@ from ringfs.wire.messages.content import CopyRange, RangeCopied
 def apply(work: Work, op: CopyRange) -> RangeCopied:
     """See the module."""
     source, destination = _file(work, op.source), _file(work, op.destination)
+    refuse_if_immutable(destination)
     if op.destination_offset >= FILE_BYTES_MAX:
         raise Refused(Code.FILE_TOO_BIG)
     length = min(op.length, source.size_bytes - op.source_offset, FILE_BYTES_MAX - op.destination_offset)

@@ -12,6 +12,7 @@ Rules: link(2), fs/namei.c vfs_link. The inode's ctime, and the directory's mtim
 | QUOTA | it had none, and a quota above has no room for it |
 | TOO_MANY_LINKS | it has LINKS_MAX names |
 | CROSSES_QUOTA | it would have names in and outside of a quota |
+| NOT_PERMITTED | flags forbid it, see protection.py |
 """
 
 from ringfs.base.errors import Code, Refused
@@ -19,6 +20,7 @@ from ringfs.base.limits import LINKS_MAX
 from ringfs.meta.namespace import homes, usage
 from ringfs.meta.namespace.directory import add_entry, refuse_existing
 from ringfs.meta.namespace.names import check_name
+from ringfs.meta.namespace.protection import refuse_adding, refuse_changing
 from ringfs.meta.namespace.removal import adopt
 from ringfs.meta.namespace.work import Work
 from ringfs.wire.messages.common import LEASED
@@ -33,6 +35,8 @@ def apply(work: Work, op: Link) -> Entry:
     inode = work.inode(op.inode)
     if inode.is_directory():
         raise Refused(Code.NOT_PERMITTED, "a directory has one name")
+    refuse_adding(parent)
+    refuse_changing(inode)
     if inode.links >= LINKS_MAX:
         raise Refused(Code.TOO_MANY_LINKS)
     if inode.links == 0:

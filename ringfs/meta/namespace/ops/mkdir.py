@@ -11,6 +11,7 @@ parent gets one more link.
 | INVALID | the number, see mknod.py |
 | TOO_MANY_LINKS | the parent has LINKS_MAX links |
 | QUOTA | a quota above has no room for one more file |
+| NOT_PERMITTED | flags forbid it, see protection.py |
 """
 
 from stat import S_IFDIR
@@ -20,6 +21,7 @@ from ringfs.base.limits import LINKS_MAX
 from ringfs.meta.namespace.directory import FIRST_COOKIE, add_entry, refuse_existing
 from ringfs.meta.namespace.names import check_name
 from ringfs.meta.namespace.ops.mknod import group_for
+from ringfs.meta.namespace.protection import refuse_adding
 from ringfs.meta.namespace.work import Work
 from ringfs.meta.namespace.xattrs import inherit
 from ringfs.wire.messages.common import LEASED
@@ -31,6 +33,7 @@ def apply(work: Work, op: Mkdir) -> Entry:
     check_name(op.name, Code.EXISTS, Code.EXISTS)
     parent = work.directory(op.parent)
     refuse_existing(work, parent, op.name)
+    refuse_adding(parent)
     if parent.links >= LINKS_MAX:
         raise Refused(Code.TOO_MANY_LINKS)
     # Linux gives a new directory the sticky and permission bits asked for; setgid comes from the parent alone.

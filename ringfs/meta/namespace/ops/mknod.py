@@ -12,6 +12,7 @@ all times of the new inode, and mtime and ctime of the directory, are now.
 | INVALID | a number that is not the next of the session's reserved ones, or after it |
 | NOT_PERMITTED, INVALID | the mode's type is a directory; is a symlink or unknown |
 | QUOTA | a quota above has no room for one more file |
+| NOT_PERMITTED | flags forbid it, see protection.py |
 """
 
 from stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFREG, S_IFSOCK
@@ -19,6 +20,7 @@ from stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFREG, S_IFSOCK
 from ringfs.base.errors import Code, Refused
 from ringfs.meta.namespace.directory import TYPE_DIRECTORY, add_entry, child_of, find_entry
 from ringfs.meta.namespace.names import check_name
+from ringfs.meta.namespace.protection import refuse_adding
 from ringfs.meta.namespace.records import Inode
 from ringfs.meta.namespace.work import Work
 from ringfs.meta.namespace.xattrs import inherit
@@ -42,6 +44,7 @@ def apply(work: Work, op: Mknod) -> Entry:
         if entry[1] << 12 != S_IFREG:
             raise Refused(Code.IS_DIRECTORY if entry[1] == TYPE_DIRECTORY else Code.EXISTS)
         return Entry(child_of(work, entry).attributes(), parent.attributes(), LEASED, LEASED)
+    refuse_adding(parent)
     inode = work.new_inode(file_type | op.mode & 0o7777, op.uid, group_for(parent, op.gid), 1, op.inode)
     if file_type in (S_IFCHR, S_IFBLK):
         inode.rdev = op.rdev

@@ -10,12 +10,14 @@ mode stays as the ACL left it.
 | NOT_PERMITTED | user.* on what is neither file nor directory |
 | NO_XATTR | it is not there |
 | NOT_SUPPORTED | an ACL of a symlink |
+| NOT_PERMITTED | flags forbid it, see protection.py |
 """
 
 from stat import S_IFLNK, S_IFMT
 
 from ringfs.base.errors import Code, Refused
 from ringfs.meta.namespace import acl, xattrs
+from ringfs.meta.namespace.protection import refuse_changing
 from ringfs.meta.namespace.work import Work
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.namespace import RemoveXattr
@@ -25,6 +27,7 @@ def apply(work: Work, op: RemoveXattr) -> Attributes:
     """See the module."""
     xattrs.check_name(op.name)
     inode = work.inode(op.inode)
+    refuse_changing(inode)
     is_acl = op.name in (acl.ACCESS, acl.DEFAULT)
     if is_acl and S_IFMT(inode.mode) == S_IFLNK:
         raise Refused(Code.NOT_SUPPORTED, "an ACL of a symlink")

@@ -18,6 +18,7 @@ ends; in an exchange both places keep theirs.
 | TOO_MANY_LINKS | a directory comes into one that has LINKS_MAX links |
 | QUOTA | what comes with it would exceed a quota above the new name |
 | CROSSES_QUOTA | an inode with several names would leave, or come under, a quota by one of them |
+| NOT_PERMITTED | flags forbid it, see protection.py |
 """
 
 from stat import S_IFCHR
@@ -28,6 +29,7 @@ from ringfs.base.limits import LINKS_MAX
 from ringfs.meta.namespace import homes, usage
 from ringfs.meta.namespace.directory import add_entry, child_of, entries_changed, entry_of, find_entry, put_entry, remove_entry
 from ringfs.meta.namespace.names import check_name
+from ringfs.meta.namespace.protection import refuse_adding, refuse_removing
 from ringfs.meta.namespace.records import Dentry, Inode
 from ringfs.meta.namespace.removal import drop_name
 from ringfs.meta.namespace.work import Work
@@ -53,11 +55,15 @@ def apply(work: Work, op: Rename) -> Renamed:
     moved = child_of(work, entry)
     _refuse_cycle(work, moved, new_parent)
     if target is None:
+        refuse_removing(parent, moved)
+        refuse_adding(new_parent)
         usage.refuse_crossing(work, moved, moved.links, op.parent, op.new_parent)
         _move(work, op, parent, new_parent, entry, moved)
         return Renamed(parent.attributes(), new_parent.attributes(), moved.attributes(), None)
     other = child_of(work, target)
     if other is not moved:
+        refuse_removing(parent, moved)
+        refuse_removing(new_parent, other)
         usage.refuse_crossing(work, moved, moved.links, op.parent, op.new_parent)
         if op.flags == RENAME_EXCHANGE:
             _refuse_cycle(work, other, parent)

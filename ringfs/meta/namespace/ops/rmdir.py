@@ -10,11 +10,13 @@ among the transaction's holders has open lives on without names; nothing can be 
 | NOT_FOUND | there is no such name |
 | NOT_DIRECTORY | it is no directory |
 | NOT_EMPTY | it has entries |
+| NOT_PERMITTED | flags forbid it, see protection.py |
 """
 
 from ringfs.base.errors import Code, Refused
 from ringfs.meta.namespace.directory import TYPE_DIRECTORY, child_of, entry_of, remove_entry
 from ringfs.meta.namespace.names import check_name
+from ringfs.meta.namespace.protection import refuse_removing
 from ringfs.meta.namespace.removal import drop_name
 from ringfs.meta.namespace.work import Work
 from ringfs.wire.messages.namespace import Removed, Rmdir
@@ -28,6 +30,7 @@ def apply(work: Work, op: Rmdir) -> Removed:
     if entry[1] != TYPE_DIRECTORY:
         raise Refused(Code.NOT_DIRECTORY)
     child = child_of(work, entry)
+    refuse_removing(parent, child)
     if child.size_bytes:
         raise Refused(Code.NOT_EMPTY)
     remove_entry(work, parent, op.name, entry)

@@ -14,6 +14,7 @@ pay no heed to flags, as in Linux.
 | EXISTS, NO_XATTR | XATTR_CREATE and it exists; XATTR_REPLACE and it does not. With both, as in Linux, one of the two |
 | NO_SPACE | the names would fill more than XATTR_LIST_BYTES_MAX |
 | NOT_SUPPORTED, ACCESS_DENIED | an ACL on a symlink or of an unknown version; a default ACL on what is no directory |
+| NOT_PERMITTED | flags forbid it, see protection.py |
 """
 
 from stat import S_IFLNK, S_IFMT
@@ -21,6 +22,7 @@ from stat import S_IFLNK, S_IFMT
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import XATTR_VALUE_BYTES_MAX
 from ringfs.meta.namespace import acl, keys, xattrs
+from ringfs.meta.namespace.protection import refuse_changing
 from ringfs.meta.namespace.records import Inode
 from ringfs.meta.namespace.work import Work
 from ringfs.wire.messages.common import Attributes
@@ -35,6 +37,7 @@ def apply(work: Work, op: SetXattr) -> Attributes:
     if len(op.value) > XATTR_VALUE_BYTES_MAX:
         raise Refused(Code.XATTR_TOO_BIG)
     inode = work.inode(op.inode)
+    refuse_changing(inode)
     if op.name == acl.ACCESS:
         _set_access_acl(work, inode, op)
     elif op.name == acl.DEFAULT:

@@ -11,6 +11,7 @@ file away, both take its capabilities; a mode that is given counts in any case. 
 | IS_DIRECTORY | a size for a directory |
 | FILE_TOO_BIG | a size over FILE_BYTES_MAX |
 | NOT_SUPPORTED | a mode for a symlink |
+| NOT_PERMITTED | flags forbid it, see protection.py |
 """
 
 from stat import S_IFLNK, S_IFMT, S_IFREG
@@ -18,6 +19,7 @@ from stat import S_IFLNK, S_IFMT, S_IFREG
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import FILE_BYTES_MAX
 from ringfs.meta.namespace import content
+from ringfs.meta.namespace.protection import refuse_changing, refuse_if_immutable
 from ringfs.meta.namespace.records import Inode
 from ringfs.meta.namespace.work import Work
 from ringfs.meta.namespace.xattrs import drop_capability, drop_privileges, follow_chmod
@@ -45,6 +47,10 @@ def apply(work: Work, op: Setattr) -> Attributes:
     """See the module."""
     inode = work.inode(op.inode)
     _check(inode, op)
+    if op.valid & (SET_MODE | SET_UID | SET_GID | SET_SIZE):
+        refuse_changing(inode)
+    elif not op.valid & KILL_PRIVILEGES:
+        refuse_if_immutable(inode)
     if op.valid & SET_SIZE:
         content.truncate(work, inode, op.size_bytes)
     _change_owner(inode, op)
@@ -83,9 +89,9 @@ def _change_owner(inode: Inode, op: Setattr) -> None:
 def _change_privileges(work: Work, inode: Inode, op: Setattr) -> None:
     if inode.is_directory():
         return
-    if op.valid & (SET_UID | SET_GID | KILL_PRIVILEGES) or (op.valid & SET_SIZE and not op.privileged):
+    if op.valid & (SET_UID | SET_GID) or (op.valid & (SET_SIZE | KILL_PRIVILEGES) and not op.privileged):
         drop_privileges(work, inode)
-    elif op.valid & SET_SIZE:
+    elif op.valid & (SET_SIZE | KILL_PRIVILEGES):
         drop_capability(work, inode)
 
 

@@ -10,6 +10,7 @@ Rules: symlink(2). Mode 0777, size the target's length; no umask, no ACL; the gr
 | EXISTS | the name exists |
 | QUOTA | a quota above has no room for one more file |
 | INVALID | the number, see mknod.py |
+| NOT_PERMITTED | flags forbid it, see protection.py |
 """
 
 from stat import S_IFLNK
@@ -20,6 +21,7 @@ from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.directory import add_entry, refuse_existing
 from ringfs.meta.namespace.names import check_name
 from ringfs.meta.namespace.ops.mknod import group_for
+from ringfs.meta.namespace.protection import refuse_adding
 from ringfs.meta.namespace.work import Work
 from ringfs.wire.messages.common import LEASED
 from ringfs.wire.messages.namespace import Entry, Symlink
@@ -32,6 +34,7 @@ def apply(work: Work, op: Symlink) -> Entry:
     check_name(op.name, Code.EXISTS, Code.EXISTS)
     parent = work.directory(op.parent)
     refuse_existing(work, parent, op.name)
+    refuse_adding(parent)
     inode = work.new_inode(S_IFLNK | 0o777, op.uid, group_for(parent, op.gid), 1, op.inode)
     inode.size_bytes = len(op.target)
     work.rows.put(keys.target(inode.number), pack(op.target))

@@ -7,6 +7,7 @@ whether link.py may give it a name (O_EXCL: not).
 | --- | --- |
 | STALE, NOT_DIRECTORY, NOT_FOUND | the directory does not exist, is none, was removed |
 | INVALID | no open_mode |
+| NOT_PERMITTED | flags forbid it, see protection.py |
 """
 
 from stat import S_IFREG
@@ -14,6 +15,7 @@ from stat import S_IFREG
 from ringfs.base.errors import Code, Refused
 from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.ops.mknod import group_for
+from ringfs.meta.namespace.protection import refuse_adding
 from ringfs.meta.namespace.records import LINKABLE, NOTHING
 from ringfs.meta.namespace.work import Work
 from ringfs.meta.namespace.xattrs import inherit
@@ -27,6 +29,7 @@ def apply(work: Work, op: Tmpfile) -> Entry:
     parent = work.directory(op.parent)
     if not op.open_mode:
         raise Refused(Code.INVALID, "a file that nobody has open needs a name")
+    refuse_adding(parent)
     inode = work.new_inode(S_IFREG | op.mode & 0o7777, op.uid, group_for(parent, op.gid), 0)
     inherit(work, parent, inode, op.umask)
     work.rows.put(keys.orphan(inode.number, work.session), LINKABLE if op.is_linkable else NOTHING)

@@ -9,11 +9,13 @@ for the sessions among the transaction's holders (removal.py).
 | NAME_TOO_LONG, INVALID, NOT_FOUND, IS_DIRECTORY | the name, see names.py; "." and ".." are directories |
 | NOT_FOUND | there is no such name |
 | IS_DIRECTORY | it is a directory |
+| NOT_PERMITTED | flags forbid it, see protection.py |
 """
 
 from ringfs.base.errors import Code, Refused
 from ringfs.meta.namespace.directory import TYPE_DIRECTORY, child_of, entry_of, remove_entry
 from ringfs.meta.namespace.names import check_name
+from ringfs.meta.namespace.protection import refuse_removing
 from ringfs.meta.namespace.removal import drop_name
 from ringfs.meta.namespace.work import Work
 from ringfs.wire.messages.namespace import Removed, Unlink
@@ -27,6 +29,7 @@ def apply(work: Work, op: Unlink) -> Removed:
     if entry[1] == TYPE_DIRECTORY:
         raise Refused(Code.IS_DIRECTORY)
     child = child_of(work, entry)
+    refuse_removing(parent, child)
     remove_entry(work, parent, op.name, entry)
     drop_name(work, child, parent)
     return Removed(parent.attributes(), child.attributes())
