@@ -15,7 +15,8 @@ import structlog
 import trio
 
 from ringfs.base.clock import Clock
-from ringfs.base.kv.store import ReadDamaged, Store, StoreDamaged, looks_truncated
+from ringfs.base.kv.store import ReadDamaged, Store, StoreDamaged
+from ringfs.base.kv.whole import looks_truncated
 from ringfs.base.limits import CHECKPOINT_ROW_BYTES
 from ringfs.data.checkpointer import Checkpointer
 from ringfs.data.disk import Disk, Segment

@@ -160,6 +160,17 @@ async def test_a_second_server_is_refused(server: MetaProcess) -> None:
     assert await server.end(signal.SIGTERM) == 0
 
 
+async def test_a_store_that_was_cut_short_is_refused(server: MetaProcess) -> None:
+    """The server says which file it is, instead of dying of it."""
+    await server.start()
+    assert await server.end(signal.SIGTERM) == 0
+    with (server.config.parent / "meta1" / "store" / "data.mdb").open("r+b") as file:
+        file.truncate(3 * 4096)
+    code, line = await server.run_refused()
+    assert code == 2
+    assert "data.mdb was cut short" in line
+
+
 async def test_a_state_of_another_cluster_is_refused(server: MetaProcess) -> None:
     """Exit code 2 and the reason; the state is as it was."""
     await server.start()

@@ -124,23 +124,6 @@ class Environment:
         self._lmdb.close()
 
 
-def looks_truncated(directory: Path) -> bool:
-    """Whether the file is shorter than the pages that its last transaction counts: reading one of them is a SIGBUS.
-
-    A sound file may look so too (a transaction counts pages that it gave up again): for those who can do without what is in it.
-    """
-    file = directory / "data.mdb"
-    if not file.exists():
-        return False
-    try:
-        with lmdb.open(os.fspath(directory), readonly=True, lock=False, max_dbs=2) as environment:
-            page_count = environment.info()["last_pgno"] + 1
-            return file.stat().st_size < page_count * int(environment.stat()["psize"])
-    except lmdb.Error:
-        # Opening it for real says what is wrong.
-        return False
-
-
 def _put_all(transaction: "lmdb.Transaction[bytes]", changes: Iterator[tuple[bytes, bytes | None]], turns: Turns) -> None:
     """Write the changes into the transaction, turn by turn."""
     end_ns = time.perf_counter_ns() + TURN_NS

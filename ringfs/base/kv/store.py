@@ -20,11 +20,11 @@ from ringfs.base.kv.environment import (
     StoreDamaged,
     StoreFailed,
     StoreFull,
-    looks_truncated,
 )
 from ringfs.base.kv.merge import merged, without_deletions
 from ringfs.base.kv.table import Change, ChangeTable
 from ringfs.base.kv.turns import Turns
+from ringfs.base.kv.whole import ensure_whole
 from ringfs.base.limits import GIB
 
 #: The event loop waits no longer for a turn of the checkpoint's thread (which may have to read a page from a disk).
@@ -38,7 +38,9 @@ _ABSENT: Final = bytes(bytearray(b"absent"))
 
 
 class Store:
-    """A View over an LMDB environment in a directory, which no other process may use meanwhile (UserError)."""
+    """A View over an LMDB environment in a directory, which no other process may use meanwhile (UserError).
+
+    StoreDamaged: it cannot be read."""
 
     def __init__(self, directory: Path, *, map_bytes: int = 64 * GIB) -> None:
         files = RealFiles()
@@ -46,6 +48,7 @@ class Store:
         files.sync_directory(directory.parent)
         self._lock = files.lock(directory)
         try:
+            ensure_whole(directory)
             self._environment = Environment(directory, map_bytes)
             files.sync_directory(directory)
         except BaseException:
@@ -173,4 +176,4 @@ class Store:
             raise failure
 
 
-__all__ = ["ReadDamaged", "Snapshot", "Store", "StoreDamaged", "StoreFailed", "StoreFull", "looks_truncated"]
+__all__ = ["ReadDamaged", "Snapshot", "Store", "StoreDamaged", "StoreFailed", "StoreFull"]

@@ -1,0 +1,61 @@
+"""Whether an LMDB file has all its pages. LMDB maps it: reading a page that was cut off is a SIGBUS, the end of the process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import lmdb
+
+from ringfs.base.kv.environment import StoreDamaged
+
+_FILE = "data.mdb"
+
+
+def looks_truncated(directory: Path) -> bool:
+    """Whether the file is shorter than the pages that its last transaction counts.
+
+    A sound file may look so too (a transaction counts pages that it gave up again): for those who can do without what is in it.
+    """
+    return _missing_bytes(directory) > 0
+
+
+def ensure_whole(directory: Path) -> None:
+    """For those who cannot do without it, under the store's lock.
+
+    Raises StoreDamaged if a page in use is missing, which a process of its own finds out.
+    """
+    if not looks_truncated(directory):
+        return
+    tried = subprocess.run([sys.executable, "-m", __name__, os.fspath(directory)], stdin=subprocess.DEVNULL, check=False)
+    if tried.returncode != 0:
+        raise StoreDamaged(f"{directory / _FILE} was cut short: restore it from a snapshot, or from a copy")
+    # Free pages are read too, before they are used again.
+    file = directory / _FILE
+    os.truncate(file, file.stat().st_size + _missing_bytes(directory))
+
+
+def _missing_bytes(directory: Path) -> int:
+    file = directory / _FILE
+    if not file.exists():
+        return 0
+    try:
+        with lmdb.open(os.fspath(directory), readonly=True, lock=False, max_dbs=2) as environment:
+            page_count = environment.info()["last_pgno"] + 1
+            return page_count * int(environment.stat()["psize"]) - file.stat().st_size
+    except lmdb.Error:
+        # Opening it for real says what is wrong.
+        return 0
+
+
+def _touch_all(directory: str) -> None:
+    """Read every page in use."""
+    with lmdb.open(directory, readonly=True, lock=False, max_dbs=2, readahead=False) as environment, environment.begin() as reader:
+        for name, _ in reader.cursor():
+            for _, value in reader.cursor(environment.open_db(name, txn=reader, create=False)):
+                # A copy of it, by default: all of its pages were read.
+                len(value)
+
+
+if __name__ == "__main__":
+    _touch_all(sys.argv[1])
