@@ -114,6 +114,9 @@ class _HeldView:
             return pack_dentry(child, self._holdings.attributes(child).mode, 0) if child else None
         if family == keys.RESERVED:
             return pack(self._numbers)
+        if family == keys.DOOMED:
+            # Asked at the end of an inode, as in scan.
+            return None
         raise NotHeld
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
