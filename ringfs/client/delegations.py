@@ -109,8 +109,9 @@ class Delegations:
         numbers = {parent, new_parent, getattr(operation, "inode", 0)}
         for directory, field in ((parent, "name"), (new_parent, "new_name")):
             known = self._inodes.get(directory) if directory else None
-            if known is not None:
-                numbers.add(self._inodes.find_name(known, getattr(operation, field)) or ABSENT)
+            name = getattr(operation, field, None)
+            if known is not None and name is not None:
+                numbers.add(self._inodes.find_name(known, name) or ABSENT)
         return list(numbers - {0})
 
     # --- inode numbers --------------------------------------------------------------------------------------------------

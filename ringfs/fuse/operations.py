@@ -245,8 +245,8 @@ class Operations:
 
     def is_page_unsure(self, handle: int) -> bool:
         """Whether what was just read or written is in the kernel's page cache, and no lease says when it is wrong."""
-        opened = self._handles[handle]
-        return opened.is_cached and not self.fs.link.holds(opened.handle.inode.lease_epoch)
+        opened = self._handles.get(handle)
+        return opened is not None and opened.is_cached and not self.fs.link.holds(opened.handle.inode.lease_epoch)
 
     def inode_of(self, handle: int) -> int:
         """The number of the inode that a handle is of."""

@@ -270,6 +270,19 @@ async def test_fsyncdir_waits_for_names(autojump_clock: trio.testing.MockClock) 
         assert len((await other.fs.readdir(number, 0, 100)).entries) == 20
 
 
+async def test_a_file_without_a_name_in_a_delegated_directory(autojump_clock: trio.testing.MockClock) -> None:
+    """It is made at the service, although names there are made ahead; it gets one by link."""
+    async with open_world(1) as world:
+        mount = mount_of(await world.mount())
+        directory = (await mount.mkdir(ROOT_INODE, b"directory", 0o755, CALLER)).attributes.inode
+        handle, made, _ = await mount.tmpfile(directory, 0o600, os.O_RDWR, CALLER)
+        await mount.write(handle, 0, b"content")
+        linked = await mount.link(made.attributes.inode, directory, b"name")
+        assert (linked.attributes.links, linked.attributes.size_bytes) == (1, 7)
+        assert await listed(mount, directory) == [b".", b"..", b"name"]
+        await mount.release(handle)
+
+
 async def test_the_virtual_attribute(autojump_clock: trio.testing.MockClock) -> None:
     """The root says where its configuration is; nobody can change that, and no other inode has it."""
     async with open_world(1) as world:

@@ -140,7 +140,8 @@ class Answers:
         """READ."""
         handle, offset, size_bytes, *_ = request.fields(wire.READ_IN)
         found = await self._operations.read(handle, offset, size_bytes)
-        self._channel.write_parts(wire.pack_head(request.unique, len(found)), found)
+        if not request.is_answered:
+            self._channel.write_parts(wire.pack_head(request.unique, len(found)), found)
         if self._operations.is_page_unsure(handle):
             self._drop_pages(request.node, offset, size_bytes)
         return None
@@ -153,7 +154,8 @@ class Answers:
         written = await self._operations.write(
             handle, offset, request.payload, kills_privileges=bool(flags & wire.WRITE_KILL_SUIDGID)
         )
-        self._channel.write(wire.pack_written(request.unique, written))
+        if not request.is_answered:
+            self._channel.write(wire.pack_written(request.unique, written))
         if self._operations.is_page_unsure(handle):
             self._drop_pages(request.node, offset, size_bytes)
         return None

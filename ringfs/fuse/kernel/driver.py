@@ -3,7 +3,8 @@
 The queue is drained before anything else runs, up to a bound, so that other tasks get their turn. FORGET needs no bookkeeping: an
 inode number is never used again, and unlinked inodes live as long as they are open. INTERRUPT comes only after the request that it
 is about was read (the kernel marks it sent then), and there is one reader: if that request is not waiting here, it was
-answered.
+answered. Blocking locks end by it. Of anything else the kernel waits for the answer whatever the signal; so that nobody hangs who
+was killed, a process that is dying gets EINTR, which it will never see, and the operation takes its course.
 """
 
 import errno
@@ -19,6 +20,7 @@ from ringfs.fuse.kernel import channel as channels
 from ringfs.fuse.kernel import opcodes, wire
 from ringfs.fuse.kernel.answers import Answers
 from ringfs.fuse.kernel.channel import Channel
+from ringfs.fuse.kernel.dying import is_dying
 from ringfs.fuse.kernel.negotiation import Agreement, negotiate, reply_to
 from ringfs.fuse.kernel.notify import Notifier
 from ringfs.fuse.kernel.opcodes import Row
@@ -86,6 +88,8 @@ class Loop:
         self._payload = buffers.take(_PAYLOAD_BYTES)
         #: Requests that wait for others, by their unique number: INTERRUPT cancels them.
         self._waiting: dict[int, trio.CancelScope] = {}
+        #: Other requests that were not answered at once.
+        self._unanswered: dict[int, Request] = {}
         self._nursery: trio.Nursery | None = None
         #: Writes that wait, each with a buffer: the device is read no more while there are many.
         self._held_buffers = 0
@@ -154,6 +158,8 @@ class Loop:
             self._nursery.start_soon(self._wait, request)
         else:
             self._workers.hand(request)
+            if not request.is_answered:
+                self._unanswered[request.unique] = request
             if request.payload and (not request.is_answered or len(request.payload) >= KEPT_BYTES_MIN):
                 # Somebody keeps it.
                 self._payload = buffers.take(_PAYLOAD_BYTES)
@@ -178,10 +184,16 @@ class Loop:
             self._agreed(agreement)
 
     def _interrupt(self, request: Request) -> None:
-        if len(request.body) >= wire.INTERRUPT_IN.size:
-            scope = self._waiting.get(wire.INTERRUPT_IN.unpack_from(request.body)[0])
-            if scope is not None:
-                scope.cancel()
+        """Somebody got a signal. If they are about to die of it, they need not wait: what they asked for goes on without them."""
+        if len(request.body) < wire.INTERRUPT_IN.size:
+            return
+        (unique,) = wire.INTERRUPT_IN.unpack_from(request.body)
+        scope, about = self._waiting.get(unique), self._unanswered.get(unique)
+        if scope is not None:
+            scope.cancel()
+        elif about is not None and not about.is_answered and not self._rows[about.opcode].keeps and is_dying(about.pid):
+            about.is_answered = True
+            self._channel.write(wire.pack_error(unique, errno.EINTR))
 
     async def _wait(self, request: Request) -> None:
         """A request that may wait for others."""
@@ -201,10 +213,13 @@ class Loop:
             reply = await row.answer(self._answers, request)
         except Exception as error:
             reply = wire.pack_error(request.unique, errno_of(error, row.name))
-        request.is_answered = True
+        was_answered, request.is_answered = request.is_answered, True
+        self._unanswered.pop(request.unique, None)
         if request.holds_buffer:
             self._held_buffers -= 1
             self._returned_buffer.unpark_all()
+        if was_answered:
+            return
         if type(reply) is bytes:
             self._channel.write(reply)
         elif reply is not None:

@@ -18,12 +18,17 @@ Answer = Callable[[Answers, Request], Awaitable[Reply]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One opcode. waits: it may wait for somebody else for as long as they like, and INTERRUPT ends that."""
+    """One opcode.
+
+    waits: it may wait for somebody else for as long as they like, and INTERRUPT ends that. keeps: what it gives (a handle, a
+    lock) must be given back by whoever asked.
+    """
 
     number: int
     name: str
     answer: Answer | None = None
     waits: bool = False
+    keeps: bool = False
 
 
 ROWS = (
@@ -39,7 +44,7 @@ ROWS = (
     Row(11, "RMDIR", Answers.rmdir),
     Row(12, "RENAME", Answers.rename),
     Row(13, "LINK", Answers.link),
-    Row(14, "OPEN", Answers.open),
+    Row(14, "OPEN", Answers.open, keeps=True),
     Row(15, "READ", Answers.read),
     Row(WRITE, "WRITE", Answers.write),
     Row(17, "STATFS", Answers.statfs),
@@ -51,15 +56,15 @@ ROWS = (
     Row(24, "REMOVEXATTR", Answers.removexattr),
     Row(25, "FLUSH", Answers.flush),
     Row(INIT, "INIT"),
-    Row(27, "OPENDIR", Answers.opendir),
+    Row(27, "OPENDIR", Answers.opendir, keeps=True),
     Row(28, "READDIR", Answers.readdir),
     Row(29, "RELEASEDIR", Answers.releasedir),
     Row(30, "FSYNCDIR", Answers.fsyncdir),
     Row(31, "GETLK", Answers.getlk),
-    Row(32, "SETLK", Answers.setlk),
+    Row(32, "SETLK", Answers.setlk, keeps=True),
     Row(33, "SETLKW", Answers.setlkw, waits=True),
     Row(34, "ACCESS"),
-    Row(35, "CREATE", Answers.create),
+    Row(35, "CREATE", Answers.create, keeps=True),
     Row(INTERRUPT, "INTERRUPT"),
     Row(37, "BMAP"),
     Row(DESTROY, "DESTROY"),
@@ -75,7 +80,7 @@ ROWS = (
     Row(48, "SETUPMAPPING"),
     Row(49, "REMOVEMAPPING"),
     Row(50, "SYNCFS", Answers.syncfs),
-    Row(51, "TMPFILE", Answers.tmpfile),
+    Row(51, "TMPFILE", Answers.tmpfile, keeps=True),
     Row(52, "STATX", Answers.statx),
     Row(53, "COPY_FILE_RANGE_64", Answers.copy_file_range_64),
 )

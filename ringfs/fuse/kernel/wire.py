@@ -6,6 +6,7 @@ tests/unit/fuse/test_kernel_wire.py holds requests that a real kernel sent, byte
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ringfs.fuse.operations import KernelEntry
 from ringfs.wire.messages.common import Attributes
@@ -139,6 +140,7 @@ LK_FLOCK = 1 << 0
 FSYNC_FDATASYNC = 1 << 0
 
 
+@lru_cache(16)
 def _split(timeout_s: float) -> tuple[int, int]:
     """Seconds and nanoseconds."""
     whole = int(timeout_s)

@@ -82,7 +82,8 @@ class Workers(Generic[_T]):
         try:
             while True:
                 self._idle.append(task)
-                self._free.unpark()
+                if self._free:
+                    self._free.unpark()
                 await self._serve(await trio.lowlevel.wait_task_rescheduled(abort))
         finally:
             self._count -= 1

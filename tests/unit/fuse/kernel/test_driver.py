@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import pytest
 import trio
 
 from ringfs.base.errors import Code, Refused
@@ -174,6 +175,23 @@ async def test_interrupts() -> None:
         assert await at.reply() == (10, errno.EINTR, b"")
         at.operations.may_answer.set()
         assert await at.reply() == (12, 0, b"target 2")
+
+
+async def test_who_is_killed_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dying process gets EINTR at once; the operation takes its course, and its answer goes nowhere."""
+    async with kernel() as at:
+        await at.send(READLINK, 10, 2)
+        await at.send(INTERRUPT, 11, body=struct.pack("=Q", 10))
+        await at.send(READLINK, 12, 1)
+        assert await at.reply() == (12, 0, b"target 1")
+        monkeypatch.setattr("ringfs.fuse.kernel.driver.is_dying", lambda pid: pid == 1)
+        for _ in range(2):
+            await at.send(INTERRUPT, 11, body=struct.pack("=Q", 10))
+        assert await at.reply() == (10, errno.EINTR, b"")
+        at.operations.may_answer.set()
+        await trio.testing.wait_all_tasks_blocked()
+        await at.send(READLINK, 14, 1)
+        assert await at.reply() == (14, 0, b"target 1")
 
 
 async def test_data_that_is_kept_stays_as_it_is() -> None:
