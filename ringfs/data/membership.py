@@ -109,6 +109,7 @@ class Membership:
             free_bytes=figures.free_bytes,
             object_count=figures.object_count,
             filesystem=store.disk.file_system(),
+            filesystem_free_bytes=figures.disk_free_bytes,
             trouble=store.health.trouble,
         )
 

@@ -162,9 +162,11 @@ class SegmentLog:
 
     # --- space -------------------------------------------------------------------------------------------------------
 
-    def free_bytes(self) -> int:
-        """What can still be stored, records and all. Asks the file system. Raises OSError."""
-        return min(self._allowance_bytes, self._disk_bytes() + self.room_bytes)
+    def free_bytes(self) -> tuple[int, int]:
+        """What can still be stored, records and all; and what could be if no capacity were configured. Asks the file system.
+        Raises OSError."""
+        on_disk_bytes = self._disk_bytes() + self.room_bytes
+        return min(self._allowance_bytes, on_disk_bytes), on_disk_bytes
 
     def look_for_space(self) -> None:
         """Notice that a full disk has space again though nobody puts anything. Raises OSError."""

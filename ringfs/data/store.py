@@ -26,10 +26,12 @@ from ringfs.data.tables import TableCache
 
 @dataclass(frozen=True, slots=True)
 class StoreFigures:
-    """used_bytes: records of objects held; free_bytes: what more can be stored, after reserve and configured capacity."""
+    """used_bytes: records of objects held; free_bytes: what more can be stored, after reserve and configured capacity;
+    disk_free_bytes: the same without a configured capacity."""
 
     used_bytes: int
     free_bytes: int
+    disk_free_bytes: int
     object_count: int
     segment_count: int
 
@@ -87,12 +89,12 @@ class ObjectStore:
         """Asks the file system for its free space, which takes microseconds."""
         try:
             self._log.look_for_space()
-            free_bytes = self._log.free_bytes() if self.health.failure is None else 0
+            free_bytes, disk_free_bytes = self._log.free_bytes() if self.health.failure is None else (0, 0)
         except OSError as error:
             self.health.fail(f"statvfs: {error.strerror or error}")
-            free_bytes = 0
+            free_bytes = disk_free_bytes = 0
         index = self._index
-        return StoreFigures(index.live_bytes, free_bytes, index.object_count, len(index.segments))
+        return StoreFigures(index.live_bytes, free_bytes, disk_free_bytes, index.object_count, len(index.segments))
 
     # --- operations --------------------------------------------------------------------------------------------------
 

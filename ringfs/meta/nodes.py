@@ -3,6 +3,7 @@
 Which nodes there are and which are up is the cluster map, state of the namespace machine. Not here: placement (ring/).
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 from ringfs.wire.messages.cluster import NODE_DOWN, NODE_UP, ClusterMap, NodeHeartbeat, NodeStatus
@@ -61,11 +62,16 @@ class NodeTable:
             report.heard_ns += duration_ns
 
     def capacity(self, copies: int) -> tuple[int, int]:
-        """(total, free) bytes that users can store with so many copies. Free space that nodes share counts once."""
+        """(total, free) bytes that users can store with so many copies. Nodes that share a file system have what each may use of
+        it, but together no more than is free there."""
         up = {node.node for node in self.map.nodes if node.state == NODE_UP}
         reports = [each.heartbeat for number, each in self._reports.items() if number in up and each.heartbeat is not None]
-        free_by_filesystem = {report.filesystem: report.free_bytes for report in reports}
-        free_bytes = sum(free_by_filesystem.values())
+        allowed: Counter[str] = Counter()
+        there: dict[str, int] = {}
+        for report in reports:
+            allowed[report.filesystem] += report.free_bytes
+            there[report.filesystem] = max(there.get(report.filesystem, 0), report.filesystem_free_bytes)
+        free_bytes = sum(min(allowed[filesystem], there[filesystem]) for filesystem in there)
         used_bytes = sum(report.used_bytes for report in reports)
         return (free_bytes + used_bytes) // copies, free_bytes // copies
 

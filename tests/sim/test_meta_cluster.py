@@ -33,7 +33,7 @@ GIB = 1 << 30
 
 
 def beat(node: int, epoch: int, *, free: int = GIB, used: int = 0, filesystem: str = "") -> NodeHeartbeat:
-    return NodeHeartbeat(node, epoch, used, free, 7, filesystem or f"fs{node}", "")
+    return NodeHeartbeat(node, epoch, used, free, 7, filesystem or f"fs{node}", free, "")
 
 
 async def join(client: Client, number: int) -> int:
@@ -134,7 +134,7 @@ async def test_status(autojump_clock: object) -> None:
         node = await join(alice, 1)
         silent = (await alice.ask(GetStatus())).nodes[0]
         assert silent.trouble
-        await alice.ask(NodeHeartbeat(node, 2, 5, 6, 7, "fs", "disk full"))
+        await alice.ask(NodeHeartbeat(node, 2, 5, 6, 7, "fs", 6, "disk full"))
         await alice.make_file(b"f", open_mode=1)
         await trio.sleep(1)
         status = await alice.ask(GetStatus())

@@ -157,7 +157,7 @@ class MemoryNode:
         while not client.lost.is_set():
             used_bytes = sum(size for size, *_ in self.held.values())
             free_bytes = 0 if self.is_full else CAPACITY_BYTES
-            beat = NodeHeartbeat(self.number, epoch, used_bytes, free_bytes, len(self.held), self.name, "")
+            beat = NodeHeartbeat(self.number, epoch, used_bytes, free_bytes, len(self.held), self.name, free_bytes, "")
             try:
                 answer = (await client.call(beat, timeout_s=5)).message
             except (ConnectionLost, Refused):

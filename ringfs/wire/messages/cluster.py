@@ -65,9 +65,10 @@ class NodeJoined:
 
 @message(0x0307)
 class NodeHeartbeat:
-    """Every second. Sizes of its disk's file system and what ringfs uses of it. Answer: ClusterMap if epoch is behind, else Done.
+    """Every second. What the node uses of its disk, and what it may still use. Answer: ClusterMap if epoch is behind, else Done.
 
-    `filesystem` identifies the file system under the disk: nodes that share one do not count its free space twice.
+    `filesystem` identifies the file system under the disk, and `filesystem_free_bytes` is what is free there: nodes that share one
+    have no more than that together.
     """
 
     node: U16
@@ -76,6 +77,7 @@ class NodeHeartbeat:
     free_bytes: U64
     object_count: U64
     filesystem: Text
+    filesystem_free_bytes: U64
     #: Empty, or one line about what is wrong ("disk full", "disk failed: …").
     trouble: Text
 

@@ -10,8 +10,8 @@ def node(number: int, state: int = NODE_UP) -> Node:
     return Node(number, f"uuid{number}", f"data{number}", "host:1", f"d{number}", 100, state)
 
 
-def beat(number: int, *, used: int = 0, free: int = 0, filesystem: str = "fs") -> NodeHeartbeat:
-    return NodeHeartbeat(number, 1, used, free, 3, filesystem, "")
+def beat(number: int, *, used: int = 0, free: int = 0, filesystem: str = "fs", there: int = 0) -> NodeHeartbeat:
+    return NodeHeartbeat(number, 1, used, free, 3, filesystem, there or free, "")
 
 
 def test_liveness_follows_silence() -> None:
@@ -36,8 +36,20 @@ def test_capacity() -> None:
     table.report(beat(1, used=10, free=100, filesystem="a"), START)
     table.report(beat(2, used=20, free=90, filesystem="a"), START)
     table.report(beat(3, used=7, free=1000, filesystem="b"), START)
-    assert table.capacity(2) == (60, 45)
-    assert table.capacity(1) == (120, 90)
+    assert table.capacity(2) == (65, 50)
+    assert table.capacity(1) == (130, 100)
+
+
+def test_capacity_of_nodes_that_may_use_a_part_of_a_shared_disk() -> None:
+    """Each adds what it may use, until the disk itself has less."""
+    table = NodeTable(ClusterMap(1, "c", [node(1), node(2), node(3)]), START)
+    for number in (1, 2, 3):
+        table.report(beat(number, free=100, there=1000), START)
+    assert table.capacity(2) == (150, 150)
+    table.report(beat(3, free=100, there=250), START)
+    table.report(beat(1, free=100, there=240), START)
+    table.report(beat(2, free=100, there=250), START)
+    assert table.capacity(1) == (250, 250)
 
 
 def test_statuses() -> None:
