@@ -20,6 +20,7 @@ async def test_closed_without_a_name(autojump_clock: trio.testing.MockClock) -> 
     """Read and written like any file; gone after its last close."""
     async with open_world(1) as world:
         client = await world.mount()
+        await client.fs.getattr(ROOT_INODE)
         handle = await client.fs.tmpfile(ROOT_INODE, 0o100600, CALLER, is_linkable=True)
         await client.fs.write(handle, 0, b"x" * 100_000)
         await client.fs.fsync(handle)
