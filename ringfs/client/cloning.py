@@ -195,11 +195,18 @@ class Cloner:
             if not page.entries:
                 await self._fs.rmdir(above, name)
                 stack.pop()
-            for entry in page.entries:
-                if stat.S_ISDIR(entry.attributes.mode):
-                    stack.append((number, entry.name, entry.attributes.inode))
-                    break
-                await self._fs.unlink(number, entry.name)
+                continue
+            async with trio.open_nursery() as nursery:
+                for entry in page.entries:
+                    if not stat.S_ISDIR(entry.attributes.mode):
+                        nursery.start_soon(self._unlink, number, entry.name)
+            below = next((entry for entry in page.entries if stat.S_ISDIR(entry.attributes.mode)), None)
+            if below is not None:
+                stack.append((number, below.name, below.attributes.inode))
+
+    async def _unlink(self, parent: int, name: bytes) -> None:
+        async with self._at_once:
+            await self._fs.unlink(parent, name)
 
 
 def _session_of(name: bytes) -> int | None:

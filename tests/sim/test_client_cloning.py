@@ -140,10 +140,13 @@ async def test_a_name_that_was_taken_meanwhile(autojump_clock: trio.testing.Mock
     async with open_world(1) as world:
         client = await world.mount()
         top = await make_tree(client)
+        for link in client.port.links():
+            link.delay(0.005)
+        cloner = Cloner(client.fs)
         with pytest.RaisesGroup(pytest.RaisesExc(Exception, match="exists")):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(Cloner(client.fs).clone, top, ROOT_INODE, b"clone")
-                await until(lambda: client.fs.inodes.get(700) is not None)
+                nursery.start_soon(cloner.clone, top, ROOT_INODE, b"clone")
+                await until(lambda: cloner.counts.files > 100)
                 await client.fs.mkdir(ROOT_INODE, b"clone", 0o755, CALLER)
                 await trio.sleep_forever()
         assert await names(client.fs) == [b"tree", b"clone"]
@@ -159,8 +162,9 @@ async def test_leftovers(autojump_clock: trio.testing.MockClock) -> None:
         for link in two.port.links():
             link.delay(0.05)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Cloner(two.fs).clone, top, ROOT_INODE, b"clone")
-            await until(lambda: two.fs.inodes.get(900) is not None)
+            cloner = Cloner(two.fs)
+            nursery.start_soon(cloner.clone, top, ROOT_INODE, b"clone")
+            await until(lambda: cloner.counts.files > 100)
             await two.crash()
             nursery.cancel_scope.cancel()
         hidden = b"%s%d.1" % (HIDDEN_PREFIX, session)
