@@ -118,6 +118,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     left = Place(kind_of(options.local), (options.local,))
     right = Place("pyfuse3" if options.pyfuse3 else kind_of(options.mount[0]), tuple(options.mount))
+    print(f"{left.kind} in {options.local}, {right.kind} in {', '.join(map(str, options.mount))}", flush=True)
     both = SideBySide(left, right, differences.ALL)
     try:
         if options.replay:

@@ -23,7 +23,7 @@ def _none(_call: Call) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """side: the file system that is different, by kind."""
+    """side: the file system that is different, by kind; or "two mounts", where the second process works on another one."""
 
     name: str
     side: str
@@ -111,6 +111,13 @@ RINGFS = (
         example=(_open(), Call("setxattr", ("a", "user.a", 1, 1, 3, True))),
     ),
     Difference(
+        "chown that changes nothing",
+        "ringfs",
+        "others may do it to a file with suid too: the kernel leaves the bits to us, and so does not check whose they are",
+        lambda call: call.kind in ("chown", "fchown") and call["uid"] == call["gid"] == -1,
+        example=(_open(), Call("fchmod", (0, 0o4755)), Call("chown", ("a", -1, -1, True), user=1)),
+    ),
+    Difference(
         "names of trusted xattrs",
         "ringfs",
         "listed to every user; on local file systems to root alone",
@@ -126,4 +133,30 @@ RINGFS = (
     ),
 )
 
-ALL = (*LOCAL, *RINGFS)
+_WRITING = frozenset(("write", "writev", "pwrite", "pwritev", "truncate", "ftruncate", "copy_file_range", "sendfile"))
+_WRITING_BY_RANGE = frozenset(("fallocate", "map", "store"))
+
+
+def _writes_there(call: Call) -> bool:
+    truncates = bool((call["open_flags"] or 0) & os.O_TRUNC)
+    return call.actor == 1 and (call.kind in _WRITING | _WRITING_BY_RANGE or truncates)
+
+
+#: Between two mounts (docs/posix.md).
+TWO_MOUNTS = (
+    Difference(
+        "writers",
+        "two mounts",
+        "what is written by both at a time, neither syncing, is in the order in which it was committed",
+        _writes_there,
+        example=(
+            _open(),
+            Call("open", (0, NO_SLOT, "a", os.O_RDWR, 0), actor=1),
+            Call("pwrite", (0, 0, 1, 65536)),
+            Call("pwrite", (0, 0, 2, 100), actor=1),
+            Call("pread", (0, 0, 100)),
+        ),
+    ),
+)
+
+ALL = (*LOCAL, *RINGFS, *TWO_MOUNTS)

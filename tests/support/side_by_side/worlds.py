@@ -187,6 +187,7 @@ class SideBySide:
 
     def __init__(self, left: Place, right: Place, differences: Sequence[Difference]) -> None:
         kinds = {left.kind, right.kind} | {"ringfs" for place in (left, right) if place.kind == "pyfuse3"}
+        kinds |= {"two mounts" for place in (left, right) if len(place.roots) > 1}
         self._known = [difference for difference in differences if difference.side in kinds]
         hides = frozenset().union(*(difference.hides for difference in self._known))
         self._prefix = f"side.{id(self):x}"
