@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from tests.support.side_by_side.calls import PRELUDE, Call, draw_call, read_program
-from tests.support.side_by_side.differences import ALL, LOCAL, RINGFS, Difference
+from tests.support.side_by_side.differences import ALL, RINGFS, TWO_MOUNTS, Difference
 from tests.support.side_by_side.worlds import Disagreement, Place, SideBySide
 from tools.side_by_side import kind_of
 
 Choice = TypeVar("Choice")
 
-EXAMPLES, STEPS = 60, 60
+STEPS = 60
 PROGRAMS = sorted((Path(__file__).parent / "side_by_side").glob("*.calls"))
 
 
@@ -62,7 +62,7 @@ def side_by_side(roots: tuple[Path, ...], driver: str, known: Sequence[Differenc
             both.close()
 
 
-def exercise(both: SideBySide) -> None:
+def exercise(both: SideBySide, examples: int) -> None:
     """Programs that Hypothesis draws; it makes one that fails shorter."""
 
     class SystemCalls(RuleBasedStateMachine):
@@ -80,7 +80,7 @@ def exercise(both: SideBySide) -> None:
             both.finish()
 
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
-    bounds = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, suppress_health_check=checks, database=None)
+    bounds = settings(max_examples=examples, stateful_step_count=STEPS, deadline=None, suppress_health_check=checks, database=None)
     run_state_machine_as_test(SystemCalls, settings=bounds)
 
 
@@ -88,8 +88,15 @@ def exercise(both: SideBySide) -> None:
 def test_random_calls(place: Path, driver: str) -> None:
     """Two processes with several open files each, three users, every call of tests/support/side_by_side/calls.py."""
     with side_by_side((place,), driver) as both:
-        exercise(both)
-        assert both.call_count > EXAMPLES * len(PRELUDE)
+        exercise(both, 60)
+        assert both.call_count > 60 * len(PRELUDE)
+
+
+@pytest.mark.timeout(900)
+def test_random_calls_on_two_mounts(place: Path, mount_point: Path, second_mount_point: Path, driver: str) -> None:
+    """Each process on a mount of its own: what one does the other sees as on one machine, in names, attributes, bytes and locks."""
+    with side_by_side((place, second_mount_point / place.relative_to(mount_point)), driver) as both:
+        exercise(both, 25)
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
@@ -99,11 +106,12 @@ def test_found_once(place: Path, driver: str, program: Path) -> None:
         both.run(read_program(program.read_text()))
 
 
-@pytest.mark.parametrize("difference", [each for each in RINGFS if each.example], ids=lambda each: each.name)
-def test_known_differences(place: Path, driver: str, difference: Difference) -> None:
+@pytest.mark.parametrize("difference", [each for each in (*RINGFS, *TWO_MOUNTS) if each.example], ids=lambda each: each.name)
+def test_known_differences(place: Path, mount_point: Path, second_mount_point: Path, driver: str, difference: Difference) -> None:
     """Each is still one: what differs no more has no place in the table."""
-    if difference.side not in ("ringfs", driver) or not driver:
+    if difference.side not in ("ringfs", "two mounts", driver) or not driver:
         pytest.skip(f"these are of {difference.side}")
-    others = [each for each in (*LOCAL, *RINGFS) if each is not difference]
-    with side_by_side((place,), driver, others) as both, pytest.raises(Disagreement):
+    others = [each for each in ALL if each is not difference]
+    roots = (place, second_mount_point / place.relative_to(mount_point))
+    with side_by_side(roots if difference in TWO_MOUNTS else roots[:1], driver, others) as both, pytest.raises(Disagreement):
         both.run(difference.example)

@@ -157,6 +157,18 @@ TWO_MOUNTS = (
             Call("pread", (0, 0, 100)),
         ),
     ),
+    Difference(
+        "rights of a descriptor",
+        "two mounts",
+        "who may change a file through a descriptor is decided by the owner that the kernel remembers: it does not ask first",
+        lambda call: call.user != 0 and call.kind in ("fchmod", "fchown", "futime", "fsetxattr"),
+        example=(
+            _open(),
+            Call("open", (0, NO_SLOT, "a", os.O_RDWR, 0), actor=1),
+            Call("fchown", (0, 30001, -1)),
+            Call("fchmod", (0, 0), actor=1, user=1),
+        ),
+    ),
 )
 
 ALL = (*LOCAL, *RINGFS, *TWO_MOUNTS)
