@@ -52,6 +52,7 @@ class AttributeChanges:
 
     def __init__(self, names: Names, inodes: InodeTable, writer: Writer, coherence: Coherence, clock: Clock) -> None:
         self.getattr = names.getattr
+        self._has_vanished = names.has_vanished
         self.inodes = inodes
         self.writer = writer
         self._coherence = coherence
@@ -76,7 +77,12 @@ class AttributeChanges:
         if inode is not None and (inode.times or inode.dirty.flights) and changes.names_times:
             # Older times must not come after these.
             await self.writer.flush([inode])
-        attributes, _ = await self._coherence.change(setattr_operation(number, changes))
+        try:
+            attributes, _ = await self._coherence.change(setattr_operation(number, changes))
+        except Refused as refused:
+            if self._has_vanished(refused, number):
+                return await self.setattr(number, changes)
+            raise
         return self._attributes_set(attributes)
 
     def _attributes_set(self, attributes: Attributes) -> Inode:

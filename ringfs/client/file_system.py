@@ -40,7 +40,6 @@ class Handle:
 
     inode: Inode
     writes: bool
-    appends: bool = False
     #: Of inode.error_count: errors up to here were reported through this handle.
     errors_seen: int = 0
     #: See locks.Lockable.
@@ -83,9 +82,7 @@ class FileSystem:
 
     # --- files and space ---------------------------------------------------------------------------------------------
 
-    async def create(
-        self, parent: int, name: bytes, mode: int, caller: Caller, *, writes: bool, exclusive: bool, appends: bool = False
-    ) -> Handle:
+    async def create(self, parent: int, name: bytes, mode: int, caller: Caller, *, writes: bool, exclusive: bool) -> Handle:
         """Make a regular file and open it; if it exists and exclusive is false, open that."""
         open_mode = OPEN_WRITE if writes else OPEN_READ
         operation = ns.Mknod(parent, name, mode, 0, caller.uid, caller.gid, caller.umask, open_mode, exclusive)
@@ -96,7 +93,7 @@ class FileSystem:
             # One may have been of this inode, and have come after it was opened.
             self.link.tell(Open(inode.number, open_mode))
         inode.server_mode = max(inode.server_mode, open_mode)
-        return self._handle(inode, writes=writes, appends=appends)
+        return self._handle(inode, writes=writes)
 
     async def tmpfile(self, parent: int, mode: int, caller: Caller, *, is_linkable: bool) -> Handle:
         """Make and open a regular file without a name; link_to may give it one if is_linkable."""
@@ -104,7 +101,7 @@ class FileSystem:
         entry, epoch = await self._coherence.change(operation)
         inode = self.inodes.absorb(entry.attributes, epoch, own=True, leased=entry.leased)
         inode.server_mode = OPEN_WRITE
-        return self._handle(inode, writes=True, appends=False)
+        return self._handle(inode, writes=True)
 
     async def statfs(self, number: int = ROOT_INODE) -> ns.FsFigures:
         """Space and inodes for an inode: the cluster's, or those of the narrowest quota above it."""
@@ -122,7 +119,7 @@ class FileSystem:
             # For writing only what nobody else may have: the service need not be waited for.
             self.link.tell(Open(number, wanted))
         inode.server_mode = max(inode.server_mode, wanted)
-        handle = self._handle(inode, writes=writes, appends=appends)
+        handle = self._handle(inode, writes=writes)
         try:
             refuse_opening(inode.attributes, writes=writes, appends=appends)
         except Refused:
@@ -145,10 +142,10 @@ class FileSystem:
                 if not known.open_count:
                     self._coherence.close_later(known)
 
-    def _handle(self, inode: Inode, *, writes: bool, appends: bool) -> Handle:
+    def _handle(self, inode: Inode, *, writes: bool) -> Handle:
         inode.open_count += 1
         inode.write_count += writes
-        return Handle(inode, writes, appends, inode.error_count)
+        return Handle(inode, writes, inode.error_count)
 
     def read_nowait(self, handle: Handle, offset: int, size_bytes: int) -> Buffer | None:
         """The bytes if they can be had without waiting, else None."""
@@ -187,10 +184,12 @@ class FileSystem:
                 raise refused
         return await self.reader.read(inode, offset, size_bytes, handle.stream)
 
-    async def write(self, handle: Handle, offset: int, data: bytes | memoryview, *, kills_privileges: bool = True) -> int:
+    async def write(
+        self, handle: Handle, offset: int, data: bytes | memoryview, *, appends: bool = False, kills_privileges: bool = True
+    ) -> int:
         """Take over data; durable after fsync. Reports an earlier background failure once.
 
-        kills_privileges: suid and sgid go, since the writer has no CAP_FSETID.
+        appends: to the end, wherever it is. kills_privileges: suid and sgid go, since the writer has no CAP_FSETID.
         """
         self.check_errors(handle)
         if not data:
@@ -202,7 +201,7 @@ class FileSystem:
         if known.mode & _SUID_SGID or known.xattr_count:
             await self.protection.kill_privileges(inode, keeps_suid=not kills_privileges)
         await self.writer.wait_room()
-        if handle.appends:
+        if appends:
             # Nothing is awaited between this and the write: another append would get the same offset.
             offset = (await self.getattr(inode.number)).merged().size_bytes
         if offset + len(data) > FILE_BYTES_MAX:

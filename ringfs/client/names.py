@@ -4,7 +4,7 @@ Not here: what a change means (meta/namespace/), when it is answered ahead (cohe
 (file_system.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from stat import S_ISDIR
 
 from ringfs.base.errors import Code, Refused
@@ -72,8 +72,22 @@ class Names:
         inode = self.inodes.get(number)
         if inode is not None and inode.is_removed_directory:
             return inode
-        opened, epoch = await self._ask(ns.GetAttributes(number))
+        try:
+            opened, epoch = await self._ask(ns.GetAttributes(number))
+        except Refused as refused:
+            if self.has_vanished(refused, number):
+                return await self.getattr(number)
+            raise
         return self.inodes.absorb(opened.attributes, epoch, own=False, leased=opened.leased)
+
+    def has_vanished(self, refused: Refused, number: int) -> bool:
+        """Whether it was refused because another client removed a directory; then that is known from now on."""
+        inode = self.inodes.get(number)
+        if refused.code is not Code.STALE or inode is None or not S_ISDIR(inode.attributes.mode):
+            return False
+        inode.attributes = replace(inode.attributes, links=0)
+        self.inodes.forget_cached(inode)
+        return True
 
     def made(self, parent: int, name: bytes, entry: ns.Entry, epoch: int) -> Inode:
         """Take over what a transaction made under a name."""

@@ -196,7 +196,6 @@ class Operations:
             caller,
             writes=flags & os.O_ACCMODE != os.O_RDONLY,
             exclusive=bool(flags & os.O_EXCL),
-            appends=bool(flags & os.O_APPEND),
         )
         if flags & os.O_TRUNC and handle.inode.attributes.size_bytes:
             await self._truncate(handle, caller)
@@ -207,7 +206,6 @@ class Operations:
         """TMPFILE: as create."""
         is_linkable = not flags & os.O_EXCL
         handle = await self.fs.tmpfile(parent, stat.S_IFREG | mode, caller, is_linkable=is_linkable)
-        handle.appends = bool(flags & os.O_APPEND)
         number, caching = self._opened(handle)
         return number, self._entry(parent, handle.inode), caching
 
@@ -239,9 +237,16 @@ class Operations:
         """READ."""
         return await self.fs.read(self._handles[handle].handle, offset, size_bytes)
 
-    async def write(self, handle: int, offset: int, data: bytes | memoryview, *, kills_privileges: bool = True) -> int:
-        """WRITE. Of data nothing is kept that is shorter than dirty.KEPT_BYTES_MIN; longer data must not change afterwards."""
-        return await self.fs.write(self._handles[handle].handle, offset, data, kills_privileges=kills_privileges)
+    async def write(
+        self, handle: int, offset: int, data: bytes | memoryview, *, appends: bool = False, kills_privileges: bool = True
+    ) -> int:
+        """WRITE. Of data nothing is kept that is shorter than dirty.KEPT_BYTES_MIN; longer data must not change afterwards.
+
+        appends: O_APPEND holds for this write. That its handle was opened so does not say it: pages of a map are written through
+        any handle of the inode, each to where it belongs; and fcntl(2) may have changed the flag.
+        """
+        opened = self._handles[handle].handle
+        return await self.fs.write(opened, offset, data, appends=appends, kills_privileges=kills_privileges)
 
     def is_page_unsure(self, handle: int) -> bool:
         """Whether what was just read or written is in the kernel's page cache, and no lease says when it is wrong."""

@@ -100,9 +100,9 @@ def test_random_calls_on_two_mounts(place: Path, mount_point: Path, second_mount
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
-def test_found_once(place: Path, driver: str, program: Path) -> None:
-    """What once showed a difference shows none."""
-    with side_by_side((place,), driver) as both:
+def test_found_once(place: Path, mount_point: Path, second_mount_point: Path, driver: str, program: Path) -> None:
+    """What once showed a difference shows none, the second process on a mount of its own."""
+    with side_by_side((place, second_mount_point / place.relative_to(mount_point)), driver) as both:
         both.run(read_program(program.read_text()))
 
 

@@ -143,6 +143,20 @@ def test_sparse_stores_in_a_large_file(place: Path) -> None:
     assert path.read_bytes() == expected
 
 
+def test_stores_of_a_file_that_is_open_for_appending(file: Path) -> None:
+    """Pages of a map are written to where they belong, also through a descriptor with O_APPEND, which appends all the same."""
+    before = file.read_bytes()
+    fd = os.open(file, os.O_RDWR | os.O_APPEND)
+    region = mmap.mmap(fd, len(before))
+    region[100:103] = b"new"
+    region.flush()
+    os.write(fd, b"end")
+    region.close()
+    os.close(fd)
+    Path("/proc/sys/vm/drop_caches").write_text("3\n")
+    assert file.read_bytes() == before[:100] + b"new" + before[103:] + b"end"
+
+
 def test_read_only_map_of_a_read_only_descriptor(file: Path) -> None:
     """A shared map for writing needs a descriptor that may write."""
     fd = os.open(file, os.O_RDONLY)

@@ -361,13 +361,14 @@ async def test_a_size_told_while_it_was_written(autojump_clock: trio.testing.Moc
 
 
 async def test_appends_go_to_the_end(autojump_clock: trio.testing.MockClock) -> None:
-    """A handle that was opened with O_APPEND writes at the end that is known here, whatever offset the kernel believes in."""
+    """A write with O_APPEND goes to the end that is known here, whatever the kernel believes; others through its handle do not."""
     async with open_world(1) as world:
         mount = mount_of(await world.mount())
         number = await write_file(mount, b"file", b"first ")
         handle, _ = await mount.open(number, os.O_RDWR | os.O_APPEND, CALLER)
-        await mount.write(handle, 0, b"second")
-        assert bytes(await mount.read(handle, 0, 100)) == b"first second"
+        await mount.write(handle, 0, b"second", appends=True)
+        await mount.write(handle, 0, b"F")
+        assert bytes(await mount.read(handle, 0, 100)) == b"First second"
         await mount.release(handle)
 
 
@@ -392,6 +393,22 @@ async def test_names_too_long_and_removed_directories(autojump_clock: trio.testi
         assert [name for name, _, _ in await mount.readdir(opened, 0)] == [b".", b".."]
         assert not list(await mount.readdir(opened, 2))
         await mount.releasedir(opened)
+
+
+async def test_directory_removed_by_another_client(autojump_clock: trio.testing.MockClock) -> None:
+    """Whoever still holds it finds it empty and without links, and may change it."""
+    async with open_world(1) as world:
+        mount, other = mount_of(await world.mount()), mount_of(await world.mount())
+        for first in ("getattr", "setattr"):
+            made = await mount.mkdir(ROOT_INODE, b"directory", 0o755, CALLER)
+            number = made.attributes.inode
+            await other.rmdir(ROOT_INODE, b"directory")
+            if first == "setattr":
+                assert (await mount.setattr(number, Changes(mode=0o700))).attributes.mode == stat.S_IFDIR | 0o700
+            assert (await mount.getattr(number)).attributes.links == 0
+            with refused(Code.NOT_FOUND):
+                await mount.lookup(number, b"anything")
+            assert await mount.listxattr(number) == []
 
 
 async def test_chmod_shows_in_the_acl(autojump_clock: trio.testing.MockClock) -> None:

@@ -3,6 +3,7 @@
 A method returns the reply, in one piece or as head and payload, or None if it has sent it itself. It raises Refused.
 """
 
+import os
 import time
 from collections.abc import Callable
 
@@ -148,11 +149,15 @@ class Answers:
 
     async def write(self, request: Request) -> Reply:
         """WRITE."""
-        handle, offset, size_bytes, flags, *_ = request.fields(wire.WRITE_IN)
+        handle, offset, size_bytes, how, _, flags, _ = request.fields(wire.WRITE_IN)
         if size_bytes != len(request.payload):
             raise Refused(Code.BAD_REQUEST, "the data is not as long as the request says")
         written = await self._operations.write(
-            handle, offset, request.payload, kills_privileges=bool(flags & wire.WRITE_KILL_SUIDGID)
+            handle,
+            offset,
+            request.payload,
+            appends=bool(flags & os.O_APPEND) and not how & wire.WRITE_CACHE,
+            kills_privileges=bool(how & wire.WRITE_KILL_SUIDGID),
         )
         if not request.is_answered:
             self._channel.write(wire.pack_written(request.unique, written))

@@ -137,6 +137,9 @@ _WRITING = frozenset(("write", "writev", "pwrite", "pwritev", "truncate", "ftrun
 _WRITING_BY_RANGE = frozenset(("fallocate", "map", "store"))
 
 
+_FOR_OWNERS = frozenset(("chmod", "fchmod", "chown", "fchown", "utime", "futime", "setacl", "removeacl"))
+
+
 def _writes_there(call: Call) -> bool:
     truncates = bool((call["open_flags"] or 0) & os.O_TRUNC)
     return call.actor == 1 and (call.kind in _WRITING | _WRITING_BY_RANGE or truncates)
@@ -158,10 +161,10 @@ TWO_MOUNTS = (
         ),
     ),
     Difference(
-        "rights of a descriptor",
+        "rights of an owner",
         "two mounts",
-        "who may change a file through a descriptor is decided by the owner that the kernel remembers: it does not ask first",
-        lambda call: call.user != 0 and call.kind in ("fchmod", "fchown", "futime", "fsetxattr"),
+        "whether somebody may change attributes is decided by the owner whom the kernel remembers: it does not ask first",
+        lambda call: call.user != 0 and call.kind in _FOR_OWNERS,
         example=(
             _open(),
             Call("open", (0, NO_SLOT, "a", os.O_RDWR, 0), actor=1),

@@ -32,6 +32,7 @@ class FakeOperations:
     def __init__(self) -> None:
         self.may_answer = trio.Event()
         self.written: list[memoryview] = []
+        self.appended: list[bool] = []
 
     async def readlink(self, number: int) -> bytes:
         """1: at once, 2: when allowed, 3: refused, 4: a bug."""
@@ -47,8 +48,9 @@ class FakeOperations:
         """Nothing is there."""
         raise Refused(Code.NOT_FOUND)
 
-    async def write(self, handle: int, offset: int, data: memoryview, *, kills_privileges: bool) -> int:
+    async def write(self, handle: int, offset: int, data: memoryview, *, appends: bool, kills_privileges: bool) -> int:
         """Kept."""
+        self.appended.append(appends)
         if handle == 2:
             await self.may_answer.wait()
         self.written.append(data)
@@ -207,6 +209,16 @@ async def test_data_that_is_kept_stays_as_it_is() -> None:
         kept = at.operations.written
         assert [bytes(kept[index][:1]) for index in (0, 1)] == [b"a", b"c"]
         assert [bytes(part) for part in (kept[0], kept[1], kept[3])] == [b"a" * size, b"c" * size, b"b" * 5]
+
+
+async def test_which_writes_append() -> None:
+    """Those whose own flags say so; pages of a map never do, through whichever handle they come."""
+    async with kernel() as at:
+        ways = [(0, os.O_APPEND), (0, 0), (wire.WRITE_CACHE, os.O_APPEND), (wire.WRITE_CACHE, 0)]
+        for unique, (how, flags) in enumerate(ways, 1):
+            await at.send(WRITE, unique, body=wire.WRITE_IN.pack(1, 0, 1, how, 0, flags | os.O_RDWR, 0) + b"x")
+            await at.reply()
+        assert at.operations.appended == [True, False, False, False]
 
 
 async def test_init() -> None:
