@@ -18,7 +18,7 @@ def test_every_test_that_is_named_exists() -> None:
 
 
 def test_every_test_of_mounts_has_its_page() -> None:
-    """No file of tests/mount is missing from it, but those of whole programs and of the other driver."""
+    """No file of tests/mount is missing from it, but the one of whole programs."""
     page = (ROOT / "docs/posix.md").read_text()
     missing = [path.name for path in (ROOT / "tests/mount").glob("test_*.py") if path.name not in page]
     assert missing == ["test_programs.py"]

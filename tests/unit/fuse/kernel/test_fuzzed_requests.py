@@ -66,7 +66,9 @@ async def answered(sent: list[tuple[int, bytes]]) -> list[int]:
                 length, _, unique = struct.unpack_from("=IiQ", reply)
                 assert length == len(reply)
                 replies.append(unique)
-            kernel.close()
+            # Not closed: a late reply that nobody reads would reset the connection, which no device does.
+            kernel.shutdown(socket.SHUT_WR)
+    kernel.close()
     channel.close()
     return replies
 
