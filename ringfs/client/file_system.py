@@ -22,6 +22,7 @@ from ringfs.client.names import Caller, Names
 from ringfs.client.protection import Protection, refuse_opening, refuse_writing
 from ringfs.client.ranges import Ranges
 from ringfs.client.reader import OnRead, Reader, Stream
+from ringfs.client.removed import RecentlyRemoved
 from ringfs.client.space import Space
 from ringfs.client.writer import Writer
 from ringfs.wire.messages import namespace as ns
@@ -70,7 +71,8 @@ class FileSystem:
         #: fallocate, SEEK_DATA and SEEK_HOLE, copies by reference, clones.
         self.ranges = Ranges(self, coherence)
         self._ask = coherence.ask
-        self.names = names = Names(inodes, writer, coherence)
+        self.removed = RecentlyRemoved(inodes, writer, clock.monotonic_ns)
+        self.names = names = Names(inodes, self.removed, coherence)
         self.lookup, self.getattr, self.readlink, self.readdir = names.lookup, names.getattr, names.readlink, names.readdir
         self.mknod, self.mkdir, self.symlink, self.link_to = names.mknod, names.mkdir, names.symlink, names.link_to
         self.unlink, self.rmdir, self.rename = names.unlink, names.rmdir, names.rename
@@ -113,6 +115,11 @@ class FileSystem:
         """Open a regular file. What others wrote and closed is seen; what they have dirty is flushed first."""
         wanted = OPEN_WRITE if writes else OPEN_READ
         inode = self.inodes.leased(number)
+        if inode is not None and not inode.attributes.links and not inode.open_count:
+            if self.removed.may_be_opened(inode):
+                return self._handle(inode, writes=writes, appends=appends)
+            # It lost its last name after it was looked up: the kernel looks the name up again.
+            raise Refused(Code.STALE, f"inode {number}")
         if inode is None or (writes and inode.server_mode < wanted and not inode.delegated):
             inode = await self._ask_to_open(number, wanted)
         elif inode.server_mode < wanted:

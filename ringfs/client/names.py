@@ -11,7 +11,7 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import NAME_BYTES_MAX, PAGE_ENTRIES_MAX
 from ringfs.client.coherence import Coherence
 from ringfs.client.inodes import ABSENT, Inode, InodeTable
-from ringfs.client.writer import Writer
+from ringfs.client.removed import RecentlyRemoved
 from ringfs.wire.messages import namespace as ns
 from ringfs.wire.messages.common import NOT_LEASED, Attributes
 
@@ -28,9 +28,9 @@ class Caller:
 class Names:
     """See the module. Every method raises Refused for what POSIX calls an error."""
 
-    def __init__(self, inodes: InodeTable, writer: Writer, coherence: Coherence) -> None:
+    def __init__(self, inodes: InodeTable, removed: RecentlyRemoved, coherence: Coherence) -> None:
         self.inodes = inodes
-        self.writer = writer
+        self.removed = removed
         self._coherence = coherence
         self._ask = coherence.ask
 
@@ -157,11 +157,7 @@ class Names:
             # It may be open, or somebody's working directory: it stays what it is, empty and without a name.
             self.inodes.forget_cached(inode)
         elif attributes.links == 0 and inode.open_count == 0:
-            if inode.delegated:
-                # Nobody else has it open either.
-                self.writer.discard(inode, 0)
-                inode.times.clear()
-            self.inodes.drop(inode.number)
+            self.removed.add(inode)
             return None
         return inode
 

@@ -80,6 +80,7 @@ async def open_file_system(
             nursery.start_soon(coherence.run)
             file_system = FileSystem(link, inodes, reader, writer, coherence, locks, clock)
             nursery.start_soon(file_system.space.watch)
+            nursery.start_soon(file_system.removed.run)
             yield file_system
             await file_system.sync()
             coherence.close_now()
