@@ -117,7 +117,7 @@ class FileSystem:
         inode = self.inodes.leased(number)
         if inode is not None and not inode.attributes.links and not inode.open_count:
             if self.removed.may_be_opened(inode):
-                return self._handle(inode, writes=writes, appends=appends)
+                return self._handle(inode, writes=writes)
             # It lost its last name after it was looked up: the kernel looks the name up again.
             raise Refused(Code.STALE, f"inode {number}")
         if inode is None or (writes and inode.server_mode < wanted and not inode.delegated):
