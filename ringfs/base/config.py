@@ -55,6 +55,7 @@ class MountConfig:
     entry_timeout_s: float = 1.0
     attr_timeout_s: float = 1.0
     delegations: bool = True
+    atime: str = "relatime"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,7 @@ def _mount(table: Table) -> MountConfig:
         entry_timeout_s=table.take_or("entry_timeout_s", _seconds(0, 3600), default.entry_timeout_s),
         attr_timeout_s=table.take_or("attr_timeout_s", _seconds(0, 3600), default.attr_timeout_s),
         delegations=table.take_or("delegations", _flag, default.delegations),
+        atime=table.take_or("atime", _atime, default.atime),
     )
     table.end()
     return made
@@ -215,6 +217,12 @@ def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("must be true or false")
     return value
+
+
+def _atime(value: Any) -> str:
+    if value not in ("relatime", "strictatime", "noatime"):
+        raise ValueError("must be relatime, strictatime or noatime")
+    return str(value)
 
 
 def _name(value: Any) -> str:

@@ -62,6 +62,8 @@ PAGE_ENTRIES_MAX = 4096
 QUOTA_MAX = 1 << 60
 QUOTAS_PAGE_MAX = 256
 QUOTA_PATH_BYTES_MAX = 8 * KIB
+#: Access times in one transaction.
+ACCESSES_MAX = 1024
 #: Replies a session may leave unacknowledged.
 REPLY_WINDOW_MAX = 1024
 #: Separate ranges that one owner may have locked of a file; owners of locks of a file; files times owners of one session.

@@ -62,6 +62,9 @@ class AttributeChanges:
     async def setattr(self, number: int, changes: Changes) -> Inode:
         """Change attributes; of a file that is being written here, times travel with the next commit."""
         inode = self.inodes.get(number)
+        if inode is not None and changes.atime_ns is not None:
+            # Whether that was read before does not matter any more.
+            inode.accessed_ns = 0
         if inode is not None and inode.is_removed_directory:
             self._set_removed(inode, changes)
             return inode

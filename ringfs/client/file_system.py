@@ -12,6 +12,7 @@ from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import FILE_BYTES_MAX
+from ringfs.client.access_times import AccessTimes
 from ringfs.client.attributes import AttributeChanges, Changes
 from ringfs.client.coherence import Coherence
 from ringfs.client.inodes import Inode, InodeTable
@@ -26,6 +27,7 @@ from ringfs.client.removed import RecentlyRemoved
 from ringfs.client.space import Space
 from ringfs.client.writer import Writer
 from ringfs.wire.messages import namespace as ns
+from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.files import Tmpfile
 from ringfs.wire.messages.locks import LockFound, LockRange
 from ringfs.wire.messages.session import OPEN_READ, OPEN_WRITE, Open, Opened
@@ -43,6 +45,10 @@ class Handle:
     writes: bool
     #: Of inode.error_count: errors up to here were reported through this handle.
     errors_seen: int = 0
+    #: Reading moves no atime (O_NOATIME).
+    keeps_atime: bool = False
+    #: The attributes of the inode when a read was last noted: as long as they stay, no read need be.
+    noted: Attributes | None = None
     #: See locks.Lockable.
     locked_under: int = 0
     stream: Stream = field(default_factory=Stream)
@@ -59,6 +65,7 @@ class FileSystem:
         writer: Writer,
         coherence: Coherence,
         locks: Locks,
+        access_times: AccessTimes,
         clock: Clock,
     ) -> None:
         self.link = link
@@ -68,6 +75,7 @@ class FileSystem:
         self._coherence = coherence
         self._locks = locks
         self._clock = clock
+        self.access_times = access_times
         #: fallocate, SEEK_DATA and SEEK_HOLE, copies by reference, clones.
         self.ranges = Ranges(self, coherence)
         self._ask = coherence.ask
@@ -165,9 +173,17 @@ class FileSystem:
         """Hand on_read the bytes as soon as they are here, without a task: at once, or from where they are received. None means
         that read() is to be asked, and so does False, with which on_read is not called."""
         inode = handle.inode
+        if handle.noted is not inode.attributes:
+            self._note_read(handle)
         if not self.link.holds(inode.lease_epoch):
             return False
         return self.reader.read_soon(inode, offset, size_bytes, handle.stream, on_read)
+
+    def _note_read(self, handle: Handle) -> None:
+        if not handle.keeps_atime:
+            self.access_times.note(handle.inode)
+        if handle.keeps_atime or self.access_times.is_lazy:
+            handle.noted = handle.inode.attributes
 
     async def read(self, handle: Handle, offset: int, size_bytes: int) -> Buffer:
         """Up to size_bytes from offset; fewer only at the end of the file. Refused IO if bytes cannot be had verified."""
@@ -277,4 +293,5 @@ class FileSystem:
     async def sync(self) -> None:
         """Everything dirty of this client is durable (or its error sticks to its file)."""
         await self.writer.flush_all()
+        await self.access_times.flush()
         await self.link.settled()

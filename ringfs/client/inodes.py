@@ -31,6 +31,7 @@ class Inode:
     """One inode as this client knows it."""
 
     __slots__ = (
+        "accessed_ns",
         "attributes",
         "complete",
         "content_version",
@@ -77,6 +78,8 @@ class Inode:
         self.dirty = DirtyFile()
         #: Set here, to travel with the next commit.
         self.times = Times()
+        #: When it was last read here, if that moves its atime; 0: it does not (access_times.py).
+        self.accessed_ns = 0
         #: Open handles here, and those of them that write.
         self.open_count = 0
         self.write_count = 0
@@ -114,7 +117,7 @@ class Inode:
         """The attributes with what is not committed yet on top."""
         dirty, times, known = self.dirty, self.times, self.attributes
         if not dirty and not times:
-            return known
+            return replace(known, atime_ns=self._atime_ns) if self.accessed_ns else known
         for flight in reversed(dirty.flights):
             times = times.over(flight.times)
         size_bytes = max(known.size_bytes, dirty.end)
@@ -123,11 +126,17 @@ class Inode:
             size_bytes=size_bytes,
             # A guess until it is committed, but not none: tar takes a file without blocks for a hole.
             stored_bytes=max(known.stored_bytes, min(known.stored_bytes + dirty.size_bytes, size_bytes)),
-            atime_ns=times.atime_ns if times.atime_ns >= 0 else known.atime_ns,
+            atime_ns=times.atime_ns if times.atime_ns >= 0 else self._atime_ns,
             mtime_ns=times.mtime_ns if times.mtime_ns >= 0 else known.mtime_ns,
             # As the commit will have it: a change of mode that came after the write stays the last one.
             ctime_ns=max(known.ctime_ns, times.ctime_ns, times.mtime_ns if times.ctime_ns < 0 else -1),
         )
+
+    @property
+    def _atime_ns(self) -> int:
+        """With the last read here."""
+        known_ns = self.attributes.atime_ns
+        return max(known_ns, self.accessed_ns) if self.accessed_ns else known_ns
 
     def forget_cached(self) -> None:
         """Drop what a lease covered."""

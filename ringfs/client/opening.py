@@ -11,6 +11,7 @@ import trio
 from ringfs.base.clock import Clock, SystemClock
 from ringfs.base.config import ClusterConfig
 from ringfs.base.errors import Refused
+from ringfs.client.access_times import AccessTimes, Policy
 from ringfs.client.blocks import BlockCache
 from ringfs.client.coherence import Coherence, KernelCache
 from ringfs.client.delegations import Delegations
@@ -78,7 +79,9 @@ async def open_file_system(
         refused: Refused | None = await nursery.start(link.run)
         if refused is None:
             nursery.start_soon(coherence.run)
-            file_system = FileSystem(link, inodes, reader, writer, coherence, locks, clock)
+            access_times = AccessTimes(link, clock, Policy(tunables.atime))
+            file_system = FileSystem(link, inodes, reader, writer, coherence, locks, access_times, clock)
+            nursery.start_soon(access_times.run)
             nursery.start_soon(file_system.space.watch)
             nursery.start_soon(file_system.removed.run)
             yield file_system

@@ -213,6 +213,7 @@ class Operations:
         """OPEN: the handle, and what becomes of cached pages."""
         writes = flags & os.O_ACCMODE != os.O_RDONLY
         handle = await self.fs.open(number, writes=writes, appends=bool(flags & os.O_APPEND))
+        handle.keeps_atime = bool(flags & os.O_NOATIME)
         if flags & os.O_TRUNC:
             await self._truncate(handle, caller)
         return self._opened(handle)
@@ -313,6 +314,9 @@ class Operations:
         before anything else happens."""
         opened = self._directories[handle]
         if after < _DOT_DOT:
+            known = self.fs.inodes.get(opened.number)
+            if known is not None:
+                self.fs.access_times.note(known)
             rest = await self._page(opened, _DOT_DOT)
             return itertools.chain(await self._dots(opened, after), rest)
         return await self._page(opened, after)

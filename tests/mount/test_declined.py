@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.posix import ALICE, fallocate, outcome, statx_mask, tick, with_umask
+from tests.support.posix import ALICE, fallocate, outcome, statx_mask, with_umask
 
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_COLLAPSE_RANGE, FALLOC_ZERO_RANGE, FALLOC_INSERT_RANGE = 1, 2, 8, 16, 32
 FICLONE = 0x40049409
@@ -79,18 +79,6 @@ def test_birth_time(file: Path, driver: str) -> None:
     """statx(2) tells it; through pyfuse3 it does not, and says so in its mask."""
     assert bool(statx_mask(file) & STATX_BTIME) is (driver != "pyfuse3")
     assert statx_mask(file) & STATX_BASIC == STATX_BASIC
-
-
-@pytest.mark.usefixtures("on_ringfs")
-def test_reading_does_not_move_atime(file: Path) -> None:
-    """Neither of a file nor of a directory: a read is not a change."""
-    (file.parent / "dir").mkdir()
-    os.utime(file, ns=(1, 10**18))
-    os.utime(file.parent / "dir", ns=(1, 10**18))
-    file.read_bytes()
-    os.listdir(file.parent / "dir")
-    tick()
-    assert file.stat().st_atime_ns == (file.parent / "dir").stat().st_atime_ns == 1
 
 
 def test_umask_under_a_default_acl(place: Path, driver: str) -> None:

@@ -30,6 +30,7 @@ from ringfs.meta.namespace.ops import (
     mark_reaped,
     mkdir,
     mknod,
+    note_accesses,
     release_doomed,
     release_locks,
     remove_xattr,
@@ -77,6 +78,7 @@ CLIENT_OPERATIONS: dict[type, Operation] = {
     files.Tmpfile: tmpfile.apply,
     namespace.ReserveInodes: reserve_inodes.apply,
     files.SetFlags: set_flags.apply,
+    files.NoteAccesses: note_accesses.apply,
 }
 #: What the leader does itself, with session 0.
 SYSTEM_OPERATIONS: dict[type, Operation] = {

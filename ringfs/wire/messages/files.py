@@ -1,6 +1,9 @@
-"""Files without a name, and the flags of chattr(1). Transactions, as those of messages/namespace.py."""
+"""Files without a name, the flags of chattr(1), access times. Transactions, as those of messages/namespace.py."""
 
-from ringfs.wire.schema import U8, U32, U64, message
+from typing import Annotated
+
+from ringfs.base.limits import ACCESSES_MAX
+from ringfs.wire.schema import I64, U8, U32, U64, Sized, message
 
 
 @message(0x0185)
@@ -32,3 +35,11 @@ class SetFlags:
     inode: U64
     flags: U32
     is_privileged: bool
+
+
+@message(0x0187)
+class NoteAccesses:
+    """These inodes were read then, by the client's clock: their atime moves forward to it, and nothing else. Answer: Done."""
+
+    inodes: Annotated[list[U64], Sized(0, ACCESSES_MAX)]
+    atimes_ns: Annotated[list[I64], Sized(0, ACCESSES_MAX)]

@@ -78,7 +78,7 @@ RINGFS = (
     Difference(
         "atime",
         "ringfs",
-        "reading does not move it",
+        "what the kernel reads from its page cache, or of a symlink, does not move it",
         hides=frozenset({"atime_ns"}),
         example=(_open(), Call("write", (0, 1, 10)), _LONG_AGO, Call("pread", (0, 0, 10)), _fstat()),
     ),

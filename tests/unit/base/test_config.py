@@ -44,6 +44,7 @@ readahead_bytes = 0
 commit_interval_s = 0.5
 entry_timeout_s = 0
 attr_timeout_s = 2
+atime = "noatime"
 
 [log]
 level = "debug"
@@ -75,7 +76,7 @@ def test_everything(tmp_path: Path) -> None:
     config = load_config(written(tmp_path, FULL))
     assert config.default_class == "replica:3"
     assert config.data[1] == DataConfig("data2", "[::1]:7002", tmp_path / "data2/disk", "rack2", 50, 10**9)
-    assert config.mount == MountConfig(64 * MIB, 32 * MIB, 0, 0.5, 0.0, 2.0)
+    assert config.mount == MountConfig(64 * MIB, 32 * MIB, 0, 0.5, 0.0, 2.0, atime="noatime")
     assert config.log_level == "debug"
 
 
@@ -129,10 +130,11 @@ def test_by_name(tmp_path: Path) -> None:
         ("67_108_864", '"64 MiB"', 25, "[mount] dirty_bytes_max must be a whole number"),
         ("attr_timeout_s = 2", "attr_timeout_s = nan", 30, "[mount] attr_timeout_s must be a number of seconds"),
         ("attr_timeout_s = 2", "attr_timeout = 2", 30, "[mount] attr_timeout is not known here"),
-        ('level = "debug"', 'level = "loud"', 33, "[log] level must be one of debug, info, warning, error"),
-        ('level = "debug"', "level = [1]", 33, "[log] level must be one of"),
-        ("[log]", "[logs]", 32, "logs is not known here"),
-        ("[log]", "[[log]]", 32, "log must be a table"),
+        ('atime = "noatime"', 'atime = "never"', 31, "[mount] atime must be relatime, strictatime or noatime"),
+        ('level = "debug"', 'level = "loud"', 34, "[log] level must be one of debug, info, warning, error"),
+        ('level = "debug"', "level = [1]", 34, "[log] level must be one of"),
+        ("[log]", "[logs]", 33, "logs is not known here"),
+        ("[log]", "[[log]]", 33, "log must be a table"),
     ],
 )
 def test_mistakes(tmp_path: Path, old: str, new: str, line: int, what: str) -> None:
