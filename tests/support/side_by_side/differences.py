@@ -118,6 +118,27 @@ RINGFS = (
         example=(_open(), Call("fchmod", (0, 0o4755)), Call("chown", ("a", -1, -1, True), user=1)),
     ),
     Difference(
+        "moving ranges",
+        "ringfs",
+        "the kernel's FUSE passes on neither COLLAPSE_RANGE nor INSERT_RANGE",
+        lambda call: call.kind == "fallocate" and bool(call["falloc"] & (COLLAPSE_RANGE | INSERT_RANGE)),
+        example=(_open(), Call("pwrite", (0, 0, 1, 8192)), Call("fallocate", (0, COLLAPSE_RANGE, 0, 4096))),
+    ),
+    Difference(
+        "suid",
+        "ringfs",
+        "fallocate and copy_file_range by root take suid and sgid away, as those by users do",
+        hides=frozenset({"suid"}),
+        example=(_open(), Call("fchmod", (0, 0o4755)), Call("fallocate", (0, 0, 0, 10)), _fstat()),
+    ),
+    Difference(
+        "owner of a whiteout",
+        "ringfs",
+        "the directory's, whoever renames; overlayfs does it as root",
+        lambda call: bool((call["rename_flags"] or 0) & 4) and call.user != 0,
+        example=(_open(), Call("rename", ("a", "b", 4), user=1), Call("stat", (NO_SLOT, "a", False))),
+    ),
+    Difference(
         "names of trusted xattrs",
         "ringfs",
         "listed to every user; on local file systems to root alone",

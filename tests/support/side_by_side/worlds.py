@@ -171,6 +171,9 @@ class Ranges(tuple[tuple[int, int], ...]):
             return NotImplemented
         return _within(self, other) or _within(other, self)
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # a tuple's own would compare item by item
+
     def __hash__(self) -> int:
         return 0
 
