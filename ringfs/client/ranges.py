@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ringfs.base.errors import Code, Refused
@@ -63,15 +64,16 @@ class Ranges:
 
     # --- space and holes ----------------------------------------------------------------------------------------------
 
-    async def allocate(self, handle: "Handle", mode: int, offset: int, length: int) -> None:
-        """fallocate(2). Nothing is reserved, but what is asked for must be free now: else Refused NO_SPACE."""
+    async def allocate(self, handle: "Handle", mode: int, offset: int, length: int, *, privileged: bool = False) -> None:
+        """fallocate(2). Nothing is reserved, but what is asked for must be free now: else Refused NO_SPACE. privileged: the caller
+        may keep suid and sgid (CAP_FSETID)."""
         inode = handle.inode
         await self._fs.fsync(handle)
         if not mode & ~KEEP_SIZE:
             await self._look_for_space(min(length, offset + length - inode.attributes.stored_bytes))
         async with nothing_on_its_way(self._fs.writer, inode):
             attributes: Attributes
-            attributes, _ = await self._coherence.change(Allocate(inode.number, mode, offset, length))
+            attributes, _ = await self._coherence.change(Allocate(inode.number, mode, offset, length, privileged))
             if mode & (COLLAPSE_RANGE | INSERT_RANGE):
                 inode.extents.clear()
             elif mode & (PUNCH_HOLE | ZERO_RANGE):
@@ -91,34 +93,44 @@ class Ranges:
 
     # --- copies -------------------------------------------------------------------------------------------------------
 
-    async def copy(self, source: "Handle", source_offset: int, destination: "Handle", destination_offset: int, length: int) -> int:
-        """copy_file_range(2): as a rule by reference; how many bytes, 0 at the source's end."""
+    async def copy(
+        self,
+        source: "Handle",
+        source_offset: int,
+        destination: "Handle",
+        destination_offset: int,
+        length: int,
+        *,
+        privileged: bool = False,
+    ) -> int:
+        """copy_file_range(2): as a rule by reference; how many bytes, 0 at the source's end. privileged: as in allocate."""
         await self._fs.fsync(source)
         await self._fs.fsync(destination)
         try:
-            return await self._copy(source.inode.number, source_offset, destination.inode, destination_offset, length)
+            wanted = CopyRange(source.inode.number, source_offset, destination.inode.number, destination_offset, length, privileged)
+            return await self._copy(destination.inode, wanted)
         except Refused as refused:
             if refused.code is not Code.NOT_BY_REFERENCE:
                 raise
         edges = (_edge_after(at) - at for at in (source_offset, destination_offset))
         data = await self._fs.read(source, source_offset, min(length, _BYTES_AT_ONCE, *edges))
-        return await self._fs.write(destination, destination_offset, bytes(data))
+        return await self._fs.write(destination, destination_offset, bytes(data), kills_privileges=not privileged)
 
-    async def _copy(self, source: int, source_offset: int, destination: Inode, destination_offset: int, length: int) -> int:
+    async def _copy(self, destination: Inode, wanted: CopyRange) -> int:
         """By reference; fewer bytes only at the source's end or after a refusal. When it is refused, nothing was copied."""
-        copied_bytes, left_bytes = 0, length
+        copied_bytes = 0
         async with nothing_on_its_way(self._fs.writer, destination):
-            while left_bytes:
-                at, to = source_offset + copied_bytes, destination_offset + copied_bytes
+            while wanted.length:
                 try:
                     answer: RangeCopied
-                    answer, _ = await self._coherence.change(CopyRange(source, at, destination.number, to, left_bytes))
+                    answer, _ = await self._coherence.change(wanted)
                 except Refused:
                     if copied_bytes:
                         break
                     raise
                 copied_bytes += answer.copied_bytes
-                left_bytes = answer.left_bytes
+                at, to = wanted.source_offset + answer.copied_bytes, wanted.destination_offset + answer.copied_bytes
+                wanted = replace(wanted, source_offset=at, destination_offset=to, length=answer.left_bytes)
                 destination.extents.clear()
                 self._content_changed(answer.destination)
         return copied_bytes
@@ -135,7 +147,7 @@ class Ranges:
         size_bytes = attributes.size_bytes
         # It ends with the file, or, at the beginning of a chunk, with what one transaction may copy.
         if size_bytes and size_bytes % CHUNK_BYTES == 0 and stat.S_ISREG(attributes.mode):
-            await self._copy(source, size_bytes, made, size_bytes, FILE_BYTES_MAX - size_bytes)
+            await self._copy(made, CopyRange(source, size_bytes, made.number, size_bytes, FILE_BYTES_MAX - size_bytes, True))
             await self._give_back(attributes)
         return made
 

@@ -277,18 +277,21 @@ class Operations:
 
     # --- ranges -----------------------------------------------------------------------------------------------------
 
-    async def allocate(self, handle: int, mode: int, offset: int, length: int) -> None:
+    async def allocate(self, handle: int, mode: int, offset: int, length: int, caller: Caller) -> None:
         """FALLOCATE. The kernel drops its pages of what becomes a hole."""
-        await self.fs.ranges.allocate(self._handles[handle].handle, mode, offset, length)
+        await self.fs.ranges.allocate(self._handles[handle].handle, mode, offset, length, privileged=caller.uid == 0)
 
     async def seek(self, handle: int, offset: int, whence: int) -> int:
         """LSEEK: SEEK_DATA, SEEK_HOLE; the kernel does the others."""
         return await self.fs.ranges.seek(self._handles[handle].handle, offset, whence)
 
-    async def copy_range(self, source: int, source_offset: int, destination: int, destination_offset: int, length: int) -> int:
+    async def copy_range(
+        self, source: int, source_offset: int, destination: int, destination_offset: int, length: int, caller: Caller
+    ) -> int:
         """COPY_FILE_RANGE: how many bytes. The kernel drops its pages of the destination's range."""
-        handles = self._handles[source].handle, self._handles[destination].handle
-        return await self.fs.ranges.copy(handles[0], source_offset, handles[1], destination_offset, length)
+        from_handle, to_handle = self._handles[source].handle, self._handles[destination].handle
+        places = from_handle, source_offset, to_handle, destination_offset
+        return await self.fs.ranges.copy(*places, length, privileged=caller.uid == 0)
 
     # --- locks ------------------------------------------------------------------------------------------------------
 

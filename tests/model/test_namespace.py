@@ -372,7 +372,7 @@ class NamespaceMachine(RuleBasedStateMachine):
         known = self.model.inodes.get(number)
         if mode == content.INSERT_RANGE and known is not None and known.size > LONG_BYTES:
             return
-        operation = content.Allocate(number, mode, offset, length)
+        operation = content.Allocate(number, mode, offset, length, False)
         self.expect(pick, times, operation, lambda: self.model.allocate(number, mode, offset, length, now_ns))
 
     @rule(pick=PICK, times=DELIVERIES, files=st.tuples(PICK, PICK), start=OFFSETS, to=st.one_of(OFFSETS, MOVES), length=LENGTHS)
@@ -383,7 +383,7 @@ class NamespaceMachine(RuleBasedStateMachine):
         def change() -> None:
             counts.append(self.model.copy_range(source, start, other, to, length, now_ns))
 
-        answer = self.expect(pick, times, content.CopyRange(source, start, other, to, length), change)
+        answer = self.expect(pick, times, content.CopyRange(source, start, other, to, length, False), change)
         if answer is not None:
             assert [answer.copied_bytes] == counts
 

@@ -1,15 +1,14 @@
 """Ranges: fallocate, SEEK_DATA and SEEK_HOLE, copy_file_range, by the errnos that Linux gives; copies that store nothing."""
 
-import errno
 import mmap
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.posix import fallocate, outcome, tick
+from tests.support.posix import ALICE, as_user, data_ranges, fallocate, outcome, tick
 
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 PUNCH = PUNCH_HOLE | KEEP_SIZE
@@ -37,16 +36,7 @@ def whole(fd: int) -> bytes:
 
 def runs(fd: int) -> list[tuple[int, int]]:
     """(start, stop) of all data."""
-    found: list[tuple[int, int]] = []
-    at = 0
-    while True:
-        try:
-            start = os.lseek(fd, at, os.SEEK_DATA)
-        except OSError as error:
-            assert error.errno == errno.ENXIO  # noqa: PT017
-            return found
-        at = os.lseek(fd, start, os.SEEK_HOLE)
-        found.append((start, at))
+    return list(data_ranges(fd))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +108,31 @@ def test_times_of_ranges(fd: int) -> None:
     after = os.fstat(fd)
     assert after.st_mtime_ns > before.st_mtime_ns
     assert after.st_ctime_ns > before.st_ctime_ns
+
+
+def punched(path: Path) -> None:
+    """A hole is made in it."""
+    with open(path, "r+b") as file:
+        fallocate(file.fileno(), PUNCH, 0, 4096)
+
+
+def copied_into(path: Path) -> None:
+    """Bytes of it are copied within it."""
+    with open(path, "r+b") as file:
+        assert os.copy_file_range(file.fileno(), file.fileno(), 10, 0, 20) == 10
+
+
+@pytest.mark.parametrize("change", [punched, copied_into])
+@pytest.mark.parametrize(("uid", "mode"), [(0, 0o4777), (ALICE, 0o777)])
+def test_suid(place: Path, fd: int, change: Callable[[Path], None], uid: int, mode: int) -> None:
+    """It goes when a user changes the file, and stays when root does."""
+    path = place / "file"
+    path.chmod(0o4777)
+    if uid:
+        as_user(uid, lambda: change(path))
+    else:
+        change(path)
+    assert oct(os.fstat(fd).st_mode & 0o7777) == oct(mode)
 
 
 def test_posix_fallocate(place: Path, is_ringfs: bool) -> None:

@@ -188,7 +188,7 @@ class Answers:
     async def fallocate(self, request: Request) -> Reply:
         """FALLOCATE."""
         handle, offset, length, mode, _ = request.fields(wire.FALLOCATE_IN)
-        await self._operations.allocate(handle, mode, offset, length)
+        await self._operations.allocate(handle, mode, offset, length, request.caller())
         return wire.pack_error(request.unique, 0)
 
     async def lseek(self, request: Request) -> Reply:
@@ -209,7 +209,8 @@ class Answers:
         if flags:
             raise Refused(Code.INVALID, "flags of copy_file_range")
         length = min(length, length_max)
-        return await self._operations.copy_range(source, source_offset, destination, destination_offset, length)
+        places = source, source_offset, destination, destination_offset
+        return await self._operations.copy_range(*places, length, request.caller())
 
     # --- locks ------------------------------------------------------------------------------------------------------
 

@@ -13,12 +13,14 @@ INSERT_RANGE = 0x20
 
 @message(0x0170)
 class Allocate:
-    """fallocate(2): grow the file, make a hole, take a range out or put a hole in between. Answer: Attributes."""
+    """fallocate(2): grow the file, make a hole, take a range out or put a hole in between. Answer: Attributes. privileged: the
+    caller may keep suid and sgid (CAP_FSETID)."""
 
     inode: U64
     mode: U32
     offset: U64
     length: U64
+    privileged: bool
 
 
 @message(0x0171)
@@ -26,7 +28,7 @@ class CopyRange:
     """Have the destination's bytes be the source's, by pointing to the same objects. Answer: RangeCopied.
 
     Ends with the source; may end sooner, at a chunk's beginning, if there are many extents: go on from there.
-    Refused NOT_BY_REFERENCE if a chunk of the destination would hold too much.
+    Refused NOT_BY_REFERENCE if a chunk of the destination would hold too much. privileged: as in Allocate.
     """
 
     source: U64
@@ -34,6 +36,7 @@ class CopyRange:
     destination: U64
     destination_offset: U64
     length: U64
+    privileged: bool
 
 
 @message(0x0172)

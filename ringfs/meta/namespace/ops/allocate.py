@@ -1,8 +1,9 @@
 """Allocate: fallocate(2): grow a file, make a hole, take a range out of it, put a hole in between.
 
 Rules: fallocate(2), fs/open.c vfs_fallocate, with ext4's and xfs's answers. Nothing is reserved: where every write is stored anew,
-there is nothing to reserve; a client asks for free space first. Zeroing is making a hole. mtime and ctime are now, and suid, sgid
-of a group-executable file and capabilities go, as with a write. A range is taken out or put in by moving the extents behind it.
+there is nothing to reserve; a client asks for free space first. Zeroing is making a hole. mtime and ctime are now, and as with a
+write capabilities go, and (but for the privileged) suid and sgid of a group-executable file. A range is taken out or put in by
+moving the extents behind it.
 
 | mode | |
 | --- | --- |
@@ -31,7 +32,7 @@ from ringfs.meta.namespace import content
 from ringfs.meta.namespace.protection import refuse_changing, refuse_if_immutable
 from ringfs.meta.namespace.records import Inode
 from ringfs.meta.namespace.work import Work
-from ringfs.meta.namespace.xattrs import drop_privileges
+from ringfs.meta.namespace.xattrs import drop_capability, drop_privileges
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.content import COLLAPSE_RANGE, INSERT_RANGE, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE, Allocate
 
@@ -55,7 +56,7 @@ def apply(work: Work, op: Allocate) -> Attributes:
             content.cut(work, inode, op.offset, stop)
         if not op.mode & KEEP_SIZE:
             inode.size_bytes = max(inode.size_bytes, stop)
-    written(work, inode)
+    written(work, inode, privileged=op.privileged)
     return inode.attributes()
 
 
@@ -97,8 +98,8 @@ def _move(work: Work, inode: Inode, start: int, tail: int, shift_bytes: int) -> 
         raise Refused(Code.NOT_SUPPORTED, "more in one chunk than it holds")
 
 
-def written(work: Work, inode: Inode) -> None:
-    """The file's content was changed now, by somebody who is not asked who he is."""
-    drop_privileges(work, inode)
+def written(work: Work, inode: Inode, *, privileged: bool) -> None:
+    """The file's content was changed now."""
+    (drop_capability if privileged else drop_privileges)(work, inode)
     inode.mtime_ns = inode.ctime_ns = work.now_ns
     work.changed(inode)

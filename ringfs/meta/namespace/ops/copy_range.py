@@ -39,7 +39,7 @@ def apply(work: Work, op: CopyRange) -> RangeCopied:
     if source is destination and abs(op.source_offset - op.destination_offset) < length:
         raise Refused(Code.INVALID, "overlapping ranges of one file")
     copied_bytes = copy(work, source, op.source_offset, destination, op.destination_offset, length)
-    written(work, destination)
+    written(work, destination, privileged=op.privileged)
     return RangeCopied(copied_bytes, length - copied_bytes, destination.attributes())
 
 

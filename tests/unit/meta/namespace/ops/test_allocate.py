@@ -15,8 +15,8 @@ ONE = object_id(1)
 PUNCH = PUNCH_HOLE | KEEP_SIZE
 
 
-def allocate(trial: TrialNamespace, inode: int, mode: int, offset: int, length: int) -> Attributes:
-    answer: Attributes = trial.do(Allocate(inode, mode, offset, length))
+def allocate(trial: TrialNamespace, inode: int, mode: int, offset: int, length: int, *, privileged: bool = False) -> Attributes:
+    answer: Attributes = trial.do(Allocate(inode, mode, offset, length, privileged))
     assert answer == trial.attributes(inode)
     return answer
 
@@ -159,3 +159,11 @@ def test_privileges_go(trial: TrialNamespace, file: int, mode: int) -> None:
     trial.do(m.SetXattr(file, b"security.capability", b"caps", 0, False))
     got = allocate(trial, file, mode, 0, 1)
     assert (got.mode & 0o7777, got.xattr_count) == (0o755, 0)
+
+
+def test_privileges_stay_with_the_privileged(trial: TrialNamespace, file: int) -> None:
+    """Capabilities go nevertheless."""
+    trial.do(m.Setattr(file, m.SET_MODE, 0o6755, 0, 0, 0, 0, 0, 0, True))
+    trial.do(m.SetXattr(file, b"security.capability", b"caps", 0, False))
+    got = allocate(trial, file, PUNCH, 0, 1, privileged=True)
+    assert (got.mode & 0o7777, got.xattr_count) == (0o6755, 0)

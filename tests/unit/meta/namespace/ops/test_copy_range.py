@@ -16,7 +16,7 @@ ONE = object_id(1)
 def copy(trial: TrialNamespace, source: int, start: int, other: int, target: int, length: int) -> int:
     """How much was copied."""
     size_bytes = trial.attributes(source).size_bytes if source < 999 else 0
-    answer = trial.do(CopyRange(source, start, other, target, length))
+    answer = trial.do(CopyRange(source, start, other, target, length, False))
     assert answer.copied_bytes + answer.left_bytes == max(0, min(length, size_bytes - start, FILE_BYTES_MAX - target))
     assert answer.destination == trial.attributes(other)
     copied_bytes: int = answer.copied_bytes
@@ -144,3 +144,6 @@ def test_privileges_go(trial: TrialNamespace, source: int) -> None:
     other = trial.file(b"other", mode=0o106755)
     copy(trial, source, 0, other, 0, 1)
     assert trial.attributes(other).mode & 0o7777 == 0o755
+    trial.do(m.Setattr(other, m.SET_MODE, 0o4755, 0, 0, 0, 0, 0, 0, True))
+    trial.do(CopyRange(source, 0, other, 0, 1, True))
+    assert trial.attributes(other).mode & 0o7777 == 0o4755

@@ -107,7 +107,7 @@ def test_doomed_twice(trial: TrialNamespace, file: int) -> None:
 
 def test_a_large_hole(trial: TrialNamespace, file: int) -> None:
     """Made in the middle of a file, edges to the byte."""
-    trial.do(Allocate(file, PUNCH_HOLE | KEEP_SIZE, 5, 6 * CHUNK_BYTES))
+    trial.do(Allocate(file, PUNCH_HOLE | KEEP_SIZE, 5, 6 * CHUNK_BYTES, False))
     assert [extent[:2] for extent in trial.extents(file)] == [(0, 5), (6 * CHUNK_BYTES + 5, 5), (7 * CHUNK_BYTES, 10)]
     assert trial.attributes(file).stored_bytes == 20
     assert live(trial) > 20

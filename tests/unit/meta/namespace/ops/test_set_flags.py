@@ -85,7 +85,7 @@ def test_a_file_that_is_kept(trial: TrialNamespace, flag: int) -> None:
         m.Rename(1, b"f", 1, b"g", 0),
         m.Rename(1, b"other", 1, b"f", 0),
         m.Rename(1, b"other", 1, b"f", m.RENAME_EXCHANGE),
-        content.Allocate(file, content.ZERO_RANGE, 0, 1),
+        content.Allocate(file, content.ZERO_RANGE, 0, 1, False),
     )
     set_flags(trial, file, 0)
     all_done(trial, m.Rename(1, b"other", 1, b"f", 0))
@@ -104,12 +104,12 @@ def test_content_of_an_immutable_file(trial: TrialNamespace) -> None:
         trial,
         setattr(file, m.SET_MTIME, mtime_ns=5),
         setattr(file, m.SET_MTIME_NOW),
-        content.Allocate(file, content.KEEP_SIZE, 0, 1),
-        content.CopyRange(source, 0, file, 0, 1),
+        content.Allocate(file, content.KEEP_SIZE, 0, 1, False),
+        content.CopyRange(source, 0, file, 0, 1, False),
     )
     assert trial.commit(file, inline(0, b"content"), rewrite=True).code == 0
     assert trial.commit(file, atime_ns=trial.now_ns).code == 0
-    all_done(trial, content.CopyRange(file, 0, source, 0, 7))
+    all_done(trial, content.CopyRange(file, 0, source, 0, 7, False))
 
 
 def test_content_of_an_append_only_file(trial: TrialNamespace) -> None:
@@ -117,7 +117,7 @@ def test_content_of_an_append_only_file(trial: TrialNamespace) -> None:
     file = trial.file(b"f")
     set_flags(trial, file, FLAG_APPEND)
     assert trial.commit(file, inline(0, b"content")).code == 0
-    all_done(trial, setattr(file, m.SET_MTIME_NOW), content.Allocate(file, content.KEEP_SIZE, 0, 100))
+    all_done(trial, setattr(file, m.SET_MTIME_NOW), content.Allocate(file, content.KEEP_SIZE, 0, 100, False))
 
 
 @pytest.mark.parametrize("flag", BOTH)
