@@ -18,7 +18,7 @@ from ringfs.meta.namespace.machine import Transaction
 from ringfs.meta.namespace.marks import AheadMark
 from ringfs.meta.namespace.system import FreeOrphans
 from ringfs.meta.sessions import Session
-from ringfs.meta.targets import delegation_targets, flush_targets, makes_room, opened_by, removed_by
+from ringfs.meta.targets import brings_under_quota, delegation_targets, flush_targets, makes_room, opened_by, removed_by
 from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.namespace import FsFigures, GetAttributes, Mkdir, Mknod, ReadExtents, StatFs, Symlink
 from ringfs.wire.messages.quota import GetQuota, ListQuotas, SetQuota
@@ -88,8 +88,8 @@ class NamespaceService:
     def _before_change(self, session: int, operation: Any, flushed: Flushed) -> list[Ticket]:
         """The recalls that are to be obeyed before the operation may be applied."""
         tickets: list[Ticket] = []
-        if type(operation) is SetQuota:
-            self._live.has_quotas = True
+        self._live.has_quotas |= type(operation) is SetQuota
+        if self._live.has_quotas and brings_under_quota(self._leader.view, operation):
             # Nobody, the asker included, does anything ahead that the quota may forbid.
             tickets += self._leases.take_back(NO_SESSION, self._leases.all_delegated())
         elif self._leases.others_delegated(session):

@@ -7,6 +7,7 @@ from ringfs.base.limits import NAME_BYTES_MAX
 from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.facts import child_number
 from ringfs.meta.namespace.records import unpack_attributes
+from ringfs.meta.namespace.usage import is_limited
 from ringfs.wire.messages.content import COLLAPSE_RANGE, PUNCH_HOLE, ZERO_RANGE, Allocate, Clone, CopyRange
 from ringfs.wire.messages.files import SetFlags, Tmpfile
 from ringfs.wire.messages.locks import LOCK_NONE, ReleaseLocks, SetLock
@@ -24,6 +25,7 @@ from ringfs.wire.messages.namespace import (
     Symlink,
     Unlink,
 )
+from ringfs.wire.messages.quota import SetQuota
 
 
 def flush_targets(view: ReadView, operation: Any) -> list[int]:
@@ -75,6 +77,24 @@ def removed_by(view: ReadView, operation: Any) -> int | None:
         case _:
             return None
     return removed[0] if removed else None
+
+
+def brings_under_quota(view: ReadView, operation: Any) -> bool:
+    """Whether the operation may bring directories under a quota: with one, or by moving a tree to where one is."""
+    match operation:
+        case SetQuota():
+            return True
+        case Rename() if operation.parent != operation.new_parent:
+            places = [((operation.parent, operation.name), operation.new_parent)]
+            if operation.flags & RENAME_EXCHANGE:
+                places.append(((operation.new_parent, operation.new_name), operation.parent))
+            return any(is_limited(view, to) and _is_directory(view, *_children(view, place)) for place, to in places)
+        case _:
+            return False
+
+
+def _is_directory(view: ReadView, *children: int) -> bool:
+    return any(view.get(keys.usage(child)) is not None for child in children)
 
 
 def opened_by(operation: Any) -> int:

@@ -2,12 +2,14 @@
 
 import os
 
+import pytest
 import trio
 
 from ringfs.base.errors import Code
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import MIB
 from ringfs.client.file_system import Caller, Changes
+from ringfs.wire.messages.namespace import RENAME_EXCHANGE
 from ringfs.wire.messages.quota import GetQuota, SetQuota
 from tests.sim.test_client_operations import mount_of
 from tests.support.refusals import refused
@@ -109,3 +111,26 @@ async def test_files_and_statfs(autojump_clock: trio.testing.MockClock) -> None:
         assert (figures.total_bytes, figures.free_bytes) == (MIB, MIB - 1000)
         assert (figures.inode_count, figures.inode_max) == (1, 1)
         assert (await client.fs.statfs()).total_bytes > MIB
+
+
+@pytest.mark.parametrize("flags", [0, RENAME_EXCHANGE])
+async def test_a_tree_that_comes_under_a_quota(autojump_clock: trio.testing.MockClock, flags: int) -> None:
+    """Whoever made it, and has been answering for it himself, does so no more: the very next name too many is refused."""
+    async with open_world(1) as world:
+        client, other = await world.mount(), await world.mount()
+        directory = await limited(other, MIB, 3)
+        await other.fs.mkdir(directory, b"there", 0o755, CALLER)
+        tree = await client.fs.mkdir(ROOT_INODE, b"tree", 0o755, CALLER)
+        sub = await client.fs.mkdir(tree.number, b"sub", 0o755, CALLER)
+        for name in (b"1", b"2", b"3", b"4"):
+            await client.fs.mknod(sub.number, name, 0o100644, 0, CALLER)
+        for name in (b"2", b"3", b"4"):
+            await client.fs.unlink(sub.number, name)
+        if flags:
+            await other.fs.rename(ROOT_INODE, b"tree", directory, b"there", flags)
+        else:
+            await other.fs.rmdir(directory, b"there")
+            await other.fs.rename(ROOT_INODE, b"tree", directory, b"tree", flags)
+        with refused(Code.QUOTA):
+            await client.fs.mknod(sub.number, b"2", 0o100644, 0, CALLER)
+        assert client.fs.mistake_count == 0
