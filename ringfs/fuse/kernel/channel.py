@@ -12,6 +12,7 @@ from ringfs.base.errors import UserError
 _libc = ctypes.CDLL(None, use_errno=True)
 _DEVICE = "/dev/fuse"
 _MS_NOSUID, _MS_NODEV = 2, 4
+_MNT_DETACH = 2
 _KIND, _SOURCE = "fuse.ringfs", "ringfs"
 _HELPER = "fusermount3"
 #: Through which fusermount3 hands over the descriptor.
@@ -67,6 +68,14 @@ class Channel:
 def mount(point: str) -> Channel:
     """Mount on a directory: as root by mount(2), else with fusermount3. Raises UserError."""
     return Channel(_mount_as_root(point) if os.geteuid() == 0 else _mount_with_helper(point))
+
+
+def detach(point: str) -> None:
+    """Take a mount away that nobody serves any more, also if it is in use. If that fails, it is found dead at the next mount."""
+    if os.geteuid() == 0:
+        _libc.umount2(os.fsencode(point), _MNT_DETACH)
+    else:
+        subprocess.run([_HELPER, "-u", "-z", "--", point], stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
 def _mount_as_root(point: str) -> int:

@@ -64,6 +64,11 @@ class KernelDriver:
         try:
             with self._cancel:
                 await Loop(operations, channel, self.kernel, agreed).run()
+        except BaseException:
+            # Closed first: nobody answers any more what unmounting may ask.
+            channel.close()
+            channels.detach(point)
+            raise
         finally:
             channel.close()
 

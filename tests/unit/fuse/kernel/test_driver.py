@@ -11,16 +11,16 @@ from typing import Any, cast
 import pytest
 import trio
 
-from ringfs.base.errors import Code, Refused
+from ringfs.base.errors import Code, Refused, UserError
 from ringfs.fuse.kernel import wire
 from ringfs.fuse.kernel.answers import Answers, Reply
 from ringfs.fuse.kernel.channel import Channel
-from ringfs.fuse.kernel.driver import Loop
+from ringfs.fuse.kernel.driver import KernelDriver, Loop
 from ringfs.fuse.kernel.negotiation import Agreement
 from ringfs.fuse.kernel.notify import Notifier
 from ringfs.fuse.kernel.opcodes import Row
 from ringfs.fuse.kernel.requests import Request
-from ringfs.fuse.operations import KernelEntry, Operations
+from ringfs.fuse.operations import KernelEntry, Operations, Timeouts
 from tests.support.fuse_requests import CAPTURED
 
 LOOKUP, READLINK, WRITE, SETLKW, INTERRUPT, FORGET, DESTROY = 1, 5, 16, 33, 36, 2, 38
@@ -219,6 +219,22 @@ async def test_which_writes_append() -> None:
             await at.send(WRITE, unique, body=wire.WRITE_IN.pack(1, 0, 1, how, 0, flags | os.O_RDWR, 0) + b"x")
             await at.reply()
         assert at.operations.appended == [True, False, False, False]
+
+
+async def test_a_driver_that_fails_leaves_no_mount(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that is too old is one line for people, and the mount point is free again; the connection is closed before."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    channel = Channel(os.dup(ours.fileno()))
+    ours.close()
+    detached: list[tuple[str, int]] = []
+    monkeypatch.setattr("ringfs.fuse.kernel.channel.mount", lambda _point: channel)
+    monkeypatch.setattr("ringfs.fuse.kernel.channel.detach", lambda point: detached.append((point, channel.descriptor)))
+    theirs.send(wire.IN_HEADER.pack(56, 26, 2, 0, 0, 0, 0, 0, 0) + struct.pack("=IIII", 7, 19, 0, 0))
+    timeouts = Timeouts(1.0, 1.0)
+    with pytest.RaisesGroup(pytest.RaisesExc(UserError, match="7.31 is needed")):
+        await KernelDriver().serve(cast(Operations, FakeOperations()), "/mnt/x", timeouts, mounted=lambda: None)
+    assert detached == [("/mnt/x", -1)]
+    theirs.close()
 
 
 async def test_init() -> None:
