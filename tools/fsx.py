@@ -4,6 +4,7 @@
     tools/fsx.py -S 7 -N 100000 /mnt/ringfs/file
     tools/fsx.py -N 5000 -c 20 --handles 2 FILE          two handles at once
     tools/fsx.py -N 5000 -c 20 --second /mnt2/FILE FILE  the same file through another mount, read after close and fsync
+    tools/fsx.py -N 5000 --handles 4 --both --second /mnt2/FILE FILE  handles on both at once: each sees at once what any did
     tools/fsx.py --replay FILE.fsxops FILE               what a failed run did, once more
 
 Needs nothing but Python. Exit codes: 0 every byte was right, 1 one was not or an operation failed,
@@ -81,12 +82,20 @@ class Exerciser:
         self._flush: bool = options.flush
         self._start: int = options.start
         self._has_exact_holes: bool = options.exact_holes
-        self._files = [open_file(options.file) for _ in range(options.handles)]
+        #: Handles are on both paths in turn, and stay there.
+        self._is_on_both: bool = options.both
+        self._files = self._open_all(options.handles)
         self._files[0].truncate(0)
         self.model = Model()
         #: Operations before _start were done in the model only: the file gets its bytes before the first real one.
         self._is_behind = False
         self.history: deque[Operation] = deque(maxlen=HISTORY_COUNT)
+
+    def _open_all(self, count: int) -> list[OpenFile]:
+        return [self._open(self._path_of(handle)) for handle in range(count)]
+
+    def _path_of(self, handle: int) -> Path:
+        return self._paths[handle % 2 if self._is_on_both else self._side]
 
     def close(self) -> None:
         """Ends all handles."""
@@ -137,6 +146,8 @@ class Exerciser:
             case "punch":
                 file.fallocate(FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, offset, length)
             case "copy":
+                # As cp does. A kernel that keeps sizes believes the last one that it was told until somebody asks.
+                file.size()
                 file.copy(offset, operation.target, length)
             case "collapse":
                 file.fallocate(FALLOC_COLLAPSE_RANGE, offset, length)
@@ -163,15 +174,15 @@ class Exerciser:
 
     def _reopen(self, handle: int, *, moves: bool) -> None:
         """Closes and opens a handle; a move closes all of them and goes on through the other path."""
-        if moves and len(self._paths) > 1:
+        if moves and len(self._paths) > 1 and not self._is_on_both:
             count = len(self._files)
             self.close()
             self._side = 1 - self._side
-            self._files = [self._open(self._paths[self._side]) for _ in range(count)]
+            self._files = self._open_all(count)
             return
         self._files[handle].close()
         self._check_other_side()
-        self._files[handle] = self._open(self._paths[self._side])
+        self._files[handle] = self._open(self._path_of(handle))
 
     def _check_other_side(self) -> None:
         """What was closed or synced here must be there for whoever opens the other path now."""
@@ -276,9 +287,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--second", type=Path, help="the same file by another path: read after each close and fsync, written in turn"
     )
+    parser.add_argument("--both", action="store_true", help="every other handle is on the second path, all the time")
     parser.add_argument("--replay", type=Path, metavar="LOG", help="do what a log says instead of drawing")
     options = parser.parse_args(arguments)
     options.without += ["mapwrite"] * options.exact_holes
+    if options.both and (options.second is None or options.handles < 2):
+        parser.error("--both needs --second and two handles")
     for name in ("length_max", "operation_max", "handles", "start"):
         if getattr(options, name) < 1:
             parser.error(f"{name} must be at least 1")

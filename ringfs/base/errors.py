@@ -60,6 +60,8 @@ class Code(enum.Enum):
     NO_LOCKS = Row(124, errno.ENOLCK, Retry.NEVER, "too many locks")
     #: Nothing in the way of a handle whose session ended is known any more: what it was locked for may have been changed.
     LOCKS_LOST = Row(125, errno.EIO, Retry.NEVER, "its locks were lost with its session")
+    #: An Append may bring no more inline bytes to a chunk: move them into an object first.
+    INLINE_FULL = Row(126, errno.EAGAIN, Retry.REDO, "the chunk has as many inline bytes as it should")
     #: A copy would leave more in one chunk of the destination than a chunk holds: copy the bytes themselves.
     NOT_BY_REFERENCE = Row(130, errno.EOPNOTSUPP, Retry.REDO, "it cannot be copied by reference")
     #: SEEK_DATA, SEEK_HOLE.

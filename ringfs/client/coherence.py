@@ -168,6 +168,10 @@ class Coherence:
                 inode.delegated = False
         await self._link.settled()
 
+    async def drop_from_kernel(self, inode: Inode) -> None:
+        """Have the kernel forget all that it believes of a file; returns when it has."""
+        await self._kernel.drop([inode.number], [inode.number], names=False)
+
     def _forget(self, inode: Inode, *, foreign: bool) -> None:
         self._inodes.forget_cached(inode)
         if foreign:

@@ -13,6 +13,7 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import FILE_BYTES_MAX
 from ringfs.client.access_times import AccessTimes
+from ringfs.client.appender import Appender
 from ringfs.client.attributes import AttributeChanges, Changes
 from ringfs.client.coherence import Coherence
 from ringfs.client.inodes import Inode, InodeTable
@@ -29,7 +30,6 @@ from ringfs.client.writer import Writer
 from ringfs.wire.messages import namespace as ns
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.files import Tmpfile
-from ringfs.wire.messages.locks import LockFound, LockRange
 from ringfs.wire.messages.session import OPEN_READ, OPEN_WRITE, Open, Opened
 
 __all__ = ["Caller", "Changes", "FileSystem", "Handle"]
@@ -65,6 +65,7 @@ class FileSystem:
         writer: Writer,
         coherence: Coherence,
         locks: Locks,
+        appender: Appender,
         access_times: AccessTimes,
         clock: Clock,
     ) -> None:
@@ -73,7 +74,9 @@ class FileSystem:
         self.reader = reader
         self.writer = writer
         self._coherence = coherence
-        self._locks = locks
+        #: flock's and fcntl's.
+        self.locks = locks
+        self._appender = appender
         self._clock = clock
         self.access_times = access_times
         #: fallocate, SEEK_DATA and SEEK_HOLE, copies by reference, clones.
@@ -194,7 +197,7 @@ class FileSystem:
     async def _read(self, handle: Handle, offset: int, size_bytes: int) -> Buffer:
         """The same in general."""
         inode = handle.inode
-        self._locks.check(handle)
+        self.locks.check(handle)
         if not self.link.holds(inode.lease_epoch):
             await self._coherence.refresh(inode, offset, size_bytes)
         try:
@@ -225,18 +228,21 @@ class FileSystem:
             await self.protection.kill_privileges(inode, keeps_suid=not kills_privileges)
         await self.writer.wait_room()
         if appends:
-            # Nothing is awaited between this and the write: another append would get the same offset.
-            offset = (await self.getattr(inode.number)).merged().size_bytes
+            await self._appender.append(inode, offset, data, self._write_now, privileged=not kills_privileges)
+            return len(data)
+        self._write_now(inode, offset, data)
+        return len(data)
+
+    def _write_now(self, inode: Inode, offset: int, data: bytes | memoryview) -> None:
         if offset + len(data) > FILE_BYTES_MAX:
             raise Refused(Code.FILE_TOO_BIG)
         # First, so that a flight which the write begins takes them along.
         inode.times.mtime_ns = inode.times.ctime_ns = self._clock.wall_ns()
         self.writer.write(inode, offset, data)
-        return len(data)
 
     def check_errors(self, handle: Handle) -> None:
         """Report a failed background write, once to each handle, and lost locks, always. Raises the Refused it failed with."""
-        self._locks.check(handle)
+        self.locks.check(handle)
         inode = handle.inode
         if inode.error_count > handle.errors_seen and inode.error is not None:
             handle.errors_seen = inode.error_count
@@ -268,21 +274,7 @@ class FileSystem:
         inode.write_count -= handle.writes
         if inode.open_count == 0:
             self._coherence.close_later(inode)
-        await self._locks.release_handle(handle)
-
-    # --- locks (client/locks.py) --------------------------------------------------------------------------------------
-
-    async def get_lock(self, lock: LockRange) -> LockFound:
-        """The lock that keeps its owner from having that one: F_GETLK."""
-        return await self._locks.get(lock)
-
-    async def set_lock(self, handle: Handle, lock: LockRange, *, wait: bool) -> None:
-        """Take or give back a lock: F_SETLK, F_SETLKW, flock(2). Refused LOCKED, DEADLOCK, NO_LOCKS, LOCKS_LOST."""
-        await self._locks.set(handle, lock, wait=wait)
-
-    async def release_locks(self, handle: Handle, owner: int) -> None:
-        """A process, the owner of fcntl locks, closed a descriptor of the file."""
-        await self._locks.release_owner(handle.inode, owner)
+        await self.locks.release_handle(handle)
 
     @property
     def mistake_count(self) -> int:

@@ -195,7 +195,7 @@ class Locks:
         """Whoever had the lock before may have changed everything that is not leased."""
         if not self._link.holds(inode.lease_epoch):
             self._inodes.forget_cached(inode)
-            await self._kernel.drop([inode.number], [inode.number], names=False)
+            await self._coherence.drop_from_kernel(inode)
 
     # --- giving back ------------------------------------------------------------------------------------------------
 

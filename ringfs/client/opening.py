@@ -12,6 +12,7 @@ from ringfs.base.clock import Clock, SystemClock
 from ringfs.base.config import ClusterConfig
 from ringfs.base.errors import Refused
 from ringfs.client.access_times import AccessTimes, Policy
+from ringfs.client.appender import Appender
 from ringfs.client.blocks import BlockCache
 from ringfs.client.coherence import Coherence, KernelCache
 from ringfs.client.delegations import Delegations
@@ -74,13 +75,14 @@ async def open_file_system(
         coherence.attach(link, inodes, writer, kernel, delegations)
         locks = Locks(link, inodes, coherence, writer, kernel)
         link.on_locks_freed = locks.freed
+        appender = Appender(link, objects, inodes, coherence, writer)
         await nursery.start(locks.run)
         await nursery.start(writer.run)
         refused: Refused | None = await nursery.start(link.run)
         if refused is None:
             nursery.start_soon(coherence.run)
             access_times = AccessTimes(link, clock, Policy(tunables.atime))
-            file_system = FileSystem(link, inodes, reader, writer, coherence, locks, access_times, clock)
+            file_system = FileSystem(link, inodes, reader, writer, coherence, locks, appender, access_times, clock)
             nursery.start_soon(access_times.run)
             nursery.start_soon(file_system.space.watch)
             nursery.start_soon(file_system.removed.run)

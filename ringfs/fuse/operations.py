@@ -199,14 +199,14 @@ class Operations:
         )
         if flags & os.O_TRUNC and handle.inode.attributes.size_bytes:
             await self._truncate(handle, caller)
-        number, caching = self._opened(handle)
+        number, caching = self._opened(handle, flags)
         return number, self._entry(parent, handle.inode), caching
 
     async def tmpfile(self, parent: int, mode: int, flags: int, caller: Caller) -> tuple[int, KernelEntry, Caching]:
         """TMPFILE: as create."""
         is_linkable = not flags & os.O_EXCL
         handle = await self.fs.tmpfile(parent, stat.S_IFREG | mode, caller, is_linkable=is_linkable)
-        number, caching = self._opened(handle)
+        number, caching = self._opened(handle, flags)
         return number, self._entry(parent, handle.inode), caching
 
     async def open(self, number: int, flags: int, caller: Caller) -> tuple[int, Caching]:
@@ -216,7 +216,7 @@ class Operations:
         handle.keeps_atime = bool(flags & os.O_NOATIME)
         if flags & os.O_TRUNC:
             await self._truncate(handle, caller)
-        return self._opened(handle)
+        return self._opened(handle, flags)
 
     async def _truncate(self, handle: Handle, caller: Caller) -> None:
         """O_TRUNC. If that is refused, there is no handle."""
@@ -226,9 +226,10 @@ class Operations:
             await self.fs.release(handle)
             raise
 
-    def _opened(self, handle: Handle) -> tuple[int, Caching]:
+    def _opened(self, handle: Handle, flags: int) -> tuple[int, Caching]:
         inode = handle.inode
-        if not self.fs.link.holds(inode.lease_epoch):
+        # Where an append goes is decided here: through its cache the kernel would see it where it thought that the end was.
+        if flags & os.O_APPEND or not self.fs.link.holds(inode.lease_epoch):
             return self._keep(handle, is_cached=False), Caching.PASS
         caching = Caching.KEEP if inode.content_version == inode.kernel_version else Caching.DROP
         inode.kernel_version = inode.content_version
@@ -262,7 +263,7 @@ class Operations:
         """FLUSH (close of a descriptor): give back all fcntl locks that the owner has in the file, report what failed in the
         background; flush now if space is scarce."""
         opened = self._handles[handle].handle
-        await self.fs.release_locks(opened, owner)
+        await self.fs.locks.release_owner(opened.inode, owner)
         if opened.writes and await self.fs.space.must_flush(opened.inode):
             await self.fs.fsync_inode(opened.inode)
         self.fs.check_errors(opened)
@@ -297,11 +298,11 @@ class Operations:
 
     async def getlk(self, lock: LockRange) -> LockFound:
         """GETLK."""
-        return await self.fs.get_lock(lock)
+        return await self.fs.locks.get(lock)
 
     async def setlk(self, handle: int, lock: LockRange, *, wait: bool) -> None:
         """SETLK, SETLKW."""
-        await self.fs.set_lock(self._handles[handle].handle, lock, wait=wait)
+        await self.fs.locks.set(self._handles[handle].handle, lock, wait=wait)
 
     # --- directories ------------------------------------------------------------------------------------------------
 

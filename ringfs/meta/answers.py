@@ -19,6 +19,7 @@ from ringfs.wire.messages.namespace import (
     XattrNames,
 )
 from ringfs.wire.messages.session import Opened
+from ringfs.wire.messages.sharing import Appended
 
 Grant = Callable[[int], int]
 
@@ -29,7 +30,7 @@ def inodes_of(question: Any, answer: Any) -> list[int]:
         case Entry():
             parent = answer.parent.inode
             return [parent] if answer.attributes is None else [parent, answer.attributes.inode]
-        case Opened() | Extents():
+        case Opened() | Extents() | Appended():
             return [answer.attributes.inode]
         case DirectoryPage():
             return [answer.directory.inode, *(entry.attributes.inode for entry in answer.entries)]
@@ -56,7 +57,7 @@ def set_leases(question: Any, answer: Any, grant: Grant) -> bool:
         case Entry():
             answer.parent_leased = grant(answer.parent.inode)
             answer.leased = NOT_LEASED if answer.attributes is None else grant(answer.attributes.inode)
-        case Opened() | Extents():
+        case Opened() | Extents() | Appended():
             answer.leased = grant(answer.attributes.inode)
         case DirectoryPage():
             answer.leased = grant(answer.directory.inode)

@@ -26,12 +26,13 @@ from ringfs.wire.messages.namespace import (
     Unlink,
 )
 from ringfs.wire.messages.quota import SetQuota
+from ringfs.wire.messages.sharing import Append
 
 
 def flush_targets(view: ReadView, operation: Any) -> list[int]:
     """Inodes whose other writers are to commit before the operation. None for a Commit: it may be what a FLUSH waits for."""
     match operation:
-        case Setattr() | SetXattr() | RemoveXattr() | Link() | Allocate() | SetFlags():
+        case Setattr() | SetXattr() | RemoveXattr() | Link() | Allocate() | SetFlags() | Append():
             return [operation.inode]
         case CopyRange():
             return [operation.source, operation.destination]

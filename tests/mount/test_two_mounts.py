@@ -1,12 +1,17 @@
-"""Two mounts of one cluster: a file closed on one is right when opened on the other, and nothing is lost or mixed up.
-
-Full coherence (locks, caches that follow each other while files are open) comes later and is not claimed here.
+"""Two mounts of one cluster, in turn and at once: what one did is what the other sees, and nothing is lost or mixed up. Locks:
+test_locks.py.
 """
 
+import mmap
 import os
 import random
+import sqlite3
+import subprocess
 import time
+import traceback
 from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -201,3 +206,198 @@ def test_a_listing_that_is_cached_here_and_changed_there(place: Path, there: Pat
         (there / f"new{number}").touch()
         os.utime(there, ns=(1, 1))
         assert names(place) == sorted([*before, f"new{number}"])
+
+
+@pytest.mark.parametrize("seed", [31, 32])
+def test_fsx_on_both_at_once(place: Path, there: Path, tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two handles on each mount, all open at once: every read, map and size shows what any of them did a moment before."""
+    arguments = [
+        "-q",
+        "-S",
+        str(seed),
+        "-N",
+        "400",
+        "-c",
+        "30",
+        "-l",
+        "150000",
+        "-o",
+        "30000",
+        "-P",
+        str(tmp_path),
+        "--handles",
+        "4",
+    ]
+    assert fsx.main([*arguments, "--both", "--second", str(there / "file"), str(place / "file")]) == 0, capsys.readouterr().out
+
+
+# --- at once ----------------------------------------------------------------------------------------------------------
+
+
+def in_children(*tasks: Callable[[], None]) -> None:
+    """Each in a process of its own, all at once; all must end well."""
+    children = []
+    for task in tasks:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                task()
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * len(children)
+
+
+def append_lines(path: Path, writer: int) -> None:
+    """A hundred lines by one descriptor, of one write each."""
+    pick = random.Random(writer)
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    for number in range(100):
+        length = pick.choice([1, 20, 300, 5000, 40_000, 300_000] if number % 10 == 0 else [1, 20, 300])
+        line = b"%d %d %s\n" % (writer, number, b"%d" % writer * length)
+        assert os.write(fd, line) == len(line)
+    os.close(fd)
+
+
+def test_appenders_at_once(place: Path, there: Path) -> None:
+    """Two processes on each mount append to one log: each line is whole, none is lost, each writer's are in order."""
+    in_children(*(partial(append_lines, (place, there)[writer % 2] / "log", writer) for writer in range(4)))
+    for side in (place, there):
+        found: dict[bytes, list[int]] = {}
+        for line in (side / "log").read_bytes().splitlines():
+            writer, number, fill = line.split(b" ")
+            assert fill.strip(writer) == b"", line[:100]
+            found.setdefault(writer, []).append(int(number))
+        assert found == {b"%d" % writer: list(range(100)) for writer in range(4)}
+
+
+def test_append_sees_its_own(place: Path, there: Path) -> None:
+    """With the file open on both all the time, each append is read back at once on both, and sizes are right."""
+    fds = [os.open(side / "log", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666) for side in (place, there)]
+    content = b""
+    for turn in range(40):
+        piece = bytes([65 + turn % 26]) * (turn * turn + 1)
+        assert os.write(fds[turn % 2], piece) == len(piece)
+        content += piece
+        for fd in fds:
+            assert os.fstat(fd).st_size == len(content), turn
+            assert os.pread(fd, len(content) + 1, 0) == content, turn
+    for fd in fds:
+        os.close(fd)
+
+
+def test_plain_reads_after_plain_writes(place: Path, there: Path) -> None:
+    """Descriptors that were open before on both: what write returned from is what read, stat and a new open show there."""
+    (place / "file").write_bytes(bytes(100_000))
+    fds = [os.open(side / "file", os.O_RDWR) for side in (place, there)]
+    content = bytearray(100_000)
+    pick = random.Random(5)
+    for turn in range(60):
+        writer, reader = fds[turn % 2], fds[1 - turn % 2]
+        assert os.pread(reader, 1 << 20, 0) == content
+        offset, piece = pick.randrange(len(content)), pick.randbytes(pick.choice([1, 100, 5000, 30_000]))
+        os.pwrite(writer, piece, offset)
+        content[offset : offset + len(piece)] = piece
+        if turn % 7 == 6:
+            size = pick.randrange(50_000, 150_000)
+            os.ftruncate(writer, size)
+            content = content[:size].ljust(size, b"\0")
+        assert os.fstat(reader).st_size == len(content), f"turn {turn}"
+        assert os.pread(reader, 1 << 20, 0) == content, f"turn {turn}"
+        assert (place, there)[turn % 2].joinpath("file").read_bytes() == content, f"turn {turn}"
+    for fd in fds:
+        os.close(fd)
+
+
+def test_maps_in_turn(place: Path, there: Path) -> None:
+    """Shared maps of one file on both mounts: after msync on one, the other's map shows it."""
+    (place / "file").write_bytes(bytes(20_000))
+    fds = [os.open(side / "file", os.O_RDWR) for side in (place, there)]
+    maps = [mmap.mmap(fd, 20_000) for fd in fds]
+    for turn in range(20):
+        writer, reader = maps[turn % 2], maps[1 - turn % 2]
+        writer[turn * 900 : turn * 900 + 5] = b"%05d" % turn
+        writer.flush()
+        assert reader[turn * 900 : turn * 900 + 5] == b"%05d" % turn
+    content = b"".join((b"%05d" % turn).ljust(900, b"\0") for turn in range(20)).ljust(20_000, b"\0")
+    assert [bytes(each) for each in maps] == [content, content]
+    for each, fd in zip(maps, fds, strict=True):
+        each.close()
+        os.close(fd)
+
+
+def increment(path: Path, worker: int, times: int) -> None:
+    """Transactions that read and write, each of its own."""
+    with closing(sqlite3.connect(path, timeout=200, isolation_level=None)) as database:
+        for number in range(times):
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("UPDATE counter SET value = value + 1")
+            database.execute("INSERT INTO rows VALUES (?, ?, ?)", (worker, number, "x" * (number * 97 % 3000)))
+            database.execute("COMMIT")
+
+
+def test_sqlite_at_once(place: Path, there: Path) -> None:
+    """One database with a rollback journal, written from both mounts at once: no transaction is lost, and the database is sound."""
+    with closing(sqlite3.connect(place / "db", isolation_level=None)) as database:
+        assert database.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+        database.execute("CREATE TABLE counter (value INTEGER)")
+        database.execute("INSERT INTO counter VALUES (0)")
+        database.execute("CREATE TABLE rows (worker INTEGER, number INTEGER, fill TEXT, UNIQUE (worker, number))")
+    in_children(*(partial(increment, (place, there)[worker % 2] / "db", worker, 15) for worker in range(4)))
+    for side in (place, there):
+        with closing(sqlite3.connect(side / "db")) as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert database.execute("SELECT value FROM counter").fetchone() == (60,)
+            assert database.execute("SELECT count(*) FROM rows").fetchone() == (60,)
+
+
+def git(repository: Path, *arguments: str, index: str = "index", check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Runs git there, with an index of that name."""
+    settings = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "gc.auto=0", "-c", "safe.directory=*"]
+    environment = os.environ | {"GIT_INDEX_FILE": str(repository / ".git" / index)}
+    command = ["git", *settings, *arguments]
+    finished = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert not check or finished.returncode == 0, f"{arguments}: {finished.returncode}\n{finished.stdout}\n{finished.stderr}"
+    return finished
+
+
+def commit_files(repository: Path, worker: int, count: int) -> None:
+    """Commits of a file each on top of main. Who finds that main has moved meanwhile, or git's lock of it taken, begins again."""
+    index = f"index-{worker}"
+    for number in range(count):
+        name = f"{worker}-{number}"
+        (repository / name).write_text(f"{name}\n" * 50)
+        while True:
+            before = git(repository, "rev-parse", "main").stdout.strip()
+            git(repository, "read-tree", before, index=index)
+            git(repository, "update-index", "--add", name, index=index)
+            tree = git(repository, "write-tree", index=index).stdout.strip()
+            after = git(repository, "commit-tree", "-m", name, "-p", before, tree).stdout.strip()
+            moved = git(repository, "update-ref", "-m", name, "refs/heads/main", after, before, check=False)
+            if moved.returncode == 0:
+                break
+            assert "cannot lock ref" in moved.stderr, moved.stderr
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_git_on_both(place: Path, there: Path, at_once: bool) -> None:
+    """One repository, committed to from both mounts, in turn and at once with git's own locks: all commits are there and sound."""
+    git(place, "init", "-q", "-b", "main")
+    git(place, "commit", "-q", "--allow-empty", "-m", "first")
+    if at_once:
+        in_children(*(partial(commit_files, side, worker, 6) for worker, side in enumerate((place, there))))
+    else:
+        for number in range(6):
+            commit_files((place, there)[number % 2], number, 1)
+    files = [f"{worker}-{number}" for worker in range(2) for number in range(6)] if at_once else [f"{n}-0" for n in range(6)]
+    for side in (place, there):
+        git(side, "fsck", "--strict", "--no-dangling")
+        assert sorted(git(side, "ls-tree", "--name-only", "main").stdout.split()) == sorted(files)
+        git(side, "reset", "-q", "--hard")
+        assert git(side, "status", "--porcelain").stdout == ""
+    assert int(git(place, "rev-list", "--count", "main").stdout) == len(files) + 1
+    assert len(git(there, "reflog", "show", "main").stdout.splitlines()) == len(files) + 1

@@ -27,7 +27,7 @@ async def opened(client: Mounted, name: bytes = b"file") -> Handle:
 
 async def take(client: Mounted, handle: Handle, lock: LockRange, *, wait: bool = False) -> None:
     """Set a lock."""
-    await client.fs.set_lock(handle, lock, wait=wait)
+    await client.fs.locks.set(handle, lock, wait=wait)
 
 
 def held(world: World, handle: Handle) -> list[tuple[int, int, int, int]]:
@@ -64,10 +64,10 @@ async def test_exclusion_between_mounts(autojump_clock: Any) -> None:
             with refused(Code.LOCKED):
                 await take(client, handle, ranged(file, owner, READ, 9, 9))
             await take(client, handle, ranged(file, owner, WRITE, 10 * owner + 10, 10 * owner + 10))
-        assert (await one.fs.get_lock(ranged(file, 2, READ, 5, 5))).pid == 100
-        found = await two.fs.get_lock(ranged(file, 1, READ, 5, 5))
+        assert (await one.fs.locks.get(ranged(file, 2, READ, 5, 5))).pid == 100
+        found = await two.fs.locks.get(ranged(file, 1, READ, 5, 5))
         assert (found.kind, found.start, found.end, found.pid) == (WRITE, 0, 9, 0)
-        await one.fs.release_locks(a, 1)
+        await one.fs.locks.release_owner(a.inode, 1)
         await take(two, b, ranged(file, 1, WRITE, 0, 9))
         world.check()
 
@@ -82,11 +82,11 @@ async def test_handing_over(autojump_clock: Any) -> None:
         async def count(index: int) -> None:
             fs, handle = clients[index].fs, handles[index]
             for _ in range(20):
-                await fs.set_lock(handle, whole(file, 1, WRITE), wait=True)
+                await fs.locks.set(handle, whole(file, 1, WRITE), wait=True)
                 before = int(bytes(await fs.read(handle, 0, 8)) or b"0")
                 await trio.sleep(world.draw.random() / 10)
                 await fs.write(handle, 0, b"%08d" % (before + 1))
-                await fs.set_lock(handle, whole(file, 1, NONE), wait=False)
+                await fs.locks.set(handle, whole(file, 1, NONE), wait=False)
 
         async with trio.open_nursery() as nursery:
             for index in range(3):
@@ -119,7 +119,7 @@ async def test_closing_gives_back(autojump_clock: Any) -> None:
         await take(one, a, whole(file, 77, READ))
         await take(one, b, whole(file, 88, READ))
         await take(one, b, ranged(file, 2, WRITE, 5, 5))
-        await one.fs.release_locks(b, 1)
+        await one.fs.locks.release_owner(b.inode, 1)
         assert held(world, a) == [(2, WRITE, 2, 2), (2, WRITE, 5, 5), (77, READ, 0, LOCK_END), (88, READ, 0, LOCK_END)]
         await one.fs.release(a)
         assert held(world, b) == [(2, WRITE, 2, 2), (2, WRITE, 5, 5), (88, READ, 0, LOCK_END)]
@@ -136,8 +136,8 @@ async def test_closing_without_locks_asks_nobody(autojump_clock: Any) -> None:
         await take(one, a, ranged(a.inode.number, 1, NONE))
         before = world.leader.applied
         with trio.move_on_after(10):
-            await one.fs.release_locks(a, 1)
-            await one.fs.release_locks(a, 2)
+            await one.fs.locks.release_owner(a.inode, 1)
+            await one.fs.locks.release_owner(a.inode, 2)
             await one.fs.release(a)
         assert world.leader.applied == before
 
@@ -189,10 +189,10 @@ async def test_deadlocks(autojump_clock: Any) -> None:
             with refused(Code.DEADLOCK):
                 await take(client, handle, ranged(file, owner, WRITE, 1, 1), wait=True)
             assert not waiting.done.is_set()
-            await client.fs.release_locks(handle, owner)
+            await client.fs.locks.release_owner(handle.inode, owner)
             await waiting.done.wait()
             assert waiting.refused is None
-            await one.fs.release_locks(a, 1)
+            await one.fs.locks.release_owner(a.inode, 1)
 
 
 async def test_a_change_of_flock_gives_way(autojump_clock: Any) -> None:
@@ -272,9 +272,9 @@ async def test_a_lost_session(autojump_clock: Any) -> None:
             with refused(Code.LOCKS_LOST):
                 await one.fs.fsync(a)
         await one.fs.write(plain, 0, b"y")
-        await one.fs.release_locks(a, 1)
+        await one.fs.locks.release_owner(a.inode, 1)
         await one.fs.release(a)
-        await two.fs.release_locks(b, 1)
+        await two.fs.locks.release_owner(b.inode, 1)
         again = await opened(one)
         await take(one, again, ranged(file, 1, WRITE))
         assert held(world, again) == [(1, WRITE, 0, LOCK_END)]
@@ -313,14 +313,14 @@ async def test_exclusion_under_faults(seed: int, autojump_clock: Any) -> None:
                 with trio.move_on_after(world.draw.choice([0.05, 1, 1000])):
                     kind = world.draw.choice([READ, WRITE])
                     lock.kind = kind
-                    await client.fs.set_lock(handle, lock, wait=True)
+                    await client.fs.locks.set(handle, lock, wait=True)
                     assert not [other for other in inside.values() if WRITE in (kind, other)], f"seed {seed}: {inside}"
                     inside[process] = kind
                     turns[process] += 1
                     with trio.CancelScope(shield=True):
                         await trio.sleep(world.draw.random() / 5)
                         del inside[process]
-                        await client.fs.set_lock(handle, ranged(handle.inode.number, 10 + process, NONE), wait=False)
+                        await client.fs.locks.set(handle, ranged(handle.inode.number, 10 + process, NONE), wait=False)
                 await trio.sleep(world.draw.random() / 10)
 
         async with trio.open_nursery() as nursery:

@@ -6,6 +6,7 @@ transaction would release beyond its share is doomed instead (doomed.py).
 
 from collections.abc import Iterable
 
+from ringfs.base.checksums import plain_digest
 from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.view import ReadView
 from ringfs.base.limits import CHUNK_BYTES, CHUNK_EXTENTS_HARD_MAX, CHUNK_INLINE_BYTES_HARD_MAX, FILE_BYTES_MAX, HASH_BYTES
@@ -196,6 +197,16 @@ def _count_bytes(work: Work, inode: Inode, first: int, stop: int) -> int:
     return sum(length_of(piece) for _, value in chunks for piece in unpack(value))
 
 
+def digest(pieces: Iterable[Piece]) -> bytes:
+    """What pieces, which have offsets in the file, point to or hold, in 160 bits: to see whether others are the same."""
+    return plain_digest(pack(list(pieces)), HASH_BYTES)
+
+
+def digest_between(view: ReadView, number: int, ranges: Iterable[tuple[int, int]]) -> bytes:
+    """The digest of what lies in ranges (first byte, and the one after the last), one after the other."""
+    return digest(piece for start, stop in ranges for piece in pieces_between(view, number, start, stop, CHUNK_EXTENTS_HARD_MAX)[0])
+
+
 # --- one chunk --------------------------------------------------------------------------------------------------------
 
 
@@ -236,6 +247,12 @@ def _is_too_much(pieces: list[Piece]) -> bool:
         return False
     inline_bytes = sum(len(piece[1]) for piece in pieces if len(piece) == 2)
     return len(pieces) > CHUNK_EXTENTS_HARD_MAX or inline_bytes > CHUNK_INLINE_BYTES_HARD_MAX
+
+
+def inline_bytes(view: ReadView, number: int, index: int) -> int:
+    """How many inline bytes a chunk has."""
+    pieces, _ = pieces_between(view, number, index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES, CHUNK_EXTENTS_HARD_MAX)
+    return sum(len(piece[1]) for piece in pieces if len(piece) == 2)
 
 
 def chunk_extents(value: bytes, index: int) -> list[Extent]:

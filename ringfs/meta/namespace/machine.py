@@ -19,6 +19,7 @@ from ringfs.meta.namespace.homes import NOWHERE
 from ringfs.meta.namespace.marks import AheadMark, mark_of
 from ringfs.meta.namespace.ops import (
     allocate,
+    append,
     begin_session,
     clone,
     commit,
@@ -36,6 +37,7 @@ from ringfs.meta.namespace.ops import (
     remove_xattr,
     rename,
     reserve_inodes,
+    rewrite,
     rmdir,
     set_flags,
     set_lock,
@@ -50,7 +52,7 @@ from ringfs.meta.namespace.ops import (
 from ringfs.meta.namespace.queries import query
 from ringfs.meta.namespace.records import FORMAT_VERSION, Counters, Inode, pack_usage
 from ringfs.meta.namespace.work import Work
-from ringfs.wire.messages import content, files, locks, namespace, quota
+from ringfs.wire.messages import content, files, locks, namespace, quota, sharing
 from ringfs.wire.packing import pack
 from ringfs.wire.schema import I64, U64, AnyMessage, Sized, decode, encode, message
 
@@ -69,6 +71,8 @@ CLIENT_OPERATIONS: dict[type, Operation] = {
     namespace.SetXattr: set_xattr.apply,
     namespace.RemoveXattr: remove_xattr.apply,
     namespace.Commit: commit.apply,
+    sharing.Append: append.apply,
+    sharing.Rewrite: rewrite.apply,
     locks.SetLock: set_lock.apply,
     locks.ReleaseLocks: release_locks.apply,
     content.Allocate: allocate.apply,

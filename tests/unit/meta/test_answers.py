@@ -9,6 +9,7 @@ from ringfs.meta.answers import clear_leases, inodes_of, set_leases
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.messages.common import Attributes, Done
 from ringfs.wire.messages.session import Opened
+from ringfs.wire.messages.sharing import Appended
 from ringfs.wire.schema import registered
 
 
@@ -21,6 +22,7 @@ CASES: list[tuple[Any, Any, list[int]]] = [
     (None, m.Entry(None, attributes(1), False, False), [1]),
     (None, Opened(attributes(3), False), [3]),
     (None, m.Extents(attributes(3), [], False), [3]),
+    (None, Appended(attributes(3), 5, 0), [3]),
     (m.GetXattr(4, b"user.a"), m.XattrFound(b"", False), [4]),
     (m.ListXattrs(4), m.XattrNames([], False), [4]),
     (None, m.DirectoryPage(attributes(1), [m.DirectoryEntry(1, b"a", attributes(5), False)], False, False), [1, 5]),

@@ -137,6 +137,7 @@ def test_tag_ranges() -> None:
         "namespace": 0x01,
         "content": 0x01,
         "locks": 0x01,
+        "sharing": 0x01,
         "quota": 0x01,
         "files": 0x01,
         "session": 0x02,

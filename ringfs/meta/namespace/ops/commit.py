@@ -15,6 +15,7 @@ nor certainly held refuses the whole, with nothing changed. What was declared an
 | NOT_PERMITTED | flags forbid it, see protection.py |
 """
 
+from collections.abc import Iterable
 from stat import S_IFMT, S_IFREG
 
 from ringfs.base.errors import Code, Refused
@@ -24,7 +25,7 @@ from ringfs.meta.namespace.condemned import objects_for
 from ringfs.meta.namespace.protection import refuse_if_immutable
 from ringfs.meta.namespace.records import Inode
 from ringfs.meta.namespace.work import Work
-from ringfs.wire.messages.namespace import Commit, Committed, CommittedFile, FileCommit
+from ringfs.wire.messages.namespace import Commit, Committed, CommittedFile, Extent, FileCommit
 
 #: A time that is left to the leader.
 _UNSET = -1
@@ -32,15 +33,14 @@ _UNSET = -1
 
 def apply(work: Work, op: Commit) -> Committed:
     """See the module."""
-    wanted = {
-        extent.source
-        for file in op.files
-        for extent in file.extents
-        if extent.object_offset >= 0 and len(extent.source) == HASH_BYTES
-    }
-    sizes = objects_for(work, op.objects, wanted)
+    sizes = objects_for(work, op.objects, objects_in(extent for file in op.files for extent in file.extents))
     work.declared = op.objects
     return Committed([_commit(work, file, sizes) for file in op.files])
+
+
+def objects_in(extents: Iterable[Extent]) -> set[bytes]:
+    """The objects that extents point to. What is no id is the extent's fault, and found there."""
+    return {extent.source for extent in extents if extent.object_offset >= 0 and len(extent.source) == HASH_BYTES}
 
 
 def _commit(work: Work, file: FileCommit, sizes: dict[bytes, int]) -> CommittedFile:
@@ -64,10 +64,16 @@ def _commit(work: Work, file: FileCommit, sizes: dict[bytes, int]) -> CommittedF
     return CommittedFile(0, inode.attributes())
 
 
-def _file(work: Work, file: FileCommit) -> Inode:
-    inode = work.inode(file.inode)
+def file_of(work: Work, number: int) -> Inode:
+    """The regular file. Refused STALE, INVALID."""
+    inode = work.inode(number)
     if S_IFMT(inode.mode) != S_IFREG:
         raise Refused(Code.INVALID, "only regular files have extents")
+    return inode
+
+
+def _file(work: Work, file: FileCommit) -> Inode:
+    inode = file_of(work, file.inode)
     if file.expected_change and inode.change != file.expected_change:
         raise Refused(Code.CHANGED)
     return inode
