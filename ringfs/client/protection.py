@@ -8,11 +8,10 @@ from collections.abc import Awaitable, Callable
 from ringfs.base.errors import Code, Refused
 from ringfs.client.coherence import Coherence
 from ringfs.client.inodes import Inode, InodeTable
+from ringfs.meta.namespace.xattrs import CAPABILITY
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.files import FLAG_APPEND, FLAG_IMMUTABLE, SetFlags
 from ringfs.wire.messages.namespace import KILL_PRIVILEGES, Setattr
-
-_CAPABILITY = b"security.capability"
 
 
 class Protection:
@@ -41,7 +40,7 @@ class Protection:
         caller has it."""
         mode, xattr_count = inode.attributes.mode, inode.attributes.xattr_count
         has_suid = bool(mode & 0o4000 or (mode & 0o2000 and mode & 0o010))
-        if (has_suid and not keeps_suid) or (xattr_count and await self._has_xattr(inode.number, _CAPABILITY)):
+        if (has_suid and not keeps_suid) or (xattr_count and await self._has_xattr(inode.number, CAPABILITY)):
             # As a truncate that changes no size does it: root's leaves suid.
             operation = Setattr(inode.number, KILL_PRIVILEGES, 0, 0, 0, 0, 0, 0, 0, keeps_suid)
             attributes, _ = await self._coherence.change(operation)

@@ -18,6 +18,7 @@ from ringfs.base.limits import CHUNK_BYTES, FILE_BYTES_MAX
 from ringfs.client.coherence import Coherence
 from ringfs.client.inodes import Inode
 from ringfs.client.writer import Writer
+from ringfs.meta.namespace.xattrs import CAPABILITY
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.content import (
     COLLAPSE_RANGE,
@@ -32,7 +33,7 @@ from ringfs.wire.messages.content import (
     FindChunk,
     RangeCopied,
 )
-from ringfs.wire.messages.namespace import SET_ATIME, SET_MODE, SET_MTIME, Setattr
+from ringfs.wire.messages.namespace import SET_ATIME, SET_MTIME, Setattr
 
 if TYPE_CHECKING:
     from ringfs.client.file_system import FileSystem, Handle
@@ -148,15 +149,16 @@ class Ranges:
         # It ends with the file, or, at the beginning of a chunk, with what one transaction may copy.
         if size_bytes and size_bytes % CHUNK_BYTES == 0 and stat.S_ISREG(attributes.mode):
             await self._copy(made, CopyRange(source, size_bytes, made.number, size_bytes, FILE_BYTES_MAX - size_bytes, True))
-            await self._give_back(attributes)
+            await self._give_back(source, attributes)
         return made
 
-    async def _give_back(self, before: Attributes) -> None:
-        """Set mode, atime and mtime of an inode to what they were before it was written."""
-        fields = SET_MODE | SET_ATIME | SET_MTIME
-        operation = Setattr(before.inode, fields, before.mode & 0o7777, 0, 0, 0, before.atime_ns, before.mtime_ns, 0, True)
+    async def _give_back(self, source: int, before: Attributes) -> None:
+        """Set times, and capabilities, of a clone to what they were before it was written: the source's."""
+        operation = Setattr(before.inode, SET_ATIME | SET_MTIME, 0, 0, 0, 0, before.atime_ns, before.mtime_ns, 0, True)
         attributes, _ = await self._coherence.change(operation)
         self._content_changed(attributes)
+        if attributes.xattr_count < before.xattr_count:
+            await self._fs.setxattr(before.inode, CAPABILITY, await self._fs.getxattr(source, CAPABILITY))
 
     # --- where data is ------------------------------------------------------------------------------------------------
 

@@ -223,9 +223,11 @@ async def test_a_clone_in_several_transactions(autojump_clock: trio.testing.Mock
             for chunk in range(8):
                 await client.fs.write(handle, chunk * CHUNK_BYTES + 100_000, b"%d" % chunk * 70_000)
             await client.fs.fsync(handle)
+            await client.fs.setxattr(handle.inode.number, b"security.capability", b"caps")
             await client.fs.setattr(handle.inode.number, Changes(mode=0o4755, mtime_ns=5, atime_ns=6))
             await client.fs.fsync(handle)
             made = await client.fs.ranges.clone(handle.inode.number, ROOT_INODE, b"clone")
+            assert await client.fs.getxattr(made.number, b"security.capability") == b"caps"
             copy = await client.fs.open(made.number, writes=False)
             assert await runs(client.fs, copy) == await runs(client.fs, handle)
             kept = (await client.fs.getattr(made.number)).merged()

@@ -10,7 +10,7 @@ from ringfs.meta.namespace.work import Work
 from ringfs.wire.packing import pack, unpack
 
 #: File capabilities: Linux takes them away with suid (security_inode_killpriv).
-_CAPABILITY = b"security.capability"
+CAPABILITY = b"security.capability"
 _NAMESPACES = (b"user.", b"trusted.", b"security.")
 _USER = b"user."
 #: As many names at least fill a list of the largest size.
@@ -90,7 +90,7 @@ def drop_privileges(work: Work, inode: Inode) -> None:
 
 def drop_capability(work: Work, inode: Inode) -> None:
     """Take away file capabilities."""
-    remove(work, inode, _CAPABILITY)
+    remove(work, inode, CAPABILITY)
 
 
 def inherit(work: Work, parent: Inode, inode: Inode, umask: int) -> None:
