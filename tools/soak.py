@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import pytest
 
 from ringfs.base.limits import DELETE_GRACE_NS
+from ringfs.fuse import DRIVERS
 from tests.process.test_disk_full import CAPACITY_BYTES, MIB, append, fill, set_capacity, wrong
 from tests.support.crashes import CrashRun, Stuck
 from tests.support.mounts import DevCluster
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     begun_s = time.monotonic()
     try:
-        with _cluster(2 if options.full else options.data) as cluster:
+        with _cluster(2 if options.full else options.data, options.driver) as cluster:
             for number in range(1, options.full + 1):
                 _say(begun_s, f"full {number}/{options.full}: {_full_round(cluster)}")
             if not options.full:
@@ -69,6 +70,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--data", type=int, default=3, help="data nodes, 3 or more (default 3)")
     parser.add_argument("--writers", type=int, default=3, help="at once (default 3)")
     parser.add_argument("--victims", help="what is killed each time: names joined by +, or 'all' (default: drawn anew)")
+    parser.add_argument("--driver", choices=DRIVERS, default=DRIVERS[0], help=f"of the mount (default {DRIVERS[0]})")
     parser.add_argument("--full", type=int, default=0, metavar="N", help="fill the disks N times instead")
     options = parser.parse_args(arguments)
     if options.data < 3:
@@ -77,12 +79,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 @contextmanager
-def _cluster(data_count: int) -> Iterator[DevCluster]:
+def _cluster(data_count: int, driver: str) -> Iterator[DevCluster]:
     """A cluster of its own. Nothing is left of it, unless something was wrong: then its files are."""
     root = Path(tempfile.mkdtemp(prefix="ringfs-soak."))
     cluster = DevCluster(root)
     try:
-        cluster.up("--data", str(data_count))
+        cluster.up("--data", str(data_count), "--driver", driver)
         yield cluster
     except (Stuck, AssertionError, pytest.fail.Exception):
         print(f"{cluster.logs()}\nthe cluster is down, its files are in {root}", file=sys.stderr)
