@@ -40,6 +40,12 @@ class Pack:
         self.places.append((flight, offset, len(part), self.size_bytes))
         self._append(part)
 
+    @property
+    def is_of_small_files(self) -> bool:
+        """Whether it holds files rather than pieces: a stream's bytes, and scattered ones, are not worth a copy for readers."""
+        flight_count = len({id(flight) for flight, *_ in self.places})
+        return len(self.places) <= 2 * flight_count and (flight_count > 1 or self.size_bytes <= UNIT_BYTES)
+
     def _append(self, part: memoryview) -> None:
         self.parts.append(part)
         self.size_bytes += len(part)
@@ -86,8 +92,7 @@ class Packer:
         async with self._puts:
             try:
                 new = await self._objects.put(pack.parts, self._link.default_class)
-                if pack.size_bytes <= UNIT_BYTES or len({id(place[0]) for place in pack.places}) > 1:
-                    # Small files; a stream's bytes are not worth the copy.
+                if pack.is_of_small_files:
                     self._remember(new.object, pack.parts)
             except Refused as error:
                 refused = error
