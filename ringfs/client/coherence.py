@@ -72,13 +72,15 @@ class Coherence:
 
     async def change(self, operation: Any) -> tuple[Any, int]:
         """The answer to a transaction, and the epoch as in ask: our own answer, at once, if all it is about is delegated to us."""
-        while True:
+        for may_wait in (True, False):
             try:
                 return self._delegations.apply(operation), self._link.lease_epoch
             except NotHeld:
                 break
             except Busy:
-                await self._delegations.wait_idle()
+                # Once: where the service must be asked again and again, questions go beside each other.
+                if may_wait:
+                    await self._delegations.wait_idle()
         with self._delegations.asking(operation):
             return await self._change(operation)
 
