@@ -138,7 +138,6 @@ class AheadQueue:
         lost, self._pending = self._pending, {}
         self._unsent_count = 0
         self._is_held_up = False
-        #: Until then (trio's clock) nothing more should be done ahead: the service is short of space.
         self._short_until = 0.0
         self._progress.unpark_all()
         for ahead in lost.values():

@@ -23,6 +23,8 @@ log = structlog.get_logger("ringfs.client.coherence")
 #: The service is told of last closes this often, all at once: what is opened again meanwhile needs no request.
 _CLOSE_INTERVAL_S = 1.0
 _CLOSES_MAX = 4096
+#: Inodes of which is remembered that something did not take effect, the latest ones.
+_FAILURES_MAX = 4096
 
 
 class KernelCache:
@@ -51,6 +53,8 @@ class Coherence:
         self.closes_told = 0
         #: Transactions that we answered otherwise than the service: only after leases had ended.
         self.mistake_count = 0
+        #: By inode number, what to tell of them at the next fsync of a directory.
+        self._failures: dict[int, Refused] = {}
 
     def attach(self, link: MetadataLink, inodes: InodeTable, writer: Writer, kernel: KernelCache, delegations: Delegations) -> None:
         """Before anything else is called."""
@@ -156,6 +160,8 @@ class Coherence:
                 if inode.write_count:
                     await self._kernel.flush(inode)
                 await self._writer.flush([inode])
+                # The confirmation ends the delegation with the lease.
+                await self._link.settled()
             names |= stat.S_ISDIR(inode.attributes.mode)
             if _has_pages(inode):
                 pages.append(inode.number)
@@ -194,14 +200,22 @@ class Coherence:
             reason=str(refused) if refused else "it answers otherwise",
         )
         if refused is not None:
-            self._fail(refused, getattr(operation, "inode", 0) or getattr(operation, "parent", 0))
+            for number in {getattr(operation, field, 0) for field in ("inode", "parent", "new_parent")} - {0}:
+                self._fail(number, Refused(Code.IO, str(refused)))
         self._inodes.distrust()
         self._link.void_leases()
 
-    def _fail(self, refused: Refused, number: int) -> None:
+    def _fail(self, number: int, failure: Refused) -> None:
         inode = self._inodes.get(number)
         if inode is not None:
-            inode.fail(Refused(Code.IO, str(refused)))
+            inode.fail(failure)
+        self._failures[number] = failure
+        if len(self._failures) > _FAILURES_MAX:
+            del self._failures[next(iter(self._failures))]
+
+    def take_failure(self, number: int) -> Refused | None:
+        """Why something that was done ahead to a directory did not take effect; told once."""
+        return self._failures.pop(number, None)
 
     async def find_lost(self) -> None:
         """Look at everything that is open; files that are gone fail (dirty ones when their commit fails)."""

@@ -19,7 +19,10 @@ from ringfs.client.metadata import MetadataLink
 from ringfs.meta.namespace.ahead import NotHeld, apply_ahead
 from ringfs.meta.namespace.marks import mark_of
 from ringfs.wire.messages.common import DELEGATED, Attributes
-from ringfs.wire.messages.namespace import Entry, InodesReserved, Mkdir, Mknod, ReserveInodes, Symlink
+from ringfs.wire.messages.namespace import Entry, InodesReserved, Mkdir, Mknod, Rename, ReserveInodes, Rmdir, Symlink, Unlink
+
+#: Among what is busy: nobody knows what.
+ANYTHING = -1
 
 
 class Busy(Exception):
@@ -49,7 +52,7 @@ class Delegations:
         inode = self._inodes.delegated(number)
         if inode is None or inode.dirty.flights or inode.truncating:
             raise NotHeld
-        if number in self._busy:
+        if number in self._busy or ANYTHING in self._busy:
             raise Busy
         return inode.attributes
 
@@ -68,10 +71,13 @@ class Delegations:
         link = self._link
         if not self._enabled or not link.may_act_ahead:
             raise NotHeld
+        client_ns = self._clock.wall_ns()
+        if client_ns <= 0:
+            # A clock before 1970: no time for the service to take over.
+            raise NotHeld
         is_making = type(operation) in (Mknod, Mkdir, Symlink)
         if is_making:
             operation.inode = self._next_number()
-        client_ns = self._clock.wall_ns()
         try:
             answer = apply_ahead(self, operation, client_ns, link.session, self._numbers)
         except BaseException:
@@ -104,15 +110,17 @@ class Delegations:
             self._idle.unpark_all()
 
     def _about(self, operation: Any) -> list[int]:
-        """The inodes that an operation names, as far as they are known."""
+        """The inodes that an operation may change; ANYTHING among them if it names one that is not known."""
         parent, new_parent = getattr(operation, "parent", 0), getattr(operation, "new_parent", 0)
-        numbers = {parent, new_parent, getattr(operation, "inode", 0)}
+        numbers = {parent, new_parent, *(getattr(operation, field, 0) for field in ("inode", "source", "destination"))}
+        otherwise = ANYTHING if isinstance(operation, Unlink | Rmdir | Rename) else ABSENT
         for directory, field in ((parent, "name"), (new_parent, "new_name")):
             known = self._inodes.get(directory) if directory else None
             name = getattr(operation, field, None)
-            if known is not None and name is not None:
-                numbers.add(self._inodes.find_name(known, name) or ABSENT)
-        return list(numbers - {0})
+            if name is not None:
+                number = self._inodes.find_name(known, name) if known is not None else None
+                numbers.add(otherwise if number is None else number)
+        return list(numbers - {ABSENT})
 
     # --- inode numbers --------------------------------------------------------------------------------------------------
 

@@ -262,10 +262,9 @@ class FileSystem:
     async def fsync_directory(self, number: int) -> None:
         """The names in it are durable. Refused IO, once, if something that was answered did not take effect."""
         await self.link.settled()
-        inode = self.inodes.get(number)
-        if inode is not None and inode.error is not None:
-            error, inode.error = inode.error, None
-            raise error
+        failure = self._coherence.take_failure(number)
+        if failure is not None:
+            raise failure
 
     async def release(self, handle: Handle) -> None:
         """The handle is closed. What is dirty goes on being flushed in the background."""

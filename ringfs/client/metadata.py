@@ -6,6 +6,7 @@ is sent again on the next one, with its request number. Leases hold from the mom
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -13,7 +14,7 @@ import trio
 
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, ConnectionLost, Refused, Retry
-from ringfs.base.limits import LEASE_NS, REPLY_WINDOW_MAX
+from ringfs.base.limits import LEASE_NS, REPLY_WINDOW_MAX, REQUESTS_URGENT
 from ringfs.client.ahead import DELAY_S as AHEAD_DELAY_S
 from ringfs.client.ahead import AheadQueue
 from ringfs.wire.messages.cluster import ClusterMap, MapChanged
@@ -23,6 +24,7 @@ from ringfs.wire.messages.session import (
     CloseSession,
     Heartbeat,
     Mutate,
+    Open,
     OpenInode,
     OpenSession,
     Query,
@@ -104,7 +106,7 @@ class MetadataLink:
         self._next_number = 1
         #: This session's numbers that were sent and not answered, ascending; the first bounds what is acknowledged.
         self._unanswered: dict[int, None] = {}
-        #: Mutations that wait because the reply window is full.
+        #: Mutations that wait because the reply window is full, or something is to be told first.
         self._window_waiters = trio.lowlevel.ParkingLot()
         self._recalls_send, self._recalls = trio.open_memory_channel[Recall](4096)
         #: Told while this connection had no room, the first one on its way; at most a close and an open of each inode.
@@ -121,6 +123,10 @@ class MetadataLink:
         with _bounded(timeout_s):
             while True:
                 client = await self._connected()
+                while self._untold and type(operation) is Open:
+                    # It may be a close of the same inode.
+                    await self._window_waiters.park()
+                    client = await self._connected()
                 try:
                     return (await client.call(Query(self.session, operation))).message
                 except ConnectionLost:
@@ -151,7 +157,7 @@ class MetadataLink:
         """
         with _bounded(WAIT_FOR_LEADER_S):
             client = await self._connected()
-            while not self._has_window:
+            while not (self._has_urgent_window if urgent else self._has_window and not self._untold):
                 await self._window_waiters.park()
                 client = await self._connected()
             if session not in (0, self.session):
@@ -201,14 +207,20 @@ class MetadataLink:
 
     @property
     def _has_window(self) -> bool:
+        return self._next_number - self._first_unanswered < REPLY_WINDOW_MAX - REQUESTS_URGENT
+
+    @property
+    def _has_urgent_window(self) -> bool:
         return self._next_number - self._first_unanswered < REPLY_WINDOW_MAX
 
     # --- ahead of the service -------------------------------------------------------------------------------------------
 
     @property
     def may_act_ahead(self) -> bool:
-        """Whether one more transaction may be applied here first."""
-        return self._client is not None and not self._client.lost.is_set() and self._has_window and self._ahead.is_welcome
+        """Whether one more transaction may be applied here first. Not while something is to be told: it would be overtaken."""
+        if self._client is None or self._client.lost.is_set() or self._untold:
+            return False
+        return self._has_window and self._ahead.is_welcome
 
     def act_ahead(self, operation: Any, client_ns: int, mark: int) -> None:
         """Have the service do what was done here, at client_ns; `mark` of its answer is expected (meta/namespace/marks.py)."""
@@ -246,13 +258,20 @@ class MetadataLink:
         if client is None or client.lost.is_set():
             return False
         if not self._untold and client.has_room and self._send_ahead(client):
-            client.call_soon(Query(self.session, operation), _ignore)
-            return True
+            client.call_soon(Query(self.session, operation), partial(self._told, client, operation))
+        else:
+            self._tell_later(client, operation)
+        return True
+
+    def _tell_later(self, client: RpcClient, operation: Any) -> None:
         self._untold.append(operation)
         if len(self._untold) == 1:
             assert self._nursery is not None, "the link is running"
             self._nursery.start_soon(self._tell_rest, client, self._untold)
-        return True
+
+    def _told(self, client: RpcClient, operation: Any, answer: Answer | Refused | ConnectionLost) -> None:
+        if isinstance(answer, Refused) and answer.code.retry is Retry.RESEND and client is self._client:
+            self._tell_later(client, operation)
 
     async def _tell_rest(self, client: RpcClient, untold: deque[Any]) -> None:
         while untold:
@@ -262,8 +281,12 @@ class MetadataLink:
             except ConnectionLost:
                 return
             except Refused as refused:
+                if refused.code.retry is Retry.RESEND:
+                    await trio.sleep(_RESEND_S)
+                    continue
                 log.info("what was told was refused", reason=str(refused))
             untold.popleft()
+        self._window_moved()
 
     # --- leases -----------------------------------------------------------------------------------------------------
 
@@ -363,22 +386,34 @@ class MetadataLink:
         self._up.set()
 
     async def _resume(self, client: RpcClient, session: int) -> SessionOpened:
+        # Also what was sent on a connection that was lost before it was resumed.
+        self._ahead.send_again()
         opens = self._dependent.open_inodes()
         while True:
             part, opens = opens[:_RESUME_OPENS], opens[_RESUME_OPENS:]
-            is_last = not opens and self._ahead.is_sent
+            is_last = not opens and not self._ahead
             answer = await client.call(ResumeSession(session, part, not is_last), timeout_s=LEASE_NS / 1e9)
             if is_last:
                 opened: SessionOpened = answer.message
                 return opened
-            # Before the service lets anybody else go on: what was done ahead came first.
-            self._ahead.send(client, session, self._first_unanswered)
+            if not opens:
+                await self._repeat_ahead(client, session)
+
+    async def _repeat_ahead(self, client: RpcClient, session: int) -> None:
+        """Have what was done ahead answered before the service lets anybody else go on: it came first. Returns earlier if it takes
+        long, for the session to be heard of."""
+        with trio.move_on_after(LEASE_NS / 3e9):
+            while self._ahead and not client.lost.is_set():
+                await self._ahead.pause()
+                self._ahead.send(client, session, self._first_unanswered)
+                await trio.sleep(AHEAD_DELAY_S)
 
     def _down(self) -> None:
         if self._client is not None:
             self._client = None
             self._lease_until_ns = 0
             self._untold = deque()
+            self._window_moved()
             self._ahead.send_again()
             self._up = trio.Event()
             self.void_leases()
@@ -455,16 +490,10 @@ class MetadataLink:
         client = self._client
         await self._dependent.recalled(recall)
         if client is not None and client is self._client:
-            # What is given up may have been changed ahead.
-            self._send_ahead(client)
             try:
                 await client.call(RecallDone(self.session, recall.serial), urgent=True)
             except (ConnectionLost, Refused) as error:
                 log.info("a recall was not confirmed", serial=recall.serial, reason=str(error))
-
-
-def _ignore(_answer: Answer | Refused | ConnectionLost) -> None:
-    """The answer of a message that only informs."""
 
 
 class _bounded:

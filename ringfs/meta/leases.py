@@ -10,7 +10,8 @@ after MutateAheads were; those answers may wait for DROPs of others but never fo
 arise.
 
 A delegation is a grant that nobody else has, of an inode that nobody else has open. It ends with the grant, or with a RETURN, which
-leaves the grant. While a RETURN is outstanding it is not given anew, since the session may be about to confirm.
+leaves the grant. While a RETURN is outstanding it is not given anew, since the session may be about to confirm. What is delegated
+is never asked for with a DROP: that may be confirmed before what was done ahead has arrived.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -108,18 +109,29 @@ class LeaseTable:
             self.count += 1
             self._add_cacher(inode, session)
         grants[inode] = self.serial
-        self._delegate(session, inode)
+        if self._is_alone(session, inode):
+            self._note_delegated(session, inode)
 
     def _delegate(self, session: int, inode: int) -> bool:
         """Delegate a granted inode, if nobody else has anything to do with it."""
-        if inode in self._delegated:
-            return inode not in self._returning
-        alone = self._cachers[inode] == session and not self._opens.others_have(session, inode)
-        if not alone or inode in self._dropping or inode in self._returning or not self._may_delegate(inode):
+        if inode in self._returning or not self._may_delegate(inode):
             return False
+        if inode not in self._delegated:
+            if not self._is_alone(session, inode):
+                return False
+            self._note_delegated(session, inode)
+        return True
+
+    def _is_alone(self, session: int, inode: int) -> bool:
+        if inode in self._dropping or self._cachers[inode] != session:
+            return False
+        return not self._opens.others_have(session, inode)
+
+    def _note_delegated(self, session: int, inode: int) -> None:
+        if inode in self._delegated:
+            return
         self._delegated[inode] = session
         self._delegations[session] = self._delegations.get(session, 0) + 1
-        return True
 
     def _undelegate(self, inode: int) -> None:
         session = self._delegated.pop(inode, None)
@@ -133,8 +145,8 @@ class LeaseTable:
         return self._delegated.get(inode) == session
 
     def others_delegated(self, session: int) -> bool:
-        """Whether anything at all is delegated to another session."""
-        return len(self._delegations) > (session in self._delegations)
+        """Whether anything at all is, or is just being taken back from, another session's delegation."""
+        return bool(self._returning) or len(self._delegations) > (session in self._delegations)
 
     def is_granted(self, session: int, inode: int) -> bool:
         """Whether a session may cache an inode, as far as it has not confirmed otherwise."""
@@ -154,12 +166,18 @@ class LeaseTable:
         return True
 
     def _evict(self, session: int) -> None:
-        """Recall the longest held sixteenth of a session's grants, unless that is under way."""
+        """Recall the longest held sixteenth of a session's grants, unless that is under way. What of it is delegated is taken back
+        first; the next time it is like the others."""
         if session not in self._evictions:
             grants = self._grants[session]
             count = min(max(1, len(grants) // 16), RECALL_ITEMS_MAX)
             oldest = [inode for inode, _ in zip(grants, range(count), strict=False)]
-            self._evictions[session] = self._issue(session, RECALL_DROP, oldest)
+            delegated = [inode for inode in oldest if inode in self._delegated and inode not in self._returning]
+            plain = [inode for inode in oldest if inode not in self._delegated]
+            if delegated:
+                self._evictions[session] = self._issue(session, RECALL_RETURN, delegated)
+            if plain:
+                self._evictions[session] = self._issue(session, RECALL_DROP, plain)
 
     # --- recalls ----------------------------------------------------------------------------------------------------
 
@@ -193,13 +211,13 @@ class LeaseTable:
         waits: dict[int, Ticket] = {}
         wanted: dict[int, list[int]] = {}
         for inode in inodes:
-            holder = self._delegated.get(inode, asking)
-            if holder == asking:
-                continue
             returning = self._returning.get(inode)
-            if returning is not None:
+            if returning is not None and returning.session != asking:
+                # Also after the grant has ended, with a FLUSH: what was done ahead may still be on its way.
                 waits[returning.serial] = returning
-            elif inode not in wanted.get(holder, ()):
+                continue
+            holder = self._delegated.get(inode, asking)
+            if holder != asking and inode not in wanted.get(holder, ()):
                 wanted.setdefault(holder, []).append(inode)
         return [*waits.values(), *self._issue_all(RECALL_RETURN, wanted)]
 
@@ -285,10 +303,14 @@ class LeaseTable:
             self._revoke(session, inode)
         return [ticket for ticket in tickets if not ticket.settled]
 
-    def forget(self, session: int) -> None:
-        """The session has ended, and its lease with it."""
+    def void(self, session: int) -> None:
+        """The session's lease has ended, and it caches nothing under it any more."""
         self.resume(session)
         self.lapse(session)
+
+    def forget(self, session: int) -> None:
+        """The session has ended, and its lease with it."""
+        self.void(session)
         self._grants.pop(session, None)
         self._tickets.pop(session, None)
         self._latest.pop(session, None)

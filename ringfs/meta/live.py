@@ -31,6 +31,10 @@ from ringfs.wire.rpc import Peer, Request
 #: Requests of one peer that may wait for other sessions: all but the urgent ones, so that what others wait for (RecallDone,
 #: a Commit, Heartbeat) always gets in.
 WAITING_MAX = REQUESTS_IN_FLIGHT_MAX - REQUESTS_URGENT
+#: Whether there is space for what a session did ahead is looked at so often.
+SPACE_RETRY_NS = 10**9
+#: While a quota is about to be set nothing is delegated: for so long, unless it takes longer.
+QUOTA_PAUSE_NS = 10**9
 #: A session that renews its leases but leaves a recall unconfirmed for so long is ended.
 RECALL_TIMEOUT_NS = 60 * 10**9
 
@@ -62,6 +66,8 @@ class Live:
         self.opens = OpenTable()
         #: There are quotas, or were since the start: what they limit is not delegated, so that nothing is done that they forbid.
         self.has_quotas = counters(leader.view).quota_count > 0
+        #: Until then (monotonic) nothing is delegated: a quota waits for all that is.
+        self.no_delegations_until_ns = 0
         self.leases = LeaseTable(self.opens, may_delegate=self._may_delegate)
         self.lock_waits = LockWaits()
         #: Set once no unknown session can hold leases from before the restart.
@@ -69,7 +75,17 @@ class Live:
         self.look_at_grace()
 
     def _may_delegate(self, inode: int) -> bool:
-        return not self.has_quotas or not is_limited(self.leader.view, inode)
+        if not self.has_quotas:
+            return True
+        return self.clock.monotonic_ns() >= self.no_delegations_until_ns and not is_limited(self.leader.view, inode)
+
+    def take_back_all(self) -> list[Ticket]:
+        """The recalls after which nobody acts ahead on anything, if there are any: what a quota limits is about to change. Until
+        it has, little is delegated anew."""
+        tickets = self.leases.take_back(NO_SESSION, self.leases.all_delegated())
+        if tickets:
+            self.no_delegations_until_ns = self.clock.monotonic_ns() + QUOTA_PAUSE_NS
+        return tickets
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -141,11 +157,15 @@ class Live:
         if now_ns >= session.lease_end_ns:
             self.leases.lapse(session.number)
             return
-        if now_ns >= deadline_ns:
+        is_due = now_ns >= deadline_ns
+        if is_due and not session.ahead_from:
             self.revoke(session)
         event = trio.Event()
         ticket.waiters.append(event.set)
-        until_ns = session.lease_end_ns if session.revoked else min(deadline_ns, session.lease_end_ns)
+        until_ns = session.lease_end_ns
+        if not session.revoked:
+            # It cannot obey while what it did ahead finds no space here.
+            until_ns = min(until_ns, now_ns + SPACE_RETRY_NS if is_due else deadline_ns)
         with trio.move_on_after((until_ns - now_ns) / 1e9):
             await event.wait()
 
@@ -185,7 +205,7 @@ class Live:
     def detach(self, session: Session, *, close: bool) -> None:
         """The session has no connection any more."""
         peer, session.peer = session.peer, None
-        session.resuming = {}
+        session.resuming, session.behind = {}, None
         self.wake_lock_waiters(self.lock_waits.drop(session.number))
         if peer is not None:
             peer.state.sessions.discard(session.number)

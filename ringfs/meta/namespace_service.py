@@ -4,16 +4,18 @@ The rules: wire/messages/session.py and docs/decisions/0001-leases.md. A request
 answered in a plain call. Not here: what operations mean (namespace/).
 """
 
+from collections import deque
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
 from ringfs.base.errors import Code, Refused
-from ringfs.base.ids import NO_SESSION
 from ringfs.meta.answers import clear_leases, inodes_of, set_leases
 from ringfs.meta.leases import Ticket
 from ringfs.meta.live import Live
 from ringfs.meta.lock_service import CHANGES_OF_LOCKS, LockService
 from ringfs.meta.namespace import keys, machine
+from ringfs.meta.namespace.ahead import AHEAD_OPERATIONS
 from ringfs.meta.namespace.machine import Transaction
 from ringfs.meta.namespace.marks import AheadMark
 from ringfs.meta.namespace.system import FreeOrphans
@@ -27,6 +29,8 @@ from ringfs.wire.rpc import Request
 
 #: Pairs (session, inode) that a request has had flushed.
 Flushed = set[tuple[int, int]]
+#: See Session.behind.
+Behind = deque[Callable[[], None]]
 
 
 class NamespaceService:
@@ -43,6 +47,8 @@ class NamespaceService:
 
     def mutate(self, request: Request) -> None:
         """Mutate: the operation's answer, durable, once no other session shows what was before."""
+        if self._comes_behind(request, self.mutate):
+            return
         if not self._live.grace_over.is_set():
             self._after_grace(request, self.mutate)
             return
@@ -90,8 +96,8 @@ class NamespaceService:
         tickets: list[Ticket] = []
         self._live.has_quotas |= type(operation) is SetQuota
         if self._live.has_quotas and brings_under_quota(self._leader.view, operation):
-            # Nobody, the asker included, does anything ahead that the quota may forbid.
-            tickets += self._leases.take_back(NO_SESSION, self._leases.all_delegated())
+            # Nobody, the asker included, does anything ahead that a quota may forbid.
+            tickets += self._live.take_back_all()
         elif self._leases.others_delegated(session):
             tickets += self._leases.take_back(session, delegation_targets(self._leader.view, operation))
         if self._opens.others_write(session):
@@ -102,37 +108,84 @@ class NamespaceService:
         holders = self._holders(message.operation)
         return Transaction(message.session, message.number, message.acknowledged, 0, holders, message.operation)
 
-    def _holders(self, operation: Any) -> list[int]:
-        """The sessions that have open what the operation removes, ascending."""
+    def _holders(self, operation: Any, session: int = 0, resuming: Collection[int] = ()) -> list[int]:
+        """The sessions that have open what the operation removes, ascending. resuming: what the one that asks is about to say that
+        it has open."""
         missing = self._live.sessions.missing()
-        if not missing and not self._opens.count:
+        if not missing and not self._opens.count and not resuming:
             return []
         removed = removed_by(self._leader.view, operation)
-        return [] if removed is None else sorted({*missing, *self._opens.holders(removed)})
+        if removed is None:
+            return []
+        holders = {*missing, *self._opens.holders(removed)}
+        if removed in resuming:
+            holders.add(session)
+        return sorted(holders)
 
     # --- transactions applied ahead -------------------------------------------------------------------------------------
 
     def mutate_ahead(self, request: Request) -> None:
-        """MutateAhead: AheadDone, durable. Also in the grace period: nobody else can know anything of what is delegated."""
-        self._leader.admit(partial(self._ahead_admitted, request, set()))
+        """MutateAhead: AheadDone, durable. Also in the grace period: nobody else can know anything of what is delegated.
 
-    def _ahead_admitted(self, request: Request, flushed: Flushed) -> None:
+        What else comes from the session waits until this was applied: it may build upon it."""
+        if self._comes_behind(request, self.mutate_ahead):
+            return
+        for item in request.message.items:
+            if type(item.operation) not in AHEAD_OPERATIONS:
+                raise Refused(Code.BAD_REQUEST, f"{type(item.operation).__name__} ahead")
+        session = self._live.session_of(request, request.message.session)
+        session.behind = deque()
+        self._leader.admit(partial(self._ahead_admitted, request, session, session.behind, set()))
+
+    def _ahead_admitted(self, request: Request, session: Session, behind: Behind, flushed: Flushed) -> None:
         try:
-            self._mutate_ahead(request, flushed)
+            tickets = self._mutate_ahead(request, flushed)
+            if tickets:
+                again = partial(self._ahead_admitted, request, session, behind, flushed)
+                self._flush_then(request, tickets, partial(self._leader.admit, again))
+                return
+        except Refused as refused:
+            if refused.code is Code.OVERLOADED:
+                # It will come again; nothing may overtake it.
+                session.ahead_from = session.ahead_from or request.message.number
+            self._live.reply(request, refused)
+        if session.behind is behind:
+            self._let_go_on(session)
+
+    def _comes_behind(self, request: Request, action: Callable[[Request], None]) -> bool:
+        """Whether the request has to wait for what the session did ahead; then `action` is called with it after that."""
+        session = self._live.session_of(request, request.message.session)
+        if session.behind is None:
+            return False
+        session.behind.append(partial(self._act, request, action))
+        return True
+
+    def _act(self, request: Request, action: Callable[[Request], None]) -> None:
+        try:
+            action(request)
         except Refused as refused:
             self._live.reply(request, refused)
 
-    def _mutate_ahead(self, request: Request, flushed: Flushed) -> None:
+    def _let_go_on(self, session: Session) -> None:
+        """Do what came while a MutateAhead waited, up to the next one that has to."""
+        behind, session.behind = session.behind, None
+        while behind:
+            if session.behind is not None:
+                session.behind.extend(behind)
+                return
+            behind.popleft()()
+
+    def _mutate_ahead(self, request: Request, flushed: Flushed) -> list[Ticket]:
+        """Apply the items and answer; or the recalls to wait for before that."""
         message: MutateAhead = request.message
         session = self._live.session_of(request, message.session)
         if session.ahead_from and message.number > session.ahead_from:
             self._live.reply(request, AheadDone([], [], True))
-            return
+            return []
         # None, unless its delegations ended before this came: then as for anybody else.
         tickets = [ticket for item in message.items for ticket in self._before_change(session.number, item.operation, flushed)]
         if tickets:
-            self._flush_then(request, tickets, partial(self._leader.admit, partial(self._ahead_admitted, request, flushed)))
-            return
+            return tickets
         done, changed = self._apply_ahead(session, message)
         tickets = self._leases.drop(session.number, changed)
         self._live.send_recalls()
@@ -141,6 +194,7 @@ class NamespaceService:
             self._live.wait_then(request, partial(self._live.settled, tickets), answer)
         else:
             answer()
+        return []
 
     def _apply_ahead(self, session: Session, message: MutateAhead) -> tuple[AheadDone, set[int]]:
         """Apply the items in order, up to the first one that there is no space for; and the inodes that they changed."""
@@ -158,26 +212,29 @@ class NamespaceService:
 
     def _apply_item(self, session: Session, number: int, acknowledged: int, item: AheadItem) -> tuple[Any, set[int]]:
         operation: Any = item.operation
-        holders = self._holders(operation)
+        holders = self._holders(operation, session.number, session.resuming)
         transaction = Transaction(session.number, number, acknowledged, 0, holders, operation, item.client_ns)
         # It has happened for the application: the reserve is for this too.
         outcome = self._leader.transact(transaction, frees=True)
         if isinstance(outcome.answer, Refused):
             return outcome.answer, set()
-        made = operation.inode if isinstance(operation, Mknod | Mkdir | Symlink) else 0
+        # Not there: somebody else has made that name first. Also if it comes again, and was applied before.
+        is_made = isinstance(operation, Mknod | Mkdir | Symlink) and self._leader.view.get(keys.inode(operation.inode)) is not None
         try:
-            if type(operation) is Mknod and operation.open_mode:
-                self._opened(session, made, operation.open_mode)
+            if is_made and type(operation) is Mknod and operation.open_mode:
+                self._opened(session, operation.inode, operation.open_mode)
         except Refused as refused:
             return refused, outcome.touched
-        if made:
-            self._leases.grant_made(session.number, made)
+        if is_made:
+            self._leases.grant_made(session.number, operation.inode)
         return outcome.answer, outcome.touched
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
     def query(self, request: Request) -> None:
         """Query: the answer, shown only once it is durable, with leases on what it shows."""
+        if self._comes_behind(request, self.query):
+            return
         about_locks = self._locks.questions.get(type(request.message.operation))
         if about_locks is not None:
             about_locks(request)

@@ -67,7 +67,11 @@ class SessionService:
         live = self._live
         session = live.sessions.get(message.session)
         live.attach(session, request.peer)
-        live.sessions.renew(session, live.clock.monotonic_ns())
+        now_ns = live.clock.monotonic_ns()
+        if now_ns >= session.lease_end_ns:
+            # Others go on without it. What it did ahead before may have to wait for what they do now, never for itself.
+            live.leases.void(session.number)
+        live.sessions.renew(session, now_ns)
         if len(session.resuming) + len(message.opens) > OPENS_MAX:
             raise Refused(Code.TOO_MANY_OPEN, f"session {session.number}")
         session.resuming.update((each.inode, each.mode) for each in message.opens)

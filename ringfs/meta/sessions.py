@@ -4,7 +4,8 @@ That a session exists is state of the namespace machine; here is what a restart 
 (leases.py) and has open (opens.py).
 """
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ringfs.base.errors import Code, Refused
@@ -17,7 +18,7 @@ SESSIONS_MAX = 1024
 class Session:
     """A session as this server has met it since it started."""
 
-    __slots__ = ("ahead_from", "heard_ns", "lease_end_ns", "name", "number", "peer", "resumed", "resuming", "revoked")
+    __slots__ = ("ahead_from", "behind", "heard_ns", "lease_end_ns", "name", "number", "peer", "resumed", "resuming", "revoked")
 
     def __init__(self, number: int, name: str, heard_ns: int) -> None:
         self.number = number
@@ -35,6 +36,8 @@ class Session:
         #: Not 0: there was no space for the transaction of this number, which the client has applied already, nor for any of its
         #: later ones, until it comes again.
         self.ahead_from = 0
+        #: What came from it while a MutateAhead of it waits, in order of arrival; None if none does. Its connection's.
+        self.behind: deque[Callable[[], None]] | None = None
         #: inode → mode, gathered from ResumeSession messages with `more`.
         self.resuming: dict[int, int] = {}
 

@@ -18,7 +18,8 @@ from ringfs.wire.messages import namespace as ns
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.packing import pack
 
-_OPERATIONS: dict[type, Callable[[Work, Any], Any]] = {
+#: What may be applied ahead at all.
+AHEAD_OPERATIONS: dict[type, Callable[[Work, Any], Any]] = {
     ns.Mknod: mknod.apply,
     ns.Mkdir: mkdir.apply,
     ns.Symlink: symlink.apply,
@@ -51,7 +52,7 @@ def apply_ahead(holdings: Holdings, operation: Any, client_ns: int, session: int
 
     client_ns: the time that the operation leaves as now; numbers: first and stop of the session's reserved inode numbers.
     """
-    handler = _OPERATIONS.get(type(operation))
+    handler = AHEAD_OPERATIONS.get(type(operation))
     if handler is None or not _is_small(operation):
         raise NotHeld
     work = _AheadWork(holdings, client_ns, session, numbers)

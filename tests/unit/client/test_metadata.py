@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from ringfs.base.errors import Code, Refused
-from ringfs.base.limits import LEASE_NS, REPLY_WINDOW_MAX
+from ringfs.base.limits import LEASE_NS, REPLY_WINDOW_MAX, REQUESTS_URGENT
 from ringfs.client.metadata import WAIT_FOR_LEADER_S, MetadataLink
 from ringfs.wire.messages.cluster import ClusterMap, MapChanged
 from ringfs.wire.messages.common import Done
@@ -191,7 +191,7 @@ async def test_a_refusal_is_an_answer(autojump_clock: trio.testing.MockClock) ->
 
 
 async def test_the_reply_window_is_bounded(autojump_clock: trio.testing.MockClock) -> None:
-    """While one request is unanswered, no more than REPLY_WINDOW_MAX - 1 later ones are sent; then everything goes on."""
+    """While one request is unanswered, only so many later ones are sent, urgent ones a few more; then everything goes on."""
     async with line() as at:
         at.service.keeps = (Mutate,)
         async with trio.open_nursery() as nursery:
@@ -201,9 +201,10 @@ async def test_the_reply_window_is_bounded(autojump_clock: trio.testing.MockCloc
             for index in range(1, REPLY_WINDOW_MAX + 100):
                 nursery.start_soon(at.link.mutate, unlink(index))
             await trio.sleep(1)
-            assert len(at.service.of(Mutate)) == REPLY_WINDOW_MAX
+            assert len(at.service.of(Mutate)) == REPLY_WINDOW_MAX - REQUESTS_URGENT
+            await at.link.mutate(unlink(0), urgent=True)
             at.service.kept[0].reply(Done())
-        assert len(at.service.of(Mutate)) == REPLY_WINDOW_MAX + 100
+        assert len(at.service.of(Mutate)) == REPLY_WINDOW_MAX + 101
         assert all(message.number - message.acknowledged < REPLY_WINDOW_MAX for message in at.service.of(Mutate))
 
 

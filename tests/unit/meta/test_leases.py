@@ -67,7 +67,7 @@ def test_a_delegation_is_taken_back_before_anybody_else_is_answered() -> None:
     leases.check_invariants()
 
 
-@pytest.mark.parametrize("end", ["lapse", "resume", "forget"])
+@pytest.mark.parametrize("end", ["lapse", "resume", "void", "forget"])
 def test_a_delegation_ends_with_its_holder(end: str) -> None:
     """Nobody waits for who cannot be asked."""
     _, leases = tables()
@@ -216,7 +216,7 @@ def test_flushes_survive_resuming() -> None:
 
 def test_past_the_bound_the_oldest_are_recalled() -> None:
     """The longest held sixteenth goes, once; until it is confirmed nothing new is granted, what is granted stays so."""
-    _, leases = tables(per_session_max=32)
+    _, leases = tables(per_session_max=32, may_delegate=lambda _inode: False)
     for inode in range(32):
         assert leases.grant(ALICE, inode)
     assert not leases.grant(ALICE, 100)
@@ -228,6 +228,53 @@ def test_past_the_bound_the_oldest_are_recalled() -> None:
     leases.confirm(ALICE, ticket.serial)
     assert leases.count == 30
     assert leases.grant(ALICE, 100)
+    leases.check_invariants()
+
+
+def test_what_is_delegated_is_taken_back_before_it_is_dropped() -> None:
+    """A DROP may be confirmed while what was done ahead is on its way; so none is sent for what is delegated."""
+    _, leases = tables(per_session_max=32, may_delegate=lambda inode: inode != 0)
+    for inode in range(32):
+        leases.grant(ALICE, inode)
+    assert not leases.grant(ALICE, 100)
+    returning, dropping = leases.poll_recalls()
+    assert (returning.kind, returning.inodes, dropping.kind, dropping.inodes) == (RECALL_RETURN, [1], RECALL_DROP, [0])
+    leases.confirm(ALICE, dropping.serial)
+    leases.confirm(ALICE, returning.serial)
+    assert leases.is_granted(ALICE, 1)
+    assert leases.grant(ALICE, 100)
+    assert not leases.grant(ALICE, 101)
+    returning, dropping = leases.poll_recalls()
+    assert (returning.inodes, dropping.inodes) == ([2], [1])
+    leases.check_invariants()
+
+
+def test_a_flush_does_not_stand_for_a_return() -> None:
+    """Whoever asks between the two confirmations waits for the second: what was done ahead may still be on its way."""
+    opens, leases = tables()
+    leases.grant(ALICE, 10)
+    opens.open(ALICE, 10, OPEN_WRITE)
+    (returning,) = leases.take_back(BOB, [10])
+    (flushing,) = leases.flush(BOB, [10], set())
+    leases.confirm(ALICE, flushing.serial)
+    assert leases.others_delegated(CAROL)
+    assert leases.take_back(CAROL, [10]) == [returning]
+    leases.check_invariants()
+    leases.confirm(ALICE, returning.serial)
+    assert not leases.take_back(CAROL, [10])
+    leases.check_invariants()
+
+
+def test_what_may_not_be_delegated_any_more_is_answered_so() -> None:
+    """Although it still is, in the table; but what was made ahead is delegated in any case."""
+    forbidden: set[int] = set()
+    _, leases = tables(may_delegate=lambda inode: inode not in forbidden)
+    leases.grant(ALICE, 10)
+    forbidden |= {10, 11}
+    assert leases.grant(ALICE, 10) == LEASED
+    assert leases.is_delegated(ALICE, 10)
+    leases.grant_made(ALICE, 11)
+    assert leases.is_delegated(ALICE, 11)
     leases.check_invariants()
 
 
