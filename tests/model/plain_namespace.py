@@ -40,6 +40,8 @@ class PlainInode:
     content: dict[int, Origin] = field(default_factory=dict)
     xattrs: dict[bytes, bytes] = field(default_factory=dict)
     holders: set[int] = field(default_factory=set)
+    #: Sessions that may give it its first name.
+    may_link: set[int] = field(default_factory=set)
     removed: bool = False
     #: The directory that it counts in, 0 without a name; and of a directory, most bytes and files below it (0: any).
     home: int = 0
@@ -117,7 +119,16 @@ class PlainNamespace:
         self.inodes[number].home = parent
         return number
 
-    def link(self, number: int, parent: int, name: bytes) -> None:
+    def make_unnamed(self, parent: int, permissions: int, gid: int, session: int, *, is_linkable: bool) -> int:
+        """tmpfile."""
+        directory = self.directory(parent)
+        number = self.next_number
+        self.next_number += 1
+        made = self.inodes[number] = PlainInode(FILE, permissions, directory.gid if directory.permissions & 0o2000 else gid)
+        made.holders, made.may_link = {session}, {session} if is_linkable else set()
+        return number
+
+    def link(self, number: int, parent: int, name: bytes, session: int) -> None:
         """link."""
         directory = self.directory(parent)
         if name in directory.entries:
@@ -125,9 +136,12 @@ class PlainNamespace:
         inode = self.known(number)
         if inode.kind == DIRECTORY:
             raise Refusal(Code.NOT_PERMITTED)
-        if self.links(number) == 0:
+        if self.links(number):
+            self.refuse_crossing(number, self.links(number) + 1, inode.home, parent)
+        elif session in inode.may_link:
+            inode.home, inode.holders, inode.may_link = parent, set(), set()
+        else:
             raise Refusal(Code.NOT_FOUND)
-        self.refuse_crossing(number, self.links(number) + 1, inode.home, parent)
         directory.entries[name] = number
 
     # --- quotas ---------------------------------------------------------------------------------------------------

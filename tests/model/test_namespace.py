@@ -22,6 +22,8 @@ from ringfs.meta.namespace.machine import Outcome, Transaction
 from ringfs.wire.messages import content, quota
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.messages.common import Attributes
+from ringfs.wire.messages.files import Tmpfile
+from ringfs.wire.messages.session import OPEN_WRITE
 from tests.model.plain_namespace import DIRECTORY, FIFO, FILE, ROOT, SYMLINK, Origin, PlainNamespace, Refusal
 from tests.support.namespace import SECOND, START_NS, object_id
 
@@ -232,7 +234,22 @@ class NamespaceMachine(RuleBasedStateMachine):
     def link(self, pick: int, times: int, inode: int, parent: int, name: bytes) -> None:
         self.tick()
         number, place = self.inode(inode), self.directory(parent)
-        self.expect(pick, times, m.Link(number, place, name), lambda: self.model.link(number, place, name))
+        session = self.pick(pick, sorted(self.model.sessions))
+        self.expect(pick, times, m.Link(number, place, name), lambda: self.model.link(number, place, name, session))
+
+    @rule(pick=PICK, times=DELIVERIES, parent=PICK, is_linkable=st.sampled_from([True, True, False]))
+    def tmpfile(self, pick: int, times: int, parent: int, is_linkable: bool) -> None:
+        self.tick()
+        place, session = self.directory(parent), self.pick(pick, sorted(self.model.sessions))
+        made: list[int] = []
+
+        def change() -> None:
+            made.append(self.model.make_unnamed(place, 0o644, 5, session, is_linkable=is_linkable))
+
+        answer = self.expect(pick, times, Tmpfile(place, 0o666, 1, 5, 0o022, OPEN_WRITE, is_linkable), change)
+        if answer is not None:
+            assert [answer.attributes.inode] == made
+            self.made += made
 
     @rule(pick=PICK, times=DELIVERIES, parent=PICK, name=NAMES, held=HELD)
     def unlink(self, pick: int, times: int, parent: int, name: bytes, held: bool) -> None:
