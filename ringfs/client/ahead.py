@@ -19,7 +19,7 @@ from ringfs.wire.messages.session import AheadDone, AheadItem, MutateAhead
 from ringfs.wire.rpc import Answer, RpcClient
 
 #: Batches are sent so long after their first transaction, or when they are full.
-DELAY_S = 0.005
+DELAY_S = 0.01
 #: How long to wait where there was no space, or too many requests.
 _AGAIN_S = 0.1
 #: For so long nothing is done ahead after the service said that it is short of space.

@@ -94,11 +94,17 @@ class Coherence:
         answer = await link.mutate(operation)
         return answer, epoch if seen == link.recalls_seen and epoch == link.lease_epoch else 0
 
+    def know_no_extents(self, inode: Inode) -> bool:
+        """If nothing of a file is stored, all its extents are known: so they stay, while we alone commit."""
+        if inode.attributes.stored_bytes or len(inode.extents) or not self._link.holds(inode.lease_epoch):
+            return False
+        inode.extents.all_loaded = True
+        inode.extents.change = inode.attributes.change
+        return True
+
     async def load_extents(self, inode: Inode, first_chunk: int, chunk_count: int) -> None:
         """Make chunks of inode.extents complete; an empty file needs no question."""
-        if inode.attributes.stored_bytes == 0 and self._link.holds(inode.lease_epoch) and not len(inode.extents):
-            inode.extents.all_loaded = True
-            inode.extents.change = inode.attributes.change
+        if self.know_no_extents(inode):
             return
         answer: ExtentsAnswer
         while True:

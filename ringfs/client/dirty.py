@@ -24,6 +24,10 @@ _LOOK_BYTES = 1 << 20
 KEPT_BYTES_MIN = _GATHER_BYTES // 2
 
 
+#: What a file has as long as nothing is dirty: an empty one of its own costs as much as all the rest of an inode.
+_NO_PARTS: SortedDict[int, Buffer] = SortedDict()
+
+
 class IntervalBuffer:
     """Non-overlapping written ranges, ascending; the newest bytes win."""
 
@@ -31,14 +35,14 @@ class IntervalBuffer:
 
     def __init__(self) -> None:
         #: start → the bytes written there; a bytearray while it may still grow, a memoryview once it was cut.
-        self._parts: SortedDict[int, Buffer] = SortedDict()
+        self._parts: SortedDict[int, Buffer] = _NO_PARTS
         #: Sum of the parts' lengths.
         self.size_bytes = 0
         #: What size_bytes was when long_runs last looked.
         self._looked_at_bytes = 0
 
     def __bool__(self) -> bool:
-        return bool(self._parts)
+        return self.size_bytes > 0
 
     @property
     def end(self) -> int:
@@ -51,6 +55,8 @@ class IntervalBuffer:
     def write(self, offset: int, data: Buffer) -> None:
         """Take over data (not copied if it is large: it must not change afterwards)."""
         length = len(data)
+        if self._parts is _NO_PARTS:
+            self._parts = SortedDict()
         index = self._parts.bisect_right(offset) - 1
         if index >= 0:
             start, part = self._parts.peekitem(index)
@@ -215,7 +221,7 @@ class DirtyFile:
         self.flights: deque[Flight] = deque()
 
     def __bool__(self) -> bool:
-        return bool(self.live) or bool(self.flights)
+        return self.live.size_bytes > 0 or bool(self.flights)
 
     @property
     def end(self) -> int:

@@ -106,6 +106,7 @@ class FileSystem:
             # One may have been of this inode, and have come after it was opened.
             self.link.tell(Open(inode.number, open_mode))
         inode.server_mode = max(inode.server_mode, open_mode)
+        self._coherence.know_no_extents(inode)
         return self._handle(inode, writes=writes)
 
     async def tmpfile(self, parent: int, mode: int, caller: Caller, *, is_linkable: bool) -> Handle:
@@ -131,10 +132,10 @@ class FileSystem:
                 return self._handle(inode, writes=writes)
             # It lost its last name after it was looked up: the kernel looks the name up again.
             raise Refused(Code.STALE, f"inode {number}")
-        if inode is None or (writes and inode.server_mode < wanted and not inode.delegated):
+        if inode is None or (inode.server_mode < wanted and not inode.delegated):
             inode = await self._ask_to_open(number, wanted)
         elif inode.server_mode < wanted:
-            # For writing only what nobody else may have: the service need not be waited for.
+            # Delegated: nobody can change or remove it before this has arrived. What is only leased may lose its last name.
             self.link.tell(Open(number, wanted))
         inode.server_mode = max(inode.server_mode, wanted)
         handle = self._handle(inode, writes=writes)
