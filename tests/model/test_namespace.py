@@ -16,9 +16,11 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.memory import MemoryView
 from ringfs.base.limits import CHUNK_BYTES, RELEASED_EXTENTS_MAX
 from ringfs.meta.namespace import facts, machine, system
+from ringfs.meta.namespace.ahead import AHEAD_OPERATIONS
 from ringfs.meta.namespace.check import check
 from ringfs.meta.namespace.condemned import find_condemned
 from ringfs.meta.namespace.machine import Outcome, Transaction
+from ringfs.meta.namespace.marks import AheadMark, mark_of
 from ringfs.wire.messages import content, quota
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.messages.common import Attributes
@@ -68,6 +70,8 @@ class NamespaceMachine(RuleBasedStateMachine):
         #: Transactions that changed something and are not acknowledged, with their answers, by session.
         self.kept: dict[int, list[tuple[Transaction, Any]]] = {}
         self.made: list[int] = [ROOT]
+        #: By session, first and stop of the inode numbers that are set apart for it.
+        self.reserved: dict[int, tuple[int, int]] = {}
 
     # --- delivering -----------------------------------------------------------------------------------------------
 
@@ -85,12 +89,17 @@ class NamespaceMachine(RuleBasedStateMachine):
         return outcome.answer
 
     def request(self, pick: int, deliveries: int, operation: Any, expected: Code | None, holders: set[int] | None = None) -> Any:
-        """Deliver a request one to three times: one effect, one answer, the refusal that the model expects."""
+        """Deliver a request one to three times: one effect, one answer, the refusal that the model expects. Every other one, if it
+        may be, was done ahead: then a mark of the answer that a copy gives is all that is answered and kept."""
         session = self.pick(pick, sorted(self.model.sessions))
         number = self.numbers[session] = self.numbers[session] + 1
         # Acknowledge with some lag, so that late duplicates find a window.
         acknowledged = max(1, number - 4)
         transaction = Transaction(session, number, acknowledged, self.now_ns, sorted(holders or []), operation)
+        foreseen = None
+        if number % 2 and type(operation) in AHEAD_OPERATIONS:
+            foreseen = machine.apply(MemoryView(dict(self.view.pairs())), transaction).answer
+            transaction.client_ns = self.now_ns
         first = self.apply(transaction)
         for _ in range(deliveries - 1):
             again = self.apply(transaction)
@@ -102,6 +111,9 @@ class NamespaceMachine(RuleBasedStateMachine):
         if first.changed:
             self.kept[session].append((transaction, first.answer))
         self.kept[session] = [(old, answer) for old, answer in self.kept[session] if old.number >= acknowledged]
+        if code is None and foreseen is not None:
+            assert first.answer == AheadMark(mark_of(foreseen))
+            return foreseen
         return None if code else first.answer
 
     @staticmethod
@@ -194,15 +206,34 @@ class NamespaceMachine(RuleBasedStateMachine):
     # --- names ----------------------------------------------------------------------------------------------------
 
     def make(self, pick: int, deliveries: int, operation: Any, kind: int, permissions: int, size: int = 0) -> None:
+        session = self.pick(pick, sorted(self.model.sessions))
+        first, stop = self.reserved.get(session, (0, 0))
+        next_number = self.model.next_number
+        if first < stop and deliveries != 2:
+            operation.inode = self.model.next_number = first
         try:
             with self.model.limited():
                 number = self.model.make(operation.parent, operation.name, kind, permissions, operation.gid, size)
         except Refusal as refusal:
             self.request(pick, deliveries, operation, refusal.code)
             return
+        finally:
+            if operation.inode:
+                self.model.next_number = next_number
         answer = self.request(pick, deliveries, operation, None)
         assert answer.attributes.inode == number
         self.made.append(number)
+        if operation.inode:
+            self.reserved[session] = (first + 1, stop)
+
+    @rule(pick=PICK, times=DELIVERIES, count=st.integers(1, 9))
+    def reserve_inodes(self, pick: int, times: int, count: int) -> None:
+        session = self.pick(pick, sorted(self.model.sessions))
+        first = self.model.next_number
+        self.model.next_number += count
+        answer = self.request(pick, times, m.ReserveInodes(count), None)
+        self.reserved[session] = (answer.first, answer.stop)
+        assert self.reserved[session] == (first, first + count)
 
     @rule(pick=PICK, times=DELIVERIES, parent=PICK, name=NAMES, kind=st.sampled_from(sorted(KINDS)))
     def mknod(self, pick: int, times: int, parent: int, name: bytes, kind: str) -> None:

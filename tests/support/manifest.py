@@ -2,8 +2,9 @@
 
 The manifest is on a local disk. Before each operation on the mount the writer notes what it is about to do; after it, that it
 is done, and after fsync(2) also the BLAKE3 of the whole content. Bytes of files count as acknowledged by fsync only, names by
-the system call itself. So a reader knows what must be there: the names after the last finished operation (or with the
-one that was cut off), and of each file the content of its last fsync, in which pages that were written since may be newer.
+an fsync of their directory, which is part of each operation on names. So a reader knows what must be there: the names after
+the last finished operation (or with the one that was cut off), and of each file the content of its last fsync, in which pages
+that were written since may be newer.
 
     python -m tests.support.manifest write DIRECTORY MANIFEST SEED      until standard input ends: exit code 0
     python -m tests.support.manifest verify DIRECTORY MANIFEST          a JSON object: what was checked, what is wrong
@@ -51,7 +52,7 @@ class Operation:
 
     @property
     def is_of_names(self) -> bool:
-        """Whether the call's return makes it durable."""
+        """Whether it ends with an fsync of the directory, and so is durable."""
         return self.kind in ("create", "rename", "unlink")
 
     def data(self) -> bytes:
@@ -228,6 +229,15 @@ class Writer:
                 os.ftruncate(self._descriptor(operation.file), operation.size)
             case "sync":
                 os.fsync(self._descriptor(operation.file))
+        if operation.is_of_names:
+            self._sync_names()
+
+    def _sync_names(self) -> None:
+        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _read(self, file: int) -> None:
         """Here, everything done so far must be seen, acknowledged by fsync or not."""
