@@ -109,6 +109,21 @@ async def test_others_see_at_once_what_was_done_ahead(autojump_clock: trio.testi
         assert one.fs.mistake_count == two.fs.mistake_count == 0
 
 
+async def test_a_question_does_not_overtake(autojump_clock: trio.testing.MockClock) -> None:
+    """Although transactions wait for a checkpoint and questions do not: a client sees what it did itself."""
+    async with open_world(1) as world:
+        one, two = await world.mount("one"), await world.mount("two")
+        home = await home_of(one)
+        world.journal.append_s = 0.5
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(two.fs.mkdir, ROOT_INODE, b"elsewhere", 0o755, CALLER)
+            await trio.sleep(0.1)
+            nursery.start_soon(world.leader.checkpoint)
+            await trio.sleep(0.1)
+            await ahead(one, partial(one.fs.mkdir, home, b"new", 0o755, CALLER))
+            assert [name for name, _ in await shown(one, home)] == [b"first", b"new"]
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_exactly_one_wins(seed: int, autojump_clock: trio.testing.MockClock) -> None:
     """Of several that create a name exclusively at the same time, by clients that had the directory delegated in turns."""
@@ -595,3 +610,70 @@ async def test_random_operations_are_as_if_one_after_the_other(seed: int, autoju
                 assert await shown(client, number) == sorted(tree.items())
         await agree(world, *clients)
         assert not any(client.fs.mistake_count for client in clients)
+
+
+@pytest.mark.parametrize("seed", seeds(6))
+async def test_asked_and_done_ahead_at_once(seed: int, autojump_clock: trio.testing.MockClock) -> None:
+    """What must be asked, of inodes that other tasks of the client change ahead meanwhile: no answer is another than was given."""
+    async with open_world(seed) as world:
+        draw = world.draw
+        world.journal.append_s = draw.choice([0.0, 0.003, 0.03])
+        one, two = await world.mount("one"), await world.mount("two")
+        fs = one.fs
+        home = await home_of(one)
+        other = int((await fs.mkdir(home, b"other", 0o755, CALLER)).number)
+        handles = [await fs.create(home, b"f%d" % index, FILE, CALLER, writes=True, exclusive=True) for index in range(3)]
+
+        async def act(serial: int) -> None:
+            handle, second = draw.choice(handles), draw.choice(handles)
+            number, name = int(handle.inode.number), b"%d" % serial
+            place, to = draw.choice([home, other]), draw.choice([home, other])
+            match draw.randrange(13):
+                case 0 | 1:
+                    await fs.setattr(number, Changes(mode=draw.choice([0o600, 0o644])))
+                case 2:
+                    await fs.setattr(place, Changes(mode=0o700))
+                case 3:
+                    await fs.mkdir(place, name, 0o755, CALLER)
+                    await fs.rename(place, name, to, name + b"'", 0)
+                case 4:
+                    await fs.link_to(number, place, name)
+                    await fs.unlink(place, name)
+                case 5:
+                    await fs.setxattr(number, b"user.a", name)
+                case 6:
+                    await fs.write(handle, draw.randrange(9000), b"x" * draw.randrange(1, 9000))
+                case 7:
+                    await fs.ranges.allocate(handle, draw.choice([0, 3]), draw.randrange(9000), 5000)
+                case 8:
+                    await fs.ranges.copy(handle, 0, second, 100_000, 3000)
+                case 9:
+                    await fs.ranges.clone(number, place, name)
+                    await fs.unlink(place, name)
+                case 10:
+                    made = await fs.tmpfile(place, 0o644, CALLER, is_linkable=True)
+                    await fs.write(made, 0, b"content")
+                    await fs.link_to(int(made.inode.number), place, name)
+                    await fs.release(made)
+                    await fs.rename(place, name, home, b"taken", 0)
+                case 11:
+                    await fs.setattr(number, Changes(size_bytes=draw.randrange(5000)))
+                case 12:
+                    made = await fs.create(place, name, FILE, CALLER, writes=True, exclusive=True)
+                    await fs.write(made, 0, b"content")
+                    await fs.rename(place, name, home, b"taken", 0)
+                    await fs.fsync(made)
+                    await fs.release(made)
+
+        for round_ in range(12):
+            async with trio.open_nursery() as nursery:
+                for index in range(12):
+                    nursery.start_soon(act, 100 * round_ + index)
+            if draw.random() < 0.3:
+                await shown(two, draw.choice([home, other]))
+            await trio.sleep(draw.choice([0, 0.01, 2]))
+        await fs.sync()
+        for handle in handles:
+            fs.check_errors(handle)
+        await agree(world, one, two)
+        assert fs.mistake_count == 0
