@@ -211,6 +211,10 @@ class FileSystem:
                 raise refused
         return await self.reader.read(inode, offset, size_bytes, handle.stream)
 
+    async def drop_from_kernel(self, inode: Inode) -> None:
+        """Have the kernel forget the pages and attributes of a file; returns when it has."""
+        await self._coherence.drop_from_kernel(inode)
+
     async def write(
         self, handle: Handle, offset: int, data: bytes | memoryview, *, appends: bool = False, kills_privileges: bool = True
     ) -> int:

@@ -15,9 +15,13 @@ import itertools
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
+
+import trio
 
 from ringfs.base.checksums import Buffer
 from ringfs.base.errors import Code, Refused
@@ -99,6 +103,10 @@ class Operations:
         self._handles: dict[int, OpenFile] = {}
         self._directories: dict[int, DirectoryHandle] = {}
         self._next_handle = 1
+        #: Handles that read through the kernel's page cache, by inode number.
+        self._cached_counts: Counter[int] = Counter()
+        #: By inode number: a write past the page cache that is not finished yet (_write_beside).
+        self._settling: dict[int, trio.Event] = {}
         #: Requests by name since the mount, if the driver counts them.
         self.count_requests: Callable[[], dict[str, int]] = dict
 
@@ -123,7 +131,9 @@ class Operations:
 
     async def lookup(self, parent: int, name: bytes) -> KernelEntry:
         """LOOKUP."""
-        return self._looked_up(parent, await self.fs.lookup(parent, name))
+        inode = await self.fs.lookup(parent, name)
+        await self._settled(inode.number)
+        return self._looked_up(parent, inode)
 
     def _looked_up(self, parent: int, inode: Inode) -> KernelEntry:
         """Attributes of a file that is being written are not to be believed: before Linux 6.15 the kernel may take over the answer
@@ -136,6 +146,7 @@ class Operations:
     async def getattr(self, number: int) -> KernelEntry:
         """GETATTR, STATX."""
         inode = await self.fs.getattr(number)
+        await self._settled(number)
         return KernelEntry(inode.merged(), 0.0, self._attr_timeout_s(inode))
 
     async def setattr(self, number: int, changes: Changes) -> KernelEntry:
@@ -185,6 +196,7 @@ class Operations:
         number = self._next_handle
         self._next_handle += 1
         self._handles[number] = OpenFile(handle, is_cached)
+        self._cached_counts[handle.inode.number] += is_cached
         return number
 
     async def create(self, parent: int, name: bytes, mode: int, flags: int, caller: Caller) -> tuple[int, KernelEntry, Caching]:
@@ -240,15 +252,57 @@ class Operations:
         return await self.fs.read(self._handles[handle].handle, offset, size_bytes)
 
     async def write(
-        self, handle: int, offset: int, data: bytes | memoryview, *, appends: bool = False, kills_privileges: bool = True
+        self,
+        handle: int,
+        offset: int,
+        data: bytes | memoryview,
+        *,
+        appends: bool = False,
+        kills_privileges: bool = True,
+        is_of_pages: bool = False,
     ) -> int:
         """WRITE. Of data nothing is kept that is shorter than dirty.KEPT_BYTES_MIN; longer data must not change afterwards.
 
         appends: O_APPEND holds for this write. That its handle was opened so does not say it: pages of a map are written through
         any handle of the inode, each to where it belongs; and fcntl(2) may have changed the flag.
+        is_of_pages: it is what the kernel's page cache holds. If not, and the handle writes past the page cache, that is made to
+        forget the file first: a last page, read while the file ended in it, would show zeros where there are bytes now.
         """
-        opened = self._handles[handle].handle
-        return await self.fs.write(opened, offset, data, appends=appends, kills_privileges=kills_privileges)
+        write = partial(
+            self.fs.write, self._handles[handle].handle, offset, data, appends=appends, kills_privileges=kills_privileges
+        )
+        if not is_of_pages and self.is_beside_pages(handle):
+            return await self._write_beside(self._handles[handle].handle.inode, write)
+        return await write()
+
+    async def _write_beside(self, inode: Inode, write: Callable[[], Awaitable[int]]) -> int:
+        """A write past the page cache, through which others read. No size that it makes is told before the kernel has dropped its
+        pages: then it would show the zeros after the end in a page as bytes of the file."""
+        while (other := self._settling.get(inode.number)) is not None:
+            await other.wait()
+        settled = self._settling[inode.number] = trio.Event()
+        try:
+            written = await write()
+            await self.fs.drop_from_kernel(inode)
+            return written
+        finally:
+            del self._settling[inode.number]
+            settled.set()
+
+    async def _settled(self, number: int) -> None:
+        """Wait until the size of an inode may be told."""
+        while (settling := self._settling.get(number)) is not None:
+            await settling.wait()
+
+    def is_beside_pages(self, handle: int) -> bool:
+        """Whether a handle goes past the page cache while others read through it. If nobody does, the next who opens the file has
+        what is left in it dropped."""
+        opened = self._handles.get(handle)
+        if opened is None or opened.is_cached:
+            return False
+        inode = opened.handle.inode
+        inode.kernel_version = -1
+        return self._cached_counts[inode.number] > 0
 
     def is_page_unsure(self, handle: int) -> bool:
         """Whether what was just read or written is in the kernel's page cache, and no lease says when it is wrong."""
@@ -274,7 +328,12 @@ class Operations:
 
     async def release(self, handle: int) -> None:
         """RELEASE."""
-        await self.fs.release(self._handles.pop(handle).handle)
+        opened = self._handles.pop(handle)
+        number = opened.handle.inode.number
+        self._cached_counts[number] -= opened.is_cached
+        if not self._cached_counts[number]:
+            del self._cached_counts[number]
+        await self.fs.release(opened.handle)
 
     # --- ranges -----------------------------------------------------------------------------------------------------
 

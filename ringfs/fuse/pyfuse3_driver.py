@@ -85,7 +85,7 @@ class Pyfuse3Operations(pyfuse3.Operations):
         self._kernel = kernel
 
     def _check_pages(self, handle: int) -> None:
-        if self._operations.is_page_unsure(handle):
+        if self._operations.is_page_unsure(handle) or self._operations.is_beside_pages(handle):
             number = self._operations.inode_of(handle)
             self._kernel.drop_soon([number], [number])
 
@@ -151,7 +151,8 @@ class Pyfuse3Operations(pyfuse3.Operations):
         return found
 
     async def write(self, fh, off, buf):  # type: ignore[no-untyped-def]
-        written = await _answered(self._operations.write(fh, off, buf), "write")
+        # Whether it is of a map is not told here; if it is, dropping its page now would wait for this answer.
+        written = await _answered(self._operations.write(fh, off, buf, is_of_pages=True), "write")
         self._check_pages(fh)
         return written
 

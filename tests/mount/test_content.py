@@ -95,6 +95,29 @@ def test_writes_across_edges(place: Path, base: int, length: int) -> None:
         assert path.read_bytes() == expected
 
 
+def test_reader_chases_appends(place: Path) -> None:
+    """Whoever reads a file to its end, again and again, while it is appended to sees every byte as it was written: also those
+    that came into a page after it was read."""
+    path, size, pieces = place / "growing", 1_000_003, 100
+    path.touch()
+    child = os.fork()
+    if child == 0:
+        with open(path, "ab", buffering=0) as file:
+            for number in range(pieces):
+                file.write(bytes([number + 1]) * size)
+        os._exit(0)
+    position = 0
+    wrong = []
+    with open(path, "rb", buffering=0) as file:
+        while position < pieces * size:
+            piece = file.read(size - position % size)  # of one value
+            if piece.strip(bytes([position // size + 1])):
+                wrong.append(position)
+            position += len(piece)
+    assert os.waitpid(child, 0)[1] == 0
+    assert not wrong
+
+
 def test_sparse_file_reads_zeros(place: Path) -> None:
     """What was never written is zeros, before, between and after data, at any distance."""
     path = place / "file"

@@ -4,7 +4,9 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from functools import partial
 
+import pytest
 import trio
 
 from ringfs.base.errors import Code, Refused
@@ -370,6 +372,38 @@ async def test_appends_go_to_the_end(autojump_clock: trio.testing.MockClock) -> 
         await mount.write(handle, 0, b"F")
         assert bytes(await mount.read(handle, 0, 100)) == b"First second"
         await mount.release(handle)
+
+
+async def test_no_size_is_told_before_pages_are_dropped(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An append goes past the kernel's pages. Whoever reads through them learns the new size when the old last page is gone."""
+    async with open_world(1) as world:
+        mount = mount_of(await world.mount())
+        number = await write_file(mount, b"file", b"first ")
+        dropping, may_drop = trio.Event(), trio.Event()
+
+        async def drop(_inode: object) -> None:
+            dropping.set()
+            await may_drop.wait()
+
+        monkeypatch.setattr(mount.fs, "drop_from_kernel", drop)
+        writing, _ = await mount.open(number, os.O_WRONLY | os.O_APPEND, CALLER)
+        await mount.write(writing, 6, b"alone ", appends=True)
+        assert not dropping.is_set()
+        reading, _ = await mount.open(number, os.O_RDONLY, CALLER)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(mount.write, writing, 12, b"second", appends=True))
+            await dropping.wait()
+            for ask in (partial(mount.getattr, number), partial(mount.lookup, ROOT_INODE, b"file")):
+                with trio.move_on_after(1) as scope:
+                    await ask()
+                assert scope.cancelled_caught
+            assert bytes(await mount.read(reading, 0, 100)) == b"first alone second"  # dropping may wait for it
+            may_drop.set()
+            assert (await mount.getattr(number)).attributes.size_bytes == 18
+        for handle in (reading, writing):
+            await mount.release(handle)
 
 
 async def test_names_too_long_and_removed_directories(autojump_clock: trio.testing.MockClock) -> None:

@@ -158,6 +158,7 @@ class Answers:
             request.payload,
             appends=bool(flags & os.O_APPEND) and not how & wire.WRITE_CACHE,
             kills_privileges=bool(how & wire.WRITE_KILL_SUIDGID),
+            is_of_pages=bool(how & wire.WRITE_CACHE),
         )
         if not request.is_answered:
             self._channel.write(wire.pack_written(request.unique, written))

@@ -48,7 +48,9 @@ class FakeOperations:
         """Nothing is there."""
         raise Refused(Code.NOT_FOUND)
 
-    async def write(self, handle: int, offset: int, data: memoryview, *, appends: bool, kills_privileges: bool) -> int:
+    async def write(
+        self, handle: int, offset: int, data: memoryview, *, appends: bool, kills_privileges: bool, is_of_pages: bool
+    ) -> int:
         """Kept."""
         self.appended.append(appends)
         if handle == 2:
