@@ -59,19 +59,21 @@ class FileModel:
         sizes = {len(state) for state in self.states}
         assert len(found) in sizes, f"{len(found)} bytes are left, not one of {sorted(sizes)}"
         if found not in self.states:
-            wrong = self._impossible(found)
+            wrong = impossible(found, self.states)
             assert not wrong, f"byte {wrong[0]} and {len(wrong)} in all never had that value since the last fsync"
         self.now = found
         self.states = [found]
 
-    def _impossible(self, found: bytes) -> list[int]:
-        size_bytes = len(found)
-        value = int.from_bytes(found, "big")
-        wrong = (1 << 8 * size_bytes) - 1
-        for state in self.states:
-            differing = (value ^ int.from_bytes(resized(state, size_bytes), "big")).to_bytes(size_bytes, "big")
-            wrong &= int.from_bytes(differing.translate(_DIFFERENT), "big")
-        return [at for at, byte in enumerate(wrong.to_bytes(size_bytes, "big")) if byte]
+
+def impossible(found: bytes, states: list[bytes]) -> list[int]:
+    """Offsets of bytes that no state has there; past its end a state has zeros."""
+    size_bytes = len(found)
+    value = int.from_bytes(found, "big")
+    wrong = (1 << 8 * size_bytes) - 1
+    for state in states:
+        differing = (value ^ int.from_bytes(resized(state, size_bytes), "big")).to_bytes(size_bytes, "big")
+        wrong &= int.from_bytes(differing.translate(_DIFFERENT), "big")
+    return [at for at, byte in enumerate(wrong.to_bytes(size_bytes, "big")) if byte]
 
 
 def difference(found: bytes, expected: bytes) -> str:

@@ -3,7 +3,7 @@
 The manifest is on a local disk. Before each operation on the mount the writer notes what it is about to do; after it, that it
 is done, and after fsync(2) also the BLAKE3 of the whole content. Bytes of files count as acknowledged by fsync only, names by
 an fsync of their directory, which is part of each operation on names. So a reader knows what must be there: the names after
-the last finished operation (or with the one that was cut off), and of each file the content of its last fsync, in which pages
+the last finished operation (or with the one that was cut off), and of each file the content of its last fsync, in which bytes
 that were written since may be newer.
 
     python -m tests.support.manifest write DIRECTORY MANIFEST SEED      until standard input ends: exit code 0
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ringfs.base.checksums import plain_digest
+from tests.support.file_model import impossible
 
 FAILED = 3
 PAGE_BYTES = 4096
@@ -79,6 +80,9 @@ class Model:
                 del self.names[operation.name]
             case "sync":
                 self.versions[operation.file] = self.versions[operation.file][-1:]
+            case "truncate":
+                # It is durable before what was written before it.
+                self.versions[operation.file] += [_changed(version, operation) for version in self.versions[operation.file]]
             case _:
                 self.versions[operation.file].append(_changed(self.versions[operation.file][-1], operation))
 
@@ -323,26 +327,14 @@ def _verify_file(path: Path, versions: list[bytes], verdict: Verdict) -> None:
         verdict.exact_count += 1
         if plain_digest(content) != plain_digest(versions[0]):
             verdict.findings.append(f"{path}: {_difference(content, versions)}")
-    elif not min(map(len, versions)) <= len(content) <= max(map(len, versions)) or _wrong_pages(content, versions):
+    elif not min(map(len, versions)) <= len(content) <= max(map(len, versions)) or impossible(content, versions):
         verdict.findings.append(f"{path}, changed since its fsync: {_difference(content, versions)}")
-
-
-def _wrong_pages(content: bytes, versions: list[bytes]) -> list[int]:
-    """Offsets of pages that no version has."""
-    return [
-        offset
-        for offset in range(0, len(content), PAGE_BYTES)
-        if all(_page(content, offset) != _page(version, offset) for version in versions)
-    ]
-
-
-def _page(content: bytes, offset: int) -> bytes:
-    return content[offset : offset + PAGE_BYTES].ljust(PAGE_BYTES, b"\0")
 
 
 def _difference(content: bytes, versions: list[bytes]) -> str:
     sizes = ", ".join(str(len(version)) for version in versions)
-    return f"{len(content)} bytes, expected {sizes}; wrong pages at {_wrong_pages(content, versions)[:10]}"
+    wrong = impossible(content, versions)
+    return f"{len(content)} bytes, expected {sizes}; {len(wrong)} wrong bytes, at {wrong[:10]}"
 
 
 def main(arguments: list[str]) -> int:
