@@ -231,9 +231,10 @@ def with_umask(mask: int, function: Callable[[], Result]) -> Result:
 
 
 def tick() -> None:
-    """Returns when the coarse clock that file systems stamp with has moved on, so that a later stamp is a larger one."""
-    start = time.clock_gettime_ns(_REALTIME_COARSE)
-    while time.clock_gettime_ns(_REALTIME_COARSE) == start:
+    """Returns when the coarse clock that file systems stamp with has passed now, so that a later stamp is a larger one than any
+    before, also than those of the fine clock that ringfs stamps with."""
+    start_ns = time.time_ns()
+    while time.clock_gettime_ns(_REALTIME_COARSE) <= start_ns:
         os.sched_yield()
 
 
