@@ -19,7 +19,6 @@ WANTED = (
     # A default ACL replaces the umask: the metadata service, which knows it, applies either.
     | wire.INIT_DONT_MASK
     | wire.INIT_DO_READDIRPLUS
-    | wire.INIT_READDIRPLUS_AUTO
     | wire.INIT_PARALLEL_DIROPS
     | wire.INIT_POSIX_ACL
     | wire.INIT_MAX_PAGES
