@@ -15,14 +15,16 @@ from ringfs.client.metadata import MetadataLink
 from ringfs.client.writer import Writer
 from ringfs.meta.namespace.ahead import NotHeld
 from ringfs.wire.messages.namespace import Extents as ExtentsAnswer
-from ringfs.wire.messages.namespace import GetAttributes, ReadExtents
-from ringfs.wire.messages.session import RECALL_FLUSH, RECALL_RETURN, Close, OpenInode, Recall
+from ringfs.wire.messages.namespace import GetAttributes, ReadExtents, Rename, Rmdir, Unlink
+from ringfs.wire.messages.session import OPEN_READ, RECALL_FLUSH, RECALL_RETURN, Close, Open, OpenInode, Recall
 
 log = structlog.get_logger("ringfs.client.coherence")
 
 #: The service is told of last closes this often, all at once: what is opened again meanwhile needs no request.
 _CLOSE_INTERVAL_S = 1.0
 _CLOSES_MAX = 4096
+#: Transactions that may take the last name from something that is open.
+_REMOVALS = (Unlink, Rmdir, Rename)
 #: Inodes of which is remembered that something did not take effect, the latest ones.
 _FAILURES_MAX = 4096
 
@@ -49,6 +51,8 @@ class Coherence:
     def __init__(self) -> None:
         #: Closed here, not told yet; inode numbers in the order of closing.
         self._to_close: dict[int, Inode] = {}
+        #: Delegated and opened for reading, not told yet: if it is closed soon, it need not be.
+        self._to_open: dict[Inode, None] = {}
         #: How many times the service was told of closes.
         self.closes_told = 0
         #: Transactions that we answered otherwise than the service: only after leases had ended.
@@ -76,6 +80,9 @@ class Coherence:
 
     async def change(self, operation: Any) -> tuple[Any, int]:
         """The answer to a transaction, and the epoch as in ask: our own answer, at once, if all it is about is delegated to us."""
+        if self._to_open and type(operation) in _REMOVALS:
+            # What it takes the last name from lives on for those who have it open.
+            self.tell_opens()
         for may_wait in (True, False):
             try:
                 return self._delegations.apply(operation), self._link.lease_epoch
@@ -132,7 +139,10 @@ class Coherence:
     # --- metadata.Dependent -----------------------------------------------------------------------------------------
 
     def open_inodes(self) -> list[OpenInode]:
-        """What the service knows to be open here."""
+        """What is open here, as far as it concerns the service."""
+        for inode in self._to_open:
+            inode.server_mode = max(inode.server_mode, OPEN_READ)
+        self._to_open.clear()
         return [OpenInode(inode.number, inode.server_mode) for inode in self._inodes if inode.server_mode]
 
     def leases_lost(self) -> None:
@@ -150,6 +160,7 @@ class Coherence:
 
     async def recalled(self, recall: Recall) -> None:
         """Obey a recall: flush what is dirty, forget what is cached, here and in the kernel."""
+        self.tell_opens()
         if recall.items[0].kind == RECALL_RETURN:
             await self._return([item.inode for item in recall.items])
             return
@@ -239,7 +250,24 @@ class Coherence:
             if inode.expected_change and found.attributes.change != inode.expected_change:
                 log.warning("file changed while its session was lost", inode=inode.number)
 
-    # --- closing ----------------------------------------------------------------------------------------------------
+    # --- opening and closing ----------------------------------------------------------------------------------------------------
+
+    def open_later(self, inode: Inode) -> None:
+        """It was opened for reading, and is delegated: tell the service before anybody could take its last name, or in a while."""
+        self._to_open[inode] = None
+        if len(self._to_open) >= _CLOSES_MAX:
+            self.tell_opens()
+
+    def tell_opens(self) -> None:
+        """Tell of what was opened and is open still."""
+        inodes, self._to_open = list(self._to_open), {}
+        for inode in inodes:
+            if not inode.open_count or inode.server_mode:
+                continue
+            if self._link.tell(Open(inode.number, OPEN_READ)):
+                inode.server_mode = OPEN_READ
+            else:
+                self._to_open[inode] = None
 
     def close_later(self, inode: Inode) -> None:
         """The last handle was closed: tell the service in a while, if it is not opened again."""
@@ -255,6 +283,7 @@ class Coherence:
         """Tell of closes, for ever."""
         while True:
             await trio.sleep(_CLOSE_INTERVAL_S)
+            self.tell_opens()
             self.close_now()
 
     def close_now(self) -> None:

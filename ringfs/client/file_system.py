@@ -136,7 +136,11 @@ class FileSystem:
             inode = await self._ask_to_open(number, wanted)
         elif inode.server_mode < wanted:
             # Delegated: nobody can change or remove it before this has arrived. What is only leased may lose its last name.
-            self.link.tell(Open(number, wanted))
+            if writes:
+                self.link.tell(Open(number, wanted))
+            else:
+                self._coherence.open_later(inode)
+                wanted = 0
         inode.server_mode = max(inode.server_mode, wanted)
         handle = self._handle(inode, writes=writes)
         try:
