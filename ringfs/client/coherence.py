@@ -141,7 +141,8 @@ class Coherence:
     def open_inodes(self) -> list[OpenInode]:
         """What is open here, as far as it concerns the service."""
         for inode in self._to_open:
-            inode.server_mode = max(inode.server_mode, OPEN_READ)
+            if inode.open_count:
+                inode.server_mode = max(inode.server_mode, OPEN_READ)
         self._to_open.clear()
         return [OpenInode(inode.number, inode.server_mode) for inode in self._inodes if inode.server_mode]
 

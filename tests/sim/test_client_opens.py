@@ -149,3 +149,50 @@ async def test_unlinked_while_open_is_freed_at_the_last_close(autojump_clock: tr
         assert refused.value.code is Code.STALE
         assert len(client.fs.inodes) == 1
         world.check()
+
+
+async def test_what_is_read_and_closed_soon_is_never_told(autojump_clock: trio.testing.MockClock) -> None:
+    """A delegated file that is opened for reading is told of after a while, if it is open still."""
+    async with open_world(1) as world:
+        client = await world.mount()
+        handle = await made(client)
+        number = handle.inode.number
+        await client.fs.release(handle)
+        await trio.sleep(10)
+        soon = await client.fs.open(number, writes=False)
+        await client.fs.release(soon)
+        assert client.fs.inodes.get(number) is handle.inode
+        assert handle.inode.server_mode == 0
+        long = await client.fs.open(number, writes=False)
+        assert server_mode(world, client, number) == 0
+        await trio.sleep(10)
+        assert server_mode(world, client, number) == OPEN_READ
+        await client.fs.release(long)
+        await trio.sleep(10)
+        assert server_mode(world, client, number) == 0
+
+
+@pytest.mark.parametrize("remover", ["this client", "another client", "another after the server's restart"])
+async def test_opened_a_moment_ago_and_removed(remover: str, autojump_clock: trio.testing.MockClock) -> None:
+    """It is told of before its last name can go: the file is readable until it is closed, and then freed."""
+    async with open_world(1) as world:
+        client, other = await world.mount(), await world.mount()
+        handle = await made(client)
+        number = handle.inode.number
+        await client.fs.release(handle)
+        await trio.sleep(10)
+        reader = await client.fs.open(number, writes=False)
+        assert server_mode(world, client, number) == 0
+        if remover == "another after the server's restart":
+            await world.restart_meta()
+        await (client if remover == "this client" else other).fs.unlink(ROOT_INODE, b"file")
+        await client.fs.sync()
+        assert server_mode(world, client, number) == OPEN_READ
+        assert bytes(await client.fs.read(reader, 0, 100)) == b"content"
+        await client.fs.release(reader)
+        await trio.sleep(10)
+        assert server_mode(world, client, number) == 0
+        world.check()
+        with pytest.raises(Refused) as refused:
+            await other.fs.getattr(number)
+        assert refused.value.code is Code.STALE
