@@ -226,15 +226,19 @@ class Writer:
             case "unlink":
                 path.unlink()
             case "write":
-                data = operation.data()
-                written = os.pwrite(self._descriptor(operation.file), data, operation.offset)
-                assert written == len(data), f"{written} of {len(data)} bytes were written"
+                self._write(operation.file, operation.data(), operation.offset)
             case "truncate":
                 os.ftruncate(self._descriptor(operation.file), operation.size)
             case "sync":
                 os.fsync(self._descriptor(operation.file))
         if operation.is_of_names:
             self._sync_names()
+
+    def _write(self, file: int, data: bytes, offset: int) -> None:
+        """The kernel may split a write into requests: one that meets the end of its mount comes short first, and fails when it goes on."""
+        written = 0
+        while written < len(data):
+            written += os.pwrite(self._descriptor(file), data[written:], offset + written)
 
     def _sync_names(self) -> None:
         descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
