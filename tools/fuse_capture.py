@@ -13,9 +13,9 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+from ringfs.fuse.entry import KernelEntry
 from ringfs.fuse.kernel import channel, negotiation, opcodes, wire
 from ringfs.fuse.kernel.requests import Request
-from ringfs.fuse.operations import KernelEntry
 from ringfs.wire.messages.common import Attributes
 
 _MNT_DETACH = 2

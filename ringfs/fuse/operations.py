@@ -10,14 +10,12 @@ not is opened past the page cache. Pages that get into it through a handle from 
 (`is_page_unsure`). There is no writeback cache: what was written is here, so sizes and times are decided here.
 """
 
-import bisect
-import itertools
 import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
@@ -27,19 +25,18 @@ from ringfs.base.checksums import Buffer
 from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.client.file_system import Caller, Changes, FileSystem, Handle
-from ringfs.client.inodes import ABSENT, Inode
-from ringfs.wire.messages.common import Attributes
+from ringfs.client.inodes import Inode
+from ringfs.fuse.directories import Directories
+from ringfs.fuse.entry import KernelEntry
 from ringfs.wire.messages.locks import LockFound, LockRange
-from ringfs.wire.messages.namespace import DirectoryEntry, FsFigures
+from ringfs.wire.messages.namespace import FsFigures
 
 #: Read-only attributes of the root, not listed: the absolute path of cluster.toml, for commands that are pointed at a mount;
 #: how many requests of each name came, as JSON, for tools/fuse_trace.py.
 CONFIG_XATTR = b"user.ringfs.config"
 REQUESTS_XATTR = b"user.ringfs.requests"
 _VIRTUAL_XATTRS = (CONFIG_XATTR, REQUESTS_XATTR)
-#: Cookies of "." and ".."; those of entries are greater.
-_DOT, _DOT_DOT = 1, 2
-_PAGE_ENTRIES = 512
+_TRUSTED = b"trusted."
 
 
 class Caching(Enum):
@@ -51,15 +48,6 @@ class Caching(Enum):
     DROP = "drop"
     #: Others write the file: none are to be used.
     PASS = "pass"
-
-
-@dataclass(slots=True)
-class KernelEntry:
-    """An inode as the kernel is told of it, and how many seconds it may believe the name and the attributes."""
-
-    attributes: Attributes
-    entry_timeout_s: float
-    attr_timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +66,6 @@ class OpenFile:
     is_cached: bool
 
 
-@dataclass(slots=True)
-class DirectoryHandle:
-    """An open directory, and the page it was last read from."""
-
-    number: int
-    entries: list[DirectoryEntry] = field(default_factory=list)
-    #: Cookie after which entries begin, and whether more follow them.
-    after: int = 0
-    more: bool = True
-
-
-def _cookie(entry: DirectoryEntry) -> int:
-    return entry.cookie
-
-
 class Operations:
     """See the module."""
 
@@ -101,8 +74,8 @@ class Operations:
         self._config_path = os.fsencode(config_path)
         self._timeouts = timeouts
         self._handles: dict[int, OpenFile] = {}
-        self._directories: dict[int, DirectoryHandle] = {}
         self._next_handle = 1
+        self.directories = Directories(fs, self.getattr, self._looked_up)
         #: Handles that read through the kernel's page cache, by inode number.
         self._cached_counts: Counter[int] = Counter()
         #: By inode number: a write past the page cache that is not finished yet (_write_beside).
@@ -363,72 +336,6 @@ class Operations:
         """SETLK, SETLKW."""
         await self.fs.locks.set(self._handles[handle].handle, lock, wait=wait)
 
-    # --- directories ------------------------------------------------------------------------------------------------
-
-    async def opendir(self, number: int) -> int:
-        """OPENDIR."""
-        handle = self._next_handle
-        self._next_handle += 1
-        self._directories[handle] = DirectoryHandle(number)
-        return handle
-
-    async def readdir(self, handle: int, after: int) -> Iterator[tuple[bytes, KernelEntry, int]]:
-        """READDIR(PLUS): (name, entry, cookie to go on after) from a cookie on, at most a page; nothing at the end. To be used up
-        before anything else happens."""
-        opened = self._directories[handle]
-        if after < _DOT_DOT:
-            known = self.fs.inodes.get(opened.number)
-            if known is not None:
-                self.fs.access_times.note(known)
-            rest = await self._page(opened, _DOT_DOT)
-            return itertools.chain(await self._dots(opened, after), rest)
-        return await self._page(opened, after)
-
-    async def _page(self, opened: DirectoryHandle, after: int) -> Iterator[tuple[bytes, KernelEntry, int]]:
-        if after == _DOT_DOT or after < opened.after or (opened.entries and after > opened.entries[-1].cookie):
-            opened.entries, opened.more = [], True
-        while True:
-            told = self._listed(opened, bisect.bisect_right(opened.entries, after, key=_cookie))
-            first = next(told, None)
-            if first is not None:
-                return itertools.chain([first], told)
-            if not opened.more:
-                return iter(())
-            # Nothing of the page is left: an empty answer would be the end of the directory.
-            after = max(after, opened.entries[-1].cookie) if opened.entries else after
-            page = await self.fs.readdir(opened.number, after, _PAGE_ENTRIES)
-            opened.entries, opened.more, opened.after = page.entries, page.more, after
-
-    async def _dots(self, opened: DirectoryHandle, after: int) -> Iterator[tuple[bytes, KernelEntry, int]]:
-        own = await self.getattr(opened.number)
-        return ((name, own, cookie) for name, cookie in ((b".", _DOT), (b"..", _DOT_DOT)) if cookie > after)
-
-    def _listed(self, opened: DirectoryHandle, start: int) -> Iterator[tuple[bytes, KernelEntry, int]]:
-        """The entries of a page from one on, as they are now, without those that have been removed since the page was read."""
-        inodes = self.fs.inodes
-        directory = inodes.leased(opened.number)
-        for entry in itertools.islice(opened.entries, start, None):
-            number = inodes.find_name(directory, entry.name) if directory is not None else None
-            if number == ABSENT:
-                continue
-            inode = inodes.get(number or entry.attributes.inode)
-            if inode is None or number is None:
-                yield entry.name, KernelEntry(inode.merged() if inode is not None else entry.attributes, 0.0, 0.0), entry.cookie
-            else:
-                yield entry.name, self._looked_up(opened.number, inode), entry.cookie
-
-    async def releasedir(self, handle: int) -> None:
-        """RELEASEDIR."""
-        del self._directories[handle]
-
-    async def fsyncdir(self, number: int) -> None:
-        """FSYNCDIR: what was answered ahead is durable."""
-        await self.fs.fsync_directory(number)
-
-    def directory_of(self, handle: int) -> int:
-        """The number of the directory that a handle is of."""
-        return self._directories[handle].number
-
     # --- flags ------------------------------------------------------------------------------------------------------
 
     async def get_flags(self, number: int) -> int:
@@ -449,9 +356,10 @@ class Operations:
             return json.dumps(self.count_requests()).encode()
         return await self.fs.getxattr(number, name)
 
-    async def listxattr(self, number: int) -> list[bytes]:
-        """LISTXATTR."""
-        return await self.fs.listxattr(number)
+    async def listxattr(self, number: int, caller: Caller) -> list[bytes]:
+        """LISTXATTR. The kernel lets none but root read trusted attributes; others do not learn their names either (xattr(7))."""
+        names = await self.fs.listxattr(number)
+        return names if caller.uid == 0 else [name for name in names if not name.startswith(_TRUSTED)]
 
     async def setxattr(self, number: int, name: bytes, value: bytes, flags: int, *, kill_sgid: bool = False) -> None:
         """SETXATTR."""

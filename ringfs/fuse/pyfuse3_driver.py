@@ -17,8 +17,9 @@ from ringfs.base.ids import ROOT_INODE
 from ringfs.client.coherence import KernelCache
 from ringfs.client.file_system import Caller, Changes
 from ringfs.client.inodes import Inode
+from ringfs.fuse.entry import KernelEntry
 from ringfs.fuse.errno_map import errno_of
-from ringfs.fuse.operations import Caching, KernelEntry, Operations, Timeouts
+from ringfs.fuse.operations import Caching, Operations, Timeouts
 from ringfs.wire.messages.common import Attributes
 
 #: Requests answered at once; each has libfuse's 1 MiB buffer.
@@ -166,22 +167,22 @@ class Pyfuse3Operations(pyfuse3.Operations):
         await _answered(self._operations.release(fh), "release")
 
     async def opendir(self, inode, ctx):  # type: ignore[no-untyped-def]
-        return pyfuse3.FileHandleT(await _answered(self._operations.opendir(inode), "opendir"))
+        return pyfuse3.FileHandleT(await _answered(self._operations.directories.opendir(inode), "opendir"))
 
     async def readdir(self, fh, start_id, token):  # type: ignore[no-untyped-def]
         begun = -1
         while begun != start_id:
             begun = start_id
-            for name, entry, cookie in await _answered(self._operations.readdir(fh, start_id), "readdir"):
+            for name, entry, cookie in await _answered(self._operations.directories.readdir(fh, start_id), "readdir"):
                 if not pyfuse3.readdir_reply(token, name, _entry_attributes(entry), cookie):
                     return
                 start_id = cookie
 
     async def releasedir(self, fh):  # type: ignore[no-untyped-def]
-        await _answered(self._operations.releasedir(fh), "releasedir")
+        await _answered(self._operations.directories.releasedir(fh), "releasedir")
 
     async def fsyncdir(self, fh, datasync):  # type: ignore[no-untyped-def]
-        await _answered(self._operations.fsyncdir(self._operations.directory_of(fh)), "fsyncdir")
+        await _answered(self._operations.directories.fsyncdir(self._operations.directories.directory_of(fh)), "fsyncdir")
 
     async def statfs(self, ctx):  # type: ignore[no-untyped-def]
         figures = await _answered(self._operations.statfs(ROOT_INODE), "statfs")
@@ -198,7 +199,7 @@ class Pyfuse3Operations(pyfuse3.Operations):
         return await _answered(self._operations.getxattr(inode, name), "getxattr")
 
     async def listxattr(self, inode, ctx):  # type: ignore[no-untyped-def]
-        return await _answered(self._operations.listxattr(inode), "listxattr")
+        return await _answered(self._operations.listxattr(inode, _caller(ctx)), "listxattr")
 
     async def setxattr(self, inode, name, value, ctx):  # type: ignore[no-untyped-def]
         await _answered(self._operations.setxattr(inode, name, value, 0), "setxattr")

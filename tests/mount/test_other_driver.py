@@ -28,7 +28,7 @@ from tests.mount.test_two_mounts import (  # noqa: F401
     test_names_made_here_are_seen_there,
     test_partial_overwrites_in_turn,
 )
-from tests.mount.test_xattrs import test_flags, test_large_values  # noqa: F401
+from tests.mount.test_xattrs import test_flags, test_large_values, test_trusted_is_for_root  # noqa: F401
 from tests.support.mounts import DevCluster, driver_under_test, open_directory, substitute_directory
 
 

@@ -115,6 +115,8 @@ def test_trusted_is_for_root(file: Path) -> None:
     file.chmod(0o666)
     assert as_user(ALICE, lambda: outcome(os.getxattr, file, "trusted.secret")) == "ENODATA"
     assert as_user(ALICE, lambda: os.getxattr(file, "user.open")) == b"v"
+    assert as_user(ALICE, lambda: os.listxattr(file)) == ["user.open"]
+    assert sorted(os.listxattr(file)) == ["trusted.secret", "user.open"]
 
 
 def test_reading_needs_permission(file: Path) -> None:

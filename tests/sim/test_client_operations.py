@@ -30,13 +30,13 @@ def mount_of(client: Mounted) -> Operations:
 
 async def listed(mount: Operations, number: int = ROOT_INODE) -> list[bytes]:
     """All names, as a program reads them."""
-    handle = await mount.opendir(number)
+    handle = await mount.directories.opendir(number)
     names: list[bytes] = []
     after = 0
-    while page := list(await mount.readdir(handle, after)):
+    while page := list(await mount.directories.readdir(handle, after)):
         names += [name for name, _, _ in page]
         after = page[-1][2]
-    await mount.releasedir(handle)
+    await mount.directories.releasedir(handle)
     return names
 
 
@@ -192,13 +192,13 @@ async def test_a_directory_of_several_pages(autojump_clock: trio.testing.MockClo
         for name in names:
             await client.fs.mknod(ROOT_INODE, name, 0o100644, 0, CALLER)
         assert await listed(mount) == [b".", b"..", *names]
-        handle = await mount.opendir(ROOT_INODE)
-        first = list(await mount.readdir(handle, 2))
+        handle = await mount.directories.opendir(ROOT_INODE)
+        first = list(await mount.directories.readdir(handle, 2))
         cookies = [cookie for _, _, cookie in first]
         assert cookies == sorted(set(cookies))
         assert min(cookies) > 2
         for at in (700, 10, 510, 511, 512):
-            (found, _, cookie), *_ = await mount.readdir(handle, cookies[0] + at - 1)
+            (found, _, cookie), *_ = await mount.directories.readdir(handle, cookies[0] + at - 1)
             assert (found, cookie) == (names[at], cookies[0] + at)
 
 
@@ -209,15 +209,15 @@ async def test_entries_that_are_removed_while_they_are_read(autojump_clock: trio
         mount = mount_of(client)
         for index in range(700):
             await client.fs.mknod(ROOT_INODE, b"%04d" % index, 0o100644, 0, CALLER)
-        handle = await mount.opendir(ROOT_INODE)
-        page = list(await mount.readdir(handle, 2))
+        handle = await mount.directories.opendir(ROOT_INODE)
+        page = list(await mount.directories.readdir(handle, 2))
         for index in range(1, 700, 2):
             await mount.unlink(ROOT_INODE, b"%04d" % index)
-        rest = list(await mount.readdir(handle, page[9][2]))
+        rest = list(await mount.directories.readdir(handle, page[9][2]))
         assert [name for name, _, _ in rest][:3] == [b"0010", b"0012", b"0014"]
         names = [name for name, _, _ in page[:10]]
         after = page[9][2]
-        while rest := list(await mount.readdir(handle, after)):
+        while rest := list(await mount.directories.readdir(handle, after)):
             names += [name for name, _, _ in rest]
             after = rest[-1][2]
         assert names == [b"%04d" % index for index in range(700) if index < 10 or index % 2 == 0]
@@ -230,11 +230,11 @@ async def test_a_page_whose_entries_are_all_gone_is_not_the_end(autojump_clock: 
         mount = mount_of(client)
         for index in range(1100):
             await client.fs.mknod(ROOT_INODE, b"%04d" % index, 0o100644, 0, CALLER)
-        handle = await mount.opendir(ROOT_INODE)
-        page = list(await mount.readdir(handle, 2))
+        handle = await mount.directories.opendir(ROOT_INODE)
+        page = list(await mount.directories.readdir(handle, 2))
         for name, _, _ in page[1:]:
             await mount.unlink(ROOT_INODE, name)
-        rest = list(await mount.readdir(handle, page[0][2]))
+        rest = list(await mount.directories.readdir(handle, page[0][2]))
         assert rest, "there are more names"
         assert rest[0][0] == b"%04d" % len(page)
 
@@ -265,8 +265,8 @@ async def test_fsyncdir_waits_for_names(autojump_clock: trio.testing.MockClock) 
         directory = made.attributes.inode
         for index in range(20):
             await mount.mknod(directory, b"%d" % index, 0o100644, 0, CALLER)
-        opened = await mount.opendir(directory)
-        await mount.fsyncdir(mount.directory_of(opened))
+        opened = await mount.directories.opendir(directory)
+        await mount.directories.fsyncdir(mount.directories.directory_of(opened))
         await client.crash()
         number = (await other.fs.lookup(ROOT_INODE, b"directory")).number
         assert len((await other.fs.readdir(number, 0, 100)).entries) == 20
@@ -296,7 +296,7 @@ async def test_the_virtual_attribute(autojump_clock: trio.testing.MockClock) -> 
         for change in (mount.setxattr(ROOT_INODE, CONFIG_XATTR, b"", 0), mount.removexattr(ROOT_INODE, CONFIG_XATTR)):
             with refused(Code.NOT_PERMITTED):
                 await change
-        assert await mount.listxattr(ROOT_INODE) == []
+        assert await mount.listxattr(ROOT_INODE, CALLER) == []
 
 
 async def test_cached_xattrs_are_bounded(autojump_clock: trio.testing.MockClock) -> None:
@@ -414,7 +414,7 @@ async def test_names_too_long_and_removed_directories(autojump_clock: trio.testi
         number = made.attributes.inode
         with refused(Code.NAME_TOO_LONG):
             await mount.lookup(number, b"x" * 256)
-        opened = await mount.opendir(number)
+        opened = await mount.directories.opendir(number)
         await mount.rmdir(ROOT_INODE, b"directory")
         assert (await mount.getattr(number)).attributes.links == 0
         with refused(Code.NOT_FOUND):
@@ -423,10 +423,10 @@ async def test_names_too_long_and_removed_directories(autojump_clock: trio.testi
         assert (await mount.getattr(number)).attributes.mode == stat.S_IFDIR | 0o700
         with refused(Code.NO_XATTR):  # the kernel asks for ACLs before it lets anybody but root look something up
             await mount.getxattr(number, b"system.posix_acl_access")
-        assert await mount.listxattr(number) == []
-        assert [name for name, _, _ in await mount.readdir(opened, 0)] == [b".", b".."]
-        assert not list(await mount.readdir(opened, 2))
-        await mount.releasedir(opened)
+        assert await mount.listxattr(number, CALLER) == []
+        assert [name for name, _, _ in await mount.directories.readdir(opened, 0)] == [b".", b".."]
+        assert not list(await mount.directories.readdir(opened, 2))
+        await mount.directories.releasedir(opened)
 
 
 async def test_directory_removed_by_another_client(autojump_clock: trio.testing.MockClock) -> None:
@@ -442,7 +442,7 @@ async def test_directory_removed_by_another_client(autojump_clock: trio.testing.
             assert (await mount.getattr(number)).attributes.links == 0
             with refused(Code.NOT_FOUND):
                 await mount.lookup(number, b"anything")
-            assert await mount.listxattr(number) == []
+            assert await mount.listxattr(number, CALLER) == []
 
 
 async def test_chmod_shows_in_the_acl(autojump_clock: trio.testing.MockClock) -> None:

@@ -235,7 +235,7 @@ class Writer:
             self._sync_names()
 
     def _write(self, file: int, data: bytes, offset: int) -> None:
-        """The kernel may split a write into requests: one that meets the end of its mount comes short first, and fails when it goes on."""
+        """The kernel may split a write into requests: one that meets the end of its mount comes short first, and fails later."""
         written = 0
         while written < len(data):
             written += os.pwrite(self._descriptor(file), data[written:], offset + written)

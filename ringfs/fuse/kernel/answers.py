@@ -238,7 +238,7 @@ class Answers:
     async def opendir(self, request: Request) -> Reply:
         """OPENDIR. The kernel keeps the listing, and uses it as long as the directory has the mtime that it had then."""
         flags = wire.FOPEN_CACHE_DIR | wire.FOPEN_KEEP_CACHE
-        return wire.pack_open(request.unique, await self._operations.opendir(request.node), flags)
+        return wire.pack_open(request.unique, await self._operations.directories.opendir(request.node), flags)
 
     async def readdir(self, request: Request) -> Reply:
         """READDIR."""
@@ -251,7 +251,7 @@ class Answers:
     async def _readdir(self, request: Request, *, plus: bool) -> Reply:
         handle, after, size_bytes, *_ = request.fields(wire.READ_IN)
         found = bytearray()
-        for name, told, cookie in await self._operations.readdir(handle, after):
+        for name, told, cookie in await self._operations.directories.readdir(handle, after):
             if len(found) + wire.directory_entry_bytes(name, plus=plus) > size_bytes:
                 break
             found += wire.pack_entry_in_directory(name, told, cookie, plus=plus)
@@ -260,12 +260,12 @@ class Answers:
     async def releasedir(self, request: Request) -> Reply:
         """RELEASEDIR."""
         handle, *_ = request.fields(wire.RELEASE_IN)
-        await self._operations.releasedir(handle)
+        await self._operations.directories.releasedir(handle)
         return wire.pack_error(request.unique, 0)
 
     async def fsyncdir(self, request: Request) -> Reply:
         """FSYNCDIR."""
-        await self._operations.fsyncdir(request.node)
+        await self._operations.directories.fsyncdir(request.node)
         return wire.pack_error(request.unique, 0)
 
     async def syncfs(self, request: Request) -> Reply:
@@ -288,7 +288,7 @@ class Answers:
     async def listxattr(self, request: Request) -> Reply:
         """LISTXATTR."""
         size_bytes, _ = request.fields(wire.GETXATTR_IN)
-        names = await self._operations.listxattr(request.node)
+        names = await self._operations.listxattr(request.node, request.caller())
         return self._sized(request, b"".join(name + b"\0" for name in names), size_bytes)
 
     async def setxattr(self, request: Request) -> Reply:

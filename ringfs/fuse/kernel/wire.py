@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ringfs.fuse.operations import KernelEntry
+from ringfs.fuse.entry import KernelEntry
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.namespace import FsFigures
 

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from ringfs.base.errors import Code, Refused, UserError
+from ringfs.fuse.entry import KernelEntry
 from ringfs.fuse.kernel import wire
 from ringfs.fuse.kernel.answers import Answers, Reply
 from ringfs.fuse.kernel.channel import Channel
@@ -20,7 +21,7 @@ from ringfs.fuse.kernel.negotiation import Agreement
 from ringfs.fuse.kernel.notify import Notifier
 from ringfs.fuse.kernel.opcodes import Row
 from ringfs.fuse.kernel.requests import Request
-from ringfs.fuse.operations import KernelEntry, Operations, Timeouts
+from ringfs.fuse.operations import Operations, Timeouts
 from tests.support.fuse_requests import CAPTURED
 
 LOOKUP, READLINK, WRITE, SETLKW, INTERRUPT, FORGET, DESTROY = 1, 5, 16, 33, 36, 2, 38

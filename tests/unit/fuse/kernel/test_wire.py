@@ -5,9 +5,9 @@ import struct
 import pytest
 
 from ringfs.base.errors import Code
+from ringfs.fuse.entry import KernelEntry
 from ringfs.fuse.kernel import opcodes, wire
 from ringfs.fuse.kernel.answers import changes_of
-from ringfs.fuse.operations import KernelEntry
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.namespace import FsFigures
 from tests.support.fuse_requests import CAPTURED, captured
