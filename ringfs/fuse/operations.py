@@ -172,8 +172,10 @@ class Operations:
         self._cached_counts[handle.inode.number] += is_cached
         return number
 
-    async def create(self, parent: int, name: bytes, mode: int, flags: int, caller: Caller) -> tuple[int, KernelEntry, Caching]:
-        """CREATE: the handle, the entry, and what becomes of cached pages."""
+    async def create(
+        self, parent: int, name: bytes, mode: int, flags: int, caller: Caller, *, kills_privileges: bool = True
+    ) -> tuple[int, KernelEntry, Caching]:
+        """CREATE: the handle, the entry, and what becomes of cached pages. kills_privileges: as in open."""
         handle = await self.fs.create(
             parent,
             name,
@@ -183,7 +185,7 @@ class Operations:
             exclusive=bool(flags & os.O_EXCL),
         )
         if flags & os.O_TRUNC and handle.inode.attributes.size_bytes:
-            await self._truncate(handle, caller)
+            await self._truncate(handle, kills_privileges)
         number, caching = self._opened(handle, flags)
         return number, self._entry(parent, handle.inode), caching
 
@@ -194,19 +196,20 @@ class Operations:
         number, caching = self._opened(handle, flags)
         return number, self._entry(parent, handle.inode), caching
 
-    async def open(self, number: int, flags: int, caller: Caller) -> tuple[int, Caching]:
-        """OPEN: the handle, and what becomes of cached pages."""
+    async def open(self, number: int, flags: int, *, kills_privileges: bool = True) -> tuple[int, Caching]:
+        """OPEN: the handle, and what becomes of cached pages. kills_privileges: O_TRUNC takes suid and sgid away, for the caller
+        has no CAP_FSETID."""
         writes = flags & os.O_ACCMODE != os.O_RDONLY
         handle = await self.fs.open(number, writes=writes, appends=bool(flags & os.O_APPEND))
         handle.keeps_atime = bool(flags & os.O_NOATIME)
         if flags & os.O_TRUNC:
-            await self._truncate(handle, caller)
+            await self._truncate(handle, kills_privileges)
         return self._opened(handle, flags)
 
-    async def _truncate(self, handle: Handle, caller: Caller) -> None:
+    async def _truncate(self, handle: Handle, kills_privileges: bool) -> None:
         """O_TRUNC. If that is refused, there is no handle."""
         try:
-            await self.fs.setattr(handle.inode.number, Changes(size_bytes=0, privileged=caller.uid == 0))
+            await self.fs.setattr(handle.inode.number, Changes(size_bytes=0, privileged=not kills_privileges))
         except BaseException:
             await self.fs.release(handle)
             raise

@@ -139,12 +139,12 @@ class Pyfuse3Operations(pyfuse3.Operations):
         return _entry_attributes(await _answered(self._operations.link(inode, new_parent_inode, new_name), "link"))
 
     async def create(self, parent_inode, name, mode, flags, ctx):  # type: ignore[no-untyped-def]
-        created = self._operations.create(parent_inode, name, mode, flags, _caller(ctx))
+        created = self._operations.create(parent_inode, name, mode, flags, _caller(ctx), kills_privileges=ctx.uid != 0)
         handle, entry, caching = await _answered(created, "create")
         return _file_info(handle, caching), _entry_attributes(entry)
 
     async def open(self, inode, flags, ctx):  # type: ignore[no-untyped-def]
-        return _file_info(*await _answered(self._operations.open(inode, flags, _caller(ctx)), "open"))
+        return _file_info(*await _answered(self._operations.open(inode, flags, kills_privileges=ctx.uid != 0), "open"))
 
     async def read(self, fh, off, size):  # type: ignore[no-untyped-def]
         found = await _answered(self._operations.read(fh, off, size), "read")

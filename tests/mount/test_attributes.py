@@ -2,6 +2,7 @@
 
 import os
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,6 +112,26 @@ def test_suid_stays_when_root_changes_the_file(place: Path, call: str, driver: s
     path.chmod(0o6777)
     CLEARING[call](path)
     assert mode_of(path) == oct(0o777 if driver == "pyfuse3" and call == "write" else 0o6777)
+
+
+@pytest.mark.parametrize("call", [": >", "truncate -s 3"])
+def test_suid_is_a_matter_of_the_capability(place: Path, call: str, driver: str) -> None:
+    """Root without CAP_FSETID loses the bits, a user with it keeps them; pyfuse3 is told of users only."""
+    if driver == "pyfuse3":
+        pytest.skip("no capability is told there")
+    place.chmod(0o755)
+    user = [f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups"]
+    for who, after in (
+        (["--bounding-set=-fsetid"], 0o777),
+        ([*user, "--inh-caps=+fsetid", "--ambient-caps=+fsetid"], 0o6777),
+        (user, 0o777),
+    ):
+        path = place / f"program{len(who)}"
+        path.write_bytes(b"content")
+        os.chown(path, ALICE, ALICE)
+        path.chmod(0o6777)
+        subprocess.run(["setpriv", *who, "sh", "-c", f"{call} {path}"], check=True)
+        assert mode_of(path) == oct(after), who
 
 
 def test_suid_goes_when_root_gives_the_file_away(place: Path) -> None:

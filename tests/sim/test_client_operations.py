@@ -73,14 +73,14 @@ async def test_a_file_that_another_mount_changed(autojump_clock: trio.testing.Mo
     async with open_world(1) as world:
         one, two = mount_of(await world.mount("one")), mount_of(await world.mount("two"))
         number = await write_file(one, b"file", b"old")
-        handle, _ = await two.open(number, os.O_RDONLY, CALLER)
+        handle, _ = await two.open(number, os.O_RDONLY)
         assert bytes(await two.read(handle, 0, 100)) == b"old"
         await two.release(handle)
         await write_file(one, b"file", b"newer")
         await trio.sleep(5)
         assert (await two.lookup(ROOT_INODE, b"file")).attributes.size_bytes == 5
         for expected in (Caching.DROP, Caching.KEEP):
-            handle, caching = await two.open(number, os.O_RDONLY, CALLER)
+            handle, caching = await two.open(number, os.O_RDONLY)
             assert caching is expected
             assert bytes(await two.read(handle, 0, 100)) == b"newer"
             await two.release(handle)
@@ -99,7 +99,7 @@ async def test_own_changes_keep_pages(autojump_clock: trio.testing.MockClock) ->
             client.port.cut(META)
             await trio.sleep(3)
         await mount.rename(ROOT_INODE, b"file", ROOT_INODE, b"other", 0)
-        handle, caching = await mount.open(number, os.O_RDWR, CALLER)
+        handle, caching = await mount.open(number, os.O_RDWR)
         assert caching is Caching.KEEP
         await mount.release(handle)
 
@@ -109,12 +109,12 @@ async def test_a_file_that_another_mount_is_writing(autojump_clock: trio.testing
     async with open_world(1) as world:
         one, two = mount_of(await world.mount("one")), mount_of(await world.mount("two"))
         number = await write_file(one, b"file", b"old")
-        held, caching = await two.open(number, os.O_RDONLY, CALLER)
+        held, caching = await two.open(number, os.O_RDONLY)
         assert caching is not Caching.PASS
         assert not two.is_page_unsure(held)
-        writer, _ = await one.open(number, os.O_WRONLY, CALLER)
+        writer, _ = await one.open(number, os.O_WRONLY)
         await one.write(writer, 0, b"new")
-        second, caching = await two.open(number, os.O_RDONLY, CALLER)
+        second, caching = await two.open(number, os.O_RDONLY)
         assert caching is Caching.PASS
         for handle in (held, second):
             assert bytes(await two.read(handle, 0, 100)) == b"new"
@@ -148,7 +148,7 @@ async def test_a_recall_is_confirmed_after_the_kernel_has_forgotten(autojump_clo
         kernel = RecordingKernel()
         one, two = mount_of(await world.mount("one")), mount_of(await world.mount("two", kernel))
         number = await write_file(one, b"file", b"old")
-        held, _ = await two.open(number, os.O_RDONLY, CALLER)
+        held, _ = await two.open(number, os.O_RDONLY)
         await two.lookup(ROOT_INODE, b"file")
         kernel.dropped.clear()
         done = False
@@ -367,7 +367,7 @@ async def test_appends_go_to_the_end(autojump_clock: trio.testing.MockClock) -> 
     async with open_world(1) as world:
         mount = mount_of(await world.mount())
         number = await write_file(mount, b"file", b"first ")
-        handle, _ = await mount.open(number, os.O_RDWR | os.O_APPEND, CALLER)
+        handle, _ = await mount.open(number, os.O_RDWR | os.O_APPEND)
         await mount.write(handle, 0, b"second", appends=True)
         await mount.write(handle, 0, b"F")
         assert bytes(await mount.read(handle, 0, 100)) == b"First second"
@@ -388,10 +388,10 @@ async def test_no_size_is_told_before_pages_are_dropped(
             await may_drop.wait()
 
         monkeypatch.setattr(mount.fs, "drop_from_kernel", drop)
-        writing, _ = await mount.open(number, os.O_WRONLY | os.O_APPEND, CALLER)
+        writing, _ = await mount.open(number, os.O_WRONLY | os.O_APPEND)
         await mount.write(writing, 6, b"alone ", appends=True)
         assert not dropping.is_set()
-        reading, _ = await mount.open(number, os.O_RDONLY, CALLER)
+        reading, _ = await mount.open(number, os.O_RDONLY)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(partial(mount.write, writing, 12, b"second", appends=True))
             await dropping.wait()

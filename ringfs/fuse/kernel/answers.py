@@ -34,6 +34,8 @@ class Answers:
         self._drop_pages = drop_pages
         #: Bytes before the name in SETXATTR: more with SETXATTR_EXT.
         self.setxattr_in_bytes = 8
+        #: The kernel says which requests take suid and sgid away (HANDLE_KILLPRIV_V2).
+        self.is_told_to_kill = False
 
     # --- names and attributes ---------------------------------------------------------------------------------------
 
@@ -57,7 +59,9 @@ class Answers:
 
     async def setattr(self, request: Request) -> Reply:
         """SETATTR."""
-        return wire.pack_attributes(request.unique, await self._operations.setattr(request.node, changes_of(request)))
+        kills_privileges = self._kills_privileges(request, request.fields(wire.SETATTR_IN)[0] & wire.SETATTR_KILL_SUIDGID)
+        changes = changes_of(request, privileged=not kills_privileges)
+        return wire.pack_attributes(request.unique, await self._operations.setattr(request.node, changes))
 
     async def readlink(self, request: Request) -> Reply:
         """READLINK."""
@@ -120,9 +124,11 @@ class Answers:
 
     async def create(self, request: Request) -> Reply:
         """CREATE."""
-        flags, mode, umask, _ = request.fields(wire.CREATE_IN)
+        flags, mode, umask, more = request.fields(wire.CREATE_IN)
         name = request.name(wire.CREATE_IN.size)
-        handle, told, caching = await self._operations.create(request.node, name, mode, flags, request.caller(umask))
+        kills = self._kills_privileges(request, more & wire.OPEN_KILL_SUIDGID)
+        made = self._operations.create(request.node, name, mode, flags, request.caller(umask), kills_privileges=kills)
+        handle, told, caching = await made
         return wire.pack_create(request.unique, told, handle, _OPEN_FLAGS[caching])
 
     async def tmpfile(self, request: Request) -> Reply:
@@ -133,8 +139,9 @@ class Answers:
 
     async def open(self, request: Request) -> Reply:
         """OPEN."""
-        flags, _ = request.fields(wire.OPEN_IN)
-        handle, caching = await self._operations.open(request.node, flags, request.caller())
+        flags, more = request.fields(wire.OPEN_IN)
+        kills = self._kills_privileges(request, more & wire.OPEN_KILL_SUIDGID)
+        handle, caching = await self._operations.open(request.node, flags, kills_privileges=kills)
         return wire.pack_open(request.unique, handle, _OPEN_FLAGS[caching])
 
     async def read(self, request: Request) -> Reply:
@@ -313,6 +320,10 @@ class Answers:
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
+    def _kills_privileges(self, request: Request, told: int) -> bool:
+        """Whether suid and sgid go with a truncate: as the kernel tells, which knows who has CAP_FSETID."""
+        return bool(told) if self.is_told_to_kill else request.uid != 0
+
     def _payload(self, request: Request, payload: Buffer) -> Reply:
         return wire.pack_head(request.unique, len(payload)), payload
 
@@ -334,7 +345,7 @@ def lock_of(request: Request) -> tuple[int, LockRange]:
     return handle, LockRange(request.node, space, owner, kind, start, end, pid)
 
 
-def changes_of(request: Request) -> Changes:
+def changes_of(request: Request, *, privileged: bool) -> Changes:
     """What SETATTR asks for. "Now" is by our clock, as the times of writes are: the kernel's runs behind by a tick."""
     fields = request.fields(wire.SETATTR_IN)
     valid, _, _, size, _, atime_s, mtime_s, ctime_s, atime_ns, mtime_ns, ctime_ns, mode, _, uid, gid, _ = fields
@@ -349,6 +360,6 @@ def changes_of(request: Request) -> Changes:
         atime_ns=atime if valid & wire.SETATTR_ATIME else None,
         mtime_ns=mtime if valid & wire.SETATTR_MTIME else None,
         ctime_ns=ctime_s * _NS + ctime_ns if valid & wire.SETATTR_CTIME else None,
-        privileged=request.uid == 0,
+        privileged=privileged,
         is_touch=bool(valid & (wire.SETATTR_ATIME_NOW | wire.SETATTR_MTIME_NOW)),
     )

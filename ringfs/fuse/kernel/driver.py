@@ -186,6 +186,7 @@ class Loop:
         self._channel.write(reply_to(request, agreement))
         if agreement is not None:
             self._answers.setxattr_in_bytes = wire.SETXATTR_IN.size if agreement.has_extended_setxattr else wire.GETXATTR_IN.size
+            self._answers.is_told_to_kill = agreement.tells_killed_privileges
             self._agreed(agreement)
 
     def _interrupt(self, request: Request) -> None:

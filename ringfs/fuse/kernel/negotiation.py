@@ -25,7 +25,7 @@ WANTED = (
     | wire.INIT_CACHE_SYMLINKS
     # Pages go when we say so, not when a size or a time has moved: writes through other handles of this mount move them too.
     | wire.INIT_EXPLICIT_INVAL_DATA
-    # A write asks for no xattr first.
+    # A write asks for no xattr first; and truncates say, as writes do, whether suid and sgid go.
     | wire.INIT_HANDLE_KILLPRIV_V2
     | wire.INIT_SETXATTR_EXT
     | wire.INIT_INIT_EXT
@@ -48,6 +48,11 @@ class Agreement:
     def has_extended_setxattr(self) -> bool:
         """SETXATTR has the longer structure."""
         return bool(self.flags & wire.INIT_SETXATTR_EXT)
+
+    @property
+    def tells_killed_privileges(self) -> bool:
+        """Requests say whether they take suid and sgid away."""
+        return bool(self.flags & wire.INIT_HANDLE_KILLPRIV_V2)
 
     @property
     def can_expire_names(self) -> bool:

@@ -29,6 +29,7 @@ def test_only_what_is_offered() -> None:
     assert agreement.minor == 31
     assert agreement.flags == WANTED & 0xFFFFFFFF & ~wire.INIT_INIT_EXT
     assert not agreement.can_expire_names
+    assert agreement.tells_killed_privileges
 
 
 def test_a_minor_from_the_future() -> None:

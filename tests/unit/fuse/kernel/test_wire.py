@@ -73,7 +73,7 @@ def test_captured_names() -> None:
 
 def test_captured_setattr() -> None:
     """chmod(0o600) changes the mode and nothing else."""
-    changes = changes_of(captured("SETATTR"))
+    changes = changes_of(captured("SETATTR"), privileged=True)
     assert (changes.mode, changes.uid, changes.gid, changes.size_bytes, changes.mtime_ns) == (0o600, None, None, None, None)
     assert changes.privileged
 
