@@ -135,6 +135,17 @@ def test_append_only_directory(kept: Path) -> None:
     assert outcome(os.rename, kept / "new", kept / "newer") == "EPERM"
 
 
+def test_what_is_made_takes_over(kept: Path) -> None:
+    """nodump and noatime go down to what is made in a directory, immutable and append-only do not."""
+    chattr("+aAd", kept)
+    (kept / "new").touch()
+    (kept / "sub").mkdir()
+    (kept / "sub" / "deep").touch()
+    for name in ("new", "sub", "sub/deep"):
+        assert flags(kept / name) == set("Ad")
+    assert flags(kept / "file") == set()
+
+
 def test_unknown_ioctl(kept: Path) -> None:
     """ENOTTY."""
     with open(kept / "file", "rb") as opened:

@@ -1,15 +1,18 @@
-"""Entries of a directory: dentry row and cookie row, always together. Link counts are the operations' business."""
+"""Entries of a directory: dentry row and cookie row, always together; what is made in it. Link counts are the operations'."""
 
 from ringfs.base.errors import Code, Refused
 from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.records import Dentry, Inode, pack_cookie, pack_dentry
 from ringfs.meta.namespace.work import Work
+from ringfs.wire.messages.files import FLAG_NOATIME, FLAG_NODUMP
 from ringfs.wire.packing import unpack
 
 #: Types in a dentry, as `mode >> 12`.
 TYPE_DIRECTORY = 0o040000 >> 12
 #: 0 means "from the beginning", and NFS takes 1 and 2 for "." and "..".
 FIRST_COOKIE = 3
+#: Flags that what is made in a directory takes over, of whatever type it is (EXT4_FL_INHERITED).
+_INHERITED_FLAGS = FLAG_NODUMP | FLAG_NOATIME
 
 
 def find_entry(work: Work, parent: Inode, name: bytes) -> Dentry | None:
@@ -40,6 +43,14 @@ def refuse_existing(work: Work, parent: Inode, name: bytes) -> None:
     """Refused EXISTS if there is such a name."""
     if work.rows.get(keys.dentry(parent.number, name)) is not None:
         raise Refused(Code.EXISTS)
+
+
+def new_child(work: Work, parent: Inode, mode: int, uid: int, gid: int, *, links: int = 1, number: int = 0) -> Inode:
+    """A new inode, made in a directory but without a name yet: the group is the directory's if that is setgid (inode_init_owner).
+    Refused INVALID, see Work.new_inode."""
+    inode = work.new_inode(mode, uid, parent.gid if parent.mode & 0o2000 else gid, links, number)
+    inode.flags = parent.flags & _INHERITED_FLAGS
+    return inode
 
 
 def add_entry(work: Work, parent: Inode, name: bytes, child: Inode) -> None:

@@ -1,8 +1,8 @@
 """Clone: a new inode under a name that is like another one, its content by reference.
 
-It has the type, mode, owner, group, device, atime, mtime, xattrs (ACLs and capabilities among them) and target of the source;
-nothing comes from the directory it is in. A directory begins empty. btime and ctime, and the parent's mtime and ctime, are now. A
-file with more than COPIED_EXTENTS_MAX extents is copied up to the beginning of a chunk: the rest is CopyRange's.
+It has the type, mode, owner, group, device, atime, mtime, xattrs (ACLs and capabilities among them) and target of the source; no
+flags, and nothing from the directory it is in. A directory begins empty. btime and ctime, and the parent's mtime and ctime, are
+now. A file with more than COPIED_EXTENTS_MAX extents is copied up to the beginning of a chunk: the rest is CopyRange's.
 
 | refused | when |
 | --- | --- |

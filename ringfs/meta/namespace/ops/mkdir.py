@@ -18,9 +18,8 @@ from stat import S_IFDIR
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import LINKS_MAX
-from ringfs.meta.namespace.directory import FIRST_COOKIE, add_entry, refuse_existing
+from ringfs.meta.namespace.directory import FIRST_COOKIE, add_entry, new_child, refuse_existing
 from ringfs.meta.namespace.names import check_name
-from ringfs.meta.namespace.ops.mknod import group_for
 from ringfs.meta.namespace.protection import refuse_adding
 from ringfs.meta.namespace.work import Work
 from ringfs.meta.namespace.xattrs import inherit
@@ -38,7 +37,7 @@ def apply(work: Work, op: Mkdir) -> Entry:
         raise Refused(Code.TOO_MANY_LINKS)
     # Linux gives a new directory the sticky and permission bits asked for; setgid comes from the parent alone.
     mode = S_IFDIR | op.mode & 0o1777 | parent.mode & 0o2000
-    inode = work.new_inode(mode, op.uid, group_for(parent, op.gid), 2, op.inode)
+    inode = new_child(work, parent, mode, op.uid, op.gid, links=2, number=op.inode)
     inode.next_cookie = FIRST_COOKIE
     inherit(work, parent, inode, op.umask)
     add_entry(work, parent, op.name, inode)

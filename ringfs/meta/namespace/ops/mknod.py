@@ -1,7 +1,7 @@
 """Mknod: a new file, fifo, socket or device.
 
-Rules: mknod(2), open(2) with O_CREAT. The group comes from a setgid directory; mode from the parent's default ACL or the umask;
-all times of the new inode, and mtime and ctime of the directory, are now.
+Rules: mknod(2), open(2) with O_CREAT. The group comes from a setgid directory, nodump and noatime from one that has them; mode
+from the parent's default ACL or the umask; all times of the new inode, and mtime and ctime of the directory, are now.
 
 | refused | when |
 | --- | --- |
@@ -18,10 +18,9 @@ all times of the new inode, and mtime and ctime of the directory, are now.
 from stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFREG, S_IFSOCK
 
 from ringfs.base.errors import Code, Refused
-from ringfs.meta.namespace.directory import TYPE_DIRECTORY, add_entry, child_of, find_entry
+from ringfs.meta.namespace.directory import TYPE_DIRECTORY, add_entry, child_of, find_entry, new_child
 from ringfs.meta.namespace.names import check_name
 from ringfs.meta.namespace.protection import refuse_adding
-from ringfs.meta.namespace.records import Inode
 from ringfs.meta.namespace.work import Work
 from ringfs.meta.namespace.xattrs import inherit
 from ringfs.wire.messages.common import LEASED
@@ -45,14 +44,9 @@ def apply(work: Work, op: Mknod) -> Entry:
             raise Refused(Code.IS_DIRECTORY if entry[1] == TYPE_DIRECTORY else Code.EXISTS)
         return Entry(child_of(work, entry).attributes(), parent.attributes(), LEASED, LEASED)
     refuse_adding(parent)
-    inode = work.new_inode(file_type | op.mode & 0o7777, op.uid, group_for(parent, op.gid), 1, op.inode)
+    inode = new_child(work, parent, file_type | op.mode & 0o7777, op.uid, op.gid, number=op.inode)
     if file_type in (S_IFCHR, S_IFBLK):
         inode.rdev = op.rdev
     inherit(work, parent, inode, op.umask)
     add_entry(work, parent, op.name, inode)
     return Entry(inode.attributes(), parent.attributes(), LEASED, LEASED)
-
-
-def group_for(parent: Inode, gid: int) -> int:
-    """The group of what is made in a directory: the directory's if it is setgid (inode_init_owner)."""
-    return parent.gid if parent.mode & 0o2000 else gid

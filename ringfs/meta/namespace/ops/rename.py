@@ -27,7 +27,16 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import LINKS_MAX
 from ringfs.meta.namespace import homes, usage
-from ringfs.meta.namespace.directory import add_entry, child_of, entries_changed, entry_of, find_entry, put_entry, remove_entry
+from ringfs.meta.namespace.directory import (
+    add_entry,
+    child_of,
+    entries_changed,
+    entry_of,
+    find_entry,
+    new_child,
+    put_entry,
+    remove_entry,
+)
 from ringfs.meta.namespace.names import check_name
 from ringfs.meta.namespace.protection import refuse_adding, refuse_removing
 from ringfs.meta.namespace.records import Dentry, Inode
@@ -101,7 +110,7 @@ def _move(work: Work, op: Rename, parent: Inode, new_parent: Inode, entry: Dentr
         add_entry(work, new_parent, op.new_name, moved)
         _rehome(work, moved, parent, new_parent)
     if op.flags & RENAME_WHITEOUT:
-        add_entry(work, parent, op.name, work.new_inode(S_IFCHR, parent.uid, parent.gid, 1))
+        add_entry(work, parent, op.name, new_child(work, parent, S_IFCHR, parent.uid, parent.gid))
     _named_anew(work, moved)
 
 

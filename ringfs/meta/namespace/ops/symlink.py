@@ -1,6 +1,6 @@
 """Symlink: a new symbolic link.
 
-Rules: symlink(2). Mode 0777, size the target's length; no umask, no ACL; the group as in mknod.py.
+Rules: symlink(2). Mode 0777, size the target's length; no umask, no ACL; group and flags as in mknod.py.
 
 | refused | when |
 | --- | --- |
@@ -18,9 +18,8 @@ from stat import S_IFLNK
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import SYMLINK_BYTES_MAX
 from ringfs.meta.namespace import keys
-from ringfs.meta.namespace.directory import add_entry, refuse_existing
+from ringfs.meta.namespace.directory import add_entry, new_child, refuse_existing
 from ringfs.meta.namespace.names import check_name
-from ringfs.meta.namespace.ops.mknod import group_for
 from ringfs.meta.namespace.protection import refuse_adding
 from ringfs.meta.namespace.work import Work
 from ringfs.wire.messages.common import LEASED
@@ -35,7 +34,7 @@ def apply(work: Work, op: Symlink) -> Entry:
     parent = work.directory(op.parent)
     refuse_existing(work, parent, op.name)
     refuse_adding(parent)
-    inode = work.new_inode(S_IFLNK | 0o777, op.uid, group_for(parent, op.gid), 1, op.inode)
+    inode = new_child(work, parent, S_IFLNK | 0o777, op.uid, op.gid, number=op.inode)
     inode.size_bytes = len(op.target)
     work.rows.put(keys.target(inode.number), pack(op.target))
     add_entry(work, parent, op.name, inode)

@@ -1,7 +1,7 @@
 """Tmpfile: a new regular file without a name, kept by the session that asks for it like any unlinked file that it has open.
 
-Rules: open(2), O_TMPFILE. Mode, group and ACL as in mknod.py; nothing of the directory changes. The session's orphan row says
-whether link.py may give it a name (O_EXCL: not).
+Rules: open(2), O_TMPFILE. Mode, group, flags and ACL as in mknod.py; nothing of the directory changes. The session's orphan row
+says whether link.py may give it a name (O_EXCL: not).
 
 | refused | when |
 | --- | --- |
@@ -14,7 +14,7 @@ from stat import S_IFREG
 
 from ringfs.base.errors import Code, Refused
 from ringfs.meta.namespace import keys
-from ringfs.meta.namespace.ops.mknod import group_for
+from ringfs.meta.namespace.directory import new_child
 from ringfs.meta.namespace.protection import refuse_adding
 from ringfs.meta.namespace.records import LINKABLE, NOTHING
 from ringfs.meta.namespace.work import Work
@@ -30,7 +30,7 @@ def apply(work: Work, op: Tmpfile) -> Entry:
     if not op.open_mode:
         raise Refused(Code.INVALID, "a file that nobody has open needs a name")
     refuse_adding(parent)
-    inode = work.new_inode(S_IFREG | op.mode & 0o7777, op.uid, group_for(parent, op.gid), 0)
+    inode = new_child(work, parent, S_IFREG | op.mode & 0o7777, op.uid, op.gid, links=0)
     inherit(work, parent, inode, op.umask)
     work.rows.put(keys.orphan(inode.number, work.session), LINKABLE if op.is_linkable else NOTHING)
     work.rows.put(keys.held(work.session, inode.number), NOTHING)

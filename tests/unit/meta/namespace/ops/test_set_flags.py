@@ -166,3 +166,26 @@ def test_entries_that_come(trial: TrialNamespace) -> None:
     with refused(Code.EXISTS):
         trial.do(m.Mkdir(place, b"there", 0o755, 0, 0, 0))
     trial.do(m.Mknod(place, b"there", 0o100644, 0, 0, 0, 0, 0, False))
+
+
+def test_what_is_made_takes_over(trial: TrialNamespace) -> None:
+    """nodump and noatime, of whatever type it is, and a whiteout; a clone takes over nothing, nor does what is moved there."""
+    place, file = trial.directory(b"d"), trial.file(b"f")
+    set_flags(trial, place, FLAG_APPEND | FLAG_NODUMP | FLAG_NOATIME)
+    makers: list[Any] = [
+        m.Mknod(place, b"1", 0o100644, 0, 0, 0, 0, 0, True),
+        m.Mknod(place, b"2", 0o010644, 0, 0, 0, 0, 0, True),
+        m.Mkdir(place, b"3", 0o755, 0, 0, 0),
+        m.Symlink(place, b"4", b"target", 0, 0),
+        Tmpfile(place, 0o600, 0, 0, 0, OPEN_WRITE, True),
+    ]
+    for maker in makers:
+        assert trial.do(maker).attributes.flags == FLAG_NODUMP | FLAG_NOATIME
+    set_flags(trial, place, FLAG_NOATIME)
+    trial.do(m.Rename(place, b"1", place, b"5", m.RENAME_WHITEOUT))
+    assert trial.do(m.Mknod(place, b"6", 0o100644, 0, 0, 0, 0, 0, True)).attributes.flags == FLAG_NOATIME
+    whiteout = trial.ask(m.Lookup(place, b"1")).attributes
+    assert (whiteout.mode, whiteout.flags) == (0o020000, FLAG_NOATIME)
+    assert trial.do(content.Clone(file, place, b"7")).attributes.flags == 0
+    trial.do(m.Rename(1, b"f", place, b"f", 0))
+    assert trial.attributes(file).flags == 0
