@@ -40,6 +40,11 @@ log = structlog.get_logger("ringfs.client.locks")
 _RELEASE_AGAIN_S = 1.0
 #: Space and owner.
 Key = tuple[int, int]
+IsOfFile = Callable[[], Awaitable[bool]]
+
+
+async def _is_of_process() -> bool:
+    return False
 
 
 class Lockable(Protocol):
@@ -97,8 +102,9 @@ class Locks:
         found, _ = await self._coherence.ask(GetLock(lock))
         return found if found.session == self._link.session else replace(found, pid=0)
 
-    async def set(self, handle: Lockable, lock: LockRange, *, wait: bool) -> None:
+    async def set(self, handle: Lockable, lock: LockRange, *, wait: bool, is_of_file: IsOfFile = _is_of_process) -> None:
         """Give the lock's owner the lock. Refused LOCKED unless wait; DEADLOCK if waiting would never end, NO_LOCKS, LOCKS_LOST.
+        is_of_file is asked before the waiting begins: whether a range's owner is an open file, for which no deadlocks are sought.
 
         Cancelled, it has changed nothing, but for what flock(2) says: an old lock is given up before a new one is waited for.
         """
@@ -113,7 +119,7 @@ class Locks:
                 await self._set(handle, replace(lock, kind=LOCK_NONE))
             if not wait:
                 raise
-            await self._wait(handle, lock)
+            await self._wait(handle, lock, lock.space == SPACE_FILES or await is_of_file())
 
     async def release_owner(self, inode: Inode, owner: int) -> None:
         """A process closed one of its descriptors of the file: as POSIX has it, all its fcntl locks there are gone."""
@@ -170,7 +176,7 @@ class Locks:
         elif not answer.ranges and record.requests == number:
             self._forget(handle.inode.number, key)
 
-    async def _wait(self, handle: Lockable, lock: LockRange) -> None:
+    async def _wait(self, handle: Lockable, lock: LockRange, is_of_file: bool) -> None:
         waiter = self._next_waiter
         self._next_waiter += 1
         try:
@@ -178,7 +184,7 @@ class Locks:
                 # From before the question: whatever comes after it is not missed.
                 event = self._waiting[waiter] = trio.Event()
                 answer: LockWait
-                answer, _ = await self._coherence.ask(WaitLock(waiter, lock))
+                answer, _ = await self._coherence.ask(WaitLock(waiter, lock, is_of_file))
                 if not answer.free:
                     await event.wait()
                 try:

@@ -26,6 +26,7 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.client.file_system import Caller, Changes, FileSystem, Handle
 from ringfs.client.inodes import Inode
+from ringfs.client.locks import IsOfFile
 from ringfs.fuse.directories import Directories
 from ringfs.fuse.entry import KernelEntry
 from ringfs.wire.messages.locks import LockFound, LockRange
@@ -335,9 +336,13 @@ class Operations:
         """GETLK."""
         return await self.fs.locks.get(lock)
 
-    async def setlk(self, handle: int, lock: LockRange, *, wait: bool) -> None:
-        """SETLK, SETLKW."""
-        await self.fs.locks.set(self._handles[handle].handle, lock, wait=wait)
+    async def setlk(self, handle: int, lock: LockRange) -> None:
+        """SETLK: at once, or not at all."""
+        await self.fs.locks.set(self._handles[handle].handle, lock, wait=False)
+
+    async def setlkw(self, handle: int, lock: LockRange, is_of_file: IsOfFile) -> None:
+        """SETLKW. is_of_file: whether the owner is an open file, see Locks.set."""
+        await self.fs.locks.set(self._handles[handle].handle, lock, wait=True, is_of_file=is_of_file)
 
     # --- flags ------------------------------------------------------------------------------------------------------
 

@@ -44,7 +44,9 @@ class LockService:
         view, waits = self._live.leader.view, self._live.lock_waits
         is_free = find_in_the_way(view, session, question.lock) is None
         is_free = is_free and not waits.is_promised(session, question.waiter, question.lock)
-        if not is_free and waits.enter(session, question.waiter, question.lock, lambda inode: list(held_on(view, inode))):
+        if not is_free and waits.enter(
+            session, question.waiter, question.lock, lambda inode: list(held_on(view, inode)), is_of_file=question.is_of_file
+        ):
             self._live.wake_lock_waiters([question.lock.inode])
         self._live.reply(request, LockWait(is_free))
 

@@ -27,12 +27,14 @@ L = TypeVar("L", bound=Hashable)
 class Wait:
     """One waiter. `number` is its session's name for it."""
 
-    __slots__ = ("lock", "number", "session", "told")
+    __slots__ = ("is_of_file", "lock", "number", "session", "told")
 
-    def __init__(self, session: int, number: int, lock: LockRange) -> None:
+    def __init__(self, session: int, number: int, lock: LockRange, is_of_file: bool) -> None:
         self.session = session
         self.number = number
         self.lock = lock
+        #: Its owner is an open file.
+        self.is_of_file = is_of_file
         #: It was told that nothing is in its way, and has not asked anew.
         self.told = False
 
@@ -52,7 +54,7 @@ class LockWaits:
         self._by_inode: dict[int, dict[tuple[int, int], Wait]] = {}
         #: session → number → waiter.
         self._by_session: dict[int, dict[int, Wait]] = {}
-        #: (session, owner) → number → waiter; fcntl's locks only. Empty ones are left out of all three.
+        #: (session, owner) → number → waiter; processes only. Empty ones are left out of all three.
         self._by_owner: dict[tuple[int, int], dict[int, Wait]] = {}
         #: Waiters in all.
         self.count = 0
@@ -61,13 +63,14 @@ class LockWaits:
         """The files that anybody waits for."""
         return list(self._by_inode)
 
-    def enter(self, session: int, number: int, lock: LockRange, held_on: HeldOn) -> bool:
-        """Wait for a lock that something is in the way of. Refused DEADLOCK (fcntl's locks only, as Linux), NO_LOCKS,
-        INVALID (the number is another waiter's).
+    def enter(self, session: int, number: int, lock: LockRange, held_on: HeldOn, *, is_of_file: bool) -> bool:
+        """Wait for a lock that something is in the way of. Refused DEADLOCK (processes only, as Linux: fs/locks.c
+        posix_locks_deadlock), NO_LOCKS, INVALID (the number is another waiter's).
 
         True for a waiter that had been told, and was outrun: it may have kept others waiting, who are to be woken.
         """
-        if lock.space == SPACE_RANGES and self._would_never_end(session, lock, held_on):
+        is_of_file = is_of_file or lock.space != SPACE_RANGES
+        if not is_of_file and self._would_never_end(session, lock, held_on):
             raise Refused(Code.DEADLOCK, f"inode {lock.inode}")
         known = self._by_session.get(session, {}).get(number)
         if known is not None:
@@ -78,10 +81,10 @@ class LockWaits:
         queue = self._by_inode.get(lock.inode, {})
         if len(queue) >= self._per_inode_max or self.count >= self._total_max:
             raise Refused(Code.NO_LOCKS, f"{len(queue)} wait for locks of inode {lock.inode}, {self.count} in all")
-        wait = Wait(session, number, lock)
+        wait = Wait(session, number, lock, is_of_file)
         self._by_inode.setdefault(lock.inode, {})[session, number] = wait
         self._by_session.setdefault(session, {})[number] = wait
-        if lock.space == SPACE_RANGES:
+        if not is_of_file:
             self._by_owner.setdefault((session, lock.owner), {})[number] = wait
         self.count += 1
         return False
@@ -101,7 +104,7 @@ class LockWaits:
             return None
         _remove(self._by_session, session, number)
         _remove(self._by_inode, wait.lock.inode, (session, number))
-        if wait.lock.space == SPACE_RANGES:
+        if not wait.is_of_file:
             _remove(self._by_owner, (session, wait.lock.owner), number)
         self.count -= 1
         return wait.lock.inode
@@ -149,7 +152,7 @@ class LockWaits:
         waits = {(session, number): wait for session, numbers in self._by_session.items() for number, wait in numbers.items()}
         assert waits == {key: wait for queue in self._by_inode.values() for key, wait in queue.items()}
         assert all(wait.lock.inode == inode for inode, queue in self._by_inode.items() for wait in queue.values())
-        ranges = {key: wait for key, wait in waits.items() if wait.lock.space == SPACE_RANGES}
+        ranges = {key: wait for key, wait in waits.items() if not wait.is_of_file}
         assert ranges == {(key[0], number): wait for key, numbers in self._by_owner.items() for number, wait in numbers.items()}
         assert len(waits) == self.count, "count is the number of waiters"
         assert all((*self._by_inode.values(), *self._by_session.values(), *self._by_owner.values())), "none is empty"

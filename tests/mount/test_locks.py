@@ -216,6 +216,23 @@ def test_deadlock(lockers: Lockers, who: str) -> None:
 
 
 @pytest.mark.parametrize("who", WHO[1:])
+def test_ofd_locks_make_no_deadlock(lockers: Lockers, who: str) -> None:
+    """A circle that an OFD lock is part of waits, as on Linux, until somebody gives way; nobody is refused EDEADLK."""
+    one, two = lockers.one, lockers.second(who)
+    for verb in ("ofd_wait", "lock_wait"):
+        assert one.ask("ofd_lock", WRITE, 0, 1) == "ok"
+        assert two.ask(verb, WRITE, 1, 1) == "ok"
+        one.begin("ofd_wait", WRITE, 1, 1)
+        assert one.is_waiting()
+        two.begin("alarmed", 0.6, verb, WRITE, 0, 1)
+        assert two.is_waiting()
+        assert two.answer() == "interrupted"
+        assert two.ask(verb, NONE, 0, 0) == "ok"
+        assert one.answer() == "ok"
+        assert one.ask("ofd_lock", NONE, 0, 0) == "ok"
+
+
+@pytest.mark.parametrize("who", WHO[1:])
 def test_any_close_gives_back(lockers: Lockers, who: str) -> None:
     """As POSIX has it, closing any descriptor of the file gives back all fcntl locks of the process, and no OFD lock of another."""
     one, two = lockers.one, lockers.second(who)

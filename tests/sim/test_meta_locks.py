@@ -65,7 +65,7 @@ async def test_locks_outlive_the_server(autojump_clock: Any) -> None:
         await bob.connect()
         await bob.resume()
         assert (await bob.query(GetLock(ranged(file, 1, READ)))).session == alice.session
-        assert await bob.query(WaitLock(1, ranged(file, 1, READ))) == LockWait(False)
+        assert await bob.query(WaitLock(1, ranged(file, 1, READ), False)) == LockWait(False)
         await alice.connect()
         await alice.resume()
         await alice.mutate(ReleaseLocks(file, [LockOwner(SPACE_RANGES, 1)]))
@@ -78,7 +78,7 @@ async def test_waiters_are_told(autojump_clock: Any) -> None:
     async with MetaWorld.open() as world:
         alice, bob = await world.client("alice"), await world.client("bob")
         file = await alice.make_file(b"f")
-        assert await bob.query(WaitLock(1, ranged(file, 1, READ))) == LockWait(True)
+        assert await bob.query(WaitLock(1, ranged(file, 1, READ), False)) == LockWait(True)
         ways = [
             SetLock(ranged(file, 1, NONE, 5, 5)),
             SetLock(ranged(file, 1, READ, 5, 5)),
@@ -86,7 +86,7 @@ async def test_waiters_are_told(autojump_clock: Any) -> None:
         ]
         for number, way in enumerate(ways):
             await alice.mutate(SetLock(ranged(file, 1, WRITE)))
-            assert await bob.query(WaitLock(number, ranged(file, 1, READ, 5, 5))) == LockWait(False)
+            assert await bob.query(WaitLock(number, ranged(file, 1, READ, 5, 5), False)) == LockWait(False)
             await alice.mutate(way)
             await wait_all_tasks_blocked()
             assert freed(bob) == list(range(number + 1))
@@ -100,8 +100,8 @@ async def test_a_told_waiter_that_goes_makes_way(autojump_clock: Any) -> None:
         file = await alice.make_file(b"f")
         await alice.mutate(SetLock(ranged(file, 1, WRITE)))
         for number in (1, 2):
-            await bob.query(WaitLock(number, ranged(file, number, WRITE)))
-        await carol.query(WaitLock(1, ranged(file, 1, WRITE)))
+            await bob.query(WaitLock(number, ranged(file, number, WRITE), False))
+        await carol.query(WaitLock(1, ranged(file, 1, WRITE), False))
         await alice.mutate(SetLock(ranged(file, 1, NONE)))
         await wait_all_tasks_blocked()
         assert (freed(bob), freed(carol)) == ([1], [])
@@ -120,7 +120,7 @@ async def test_locks_of_the_silent_are_freed(autojump_clock: Any) -> None:
         alice, bob = await world.client("alice"), await world.client("bob")
         file = await alice.make_file(b"f")
         await alice.mutate(SetLock(ranged(file, 1, WRITE)))
-        await bob.query(WaitLock(1, ranged(file, 1, WRITE)))
+        await bob.query(WaitLock(1, ranged(file, 1, WRITE), False))
         alice.is_ended = True
         alice.cut()
         await trio.sleep(SESSION_TIMEOUT_NS / 2e9)
@@ -136,7 +136,7 @@ async def test_a_clean_end_frees(autojump_clock: Any) -> None:
         alice, bob = await world.client("alice"), await world.client("bob")
         file = await alice.make_file(b"f")
         await alice.mutate(SetLock(ranged(file, 1, WRITE)))
-        await bob.query(WaitLock(1, ranged(file, 1, WRITE)))
+        await bob.query(WaitLock(1, ranged(file, 1, WRITE), False))
         await alice.close_session()
         await wait_all_tasks_blocked()
         assert freed(bob) == [1]
@@ -150,9 +150,9 @@ async def test_deadlock_between_sessions(autojump_clock: Any) -> None:
         file = await alice.make_file(b"f")
         await alice.mutate(SetLock(ranged(file, 1, WRITE, 0, 0)))
         await bob.mutate(SetLock(ranged(file, 1, WRITE, 1, 1)))
-        await alice.query(WaitLock(1, ranged(file, 1, WRITE, 1, 1)))
+        await alice.query(WaitLock(1, ranged(file, 1, WRITE, 1, 1), False))
         with refused(Code.DEADLOCK):
-            await bob.query(WaitLock(1, ranged(file, 1, WRITE, 0, 0)))
+            await bob.query(WaitLock(1, ranged(file, 1, WRITE, 0, 0), False))
         await bob.mutate(ReleaseLocks(file, [LockOwner(SPACE_RANGES, 1)]))
         await wait_all_tasks_blocked()
         assert (freed(alice), freed(bob)) == ([1], [])
@@ -166,7 +166,7 @@ async def test_more_waiters_than_requests(autojump_clock: Any) -> None:
         await alice.mutate(SetLock(ranged(file, 1, WRITE)))
         count = 3 * REQUESTS_IN_FLIGHT_MAX
         for number in range(count):
-            assert await bob.query(WaitLock(number, ranged(file, number, READ))) == LockWait(False)
+            assert await bob.query(WaitLock(number, ranged(file, number, READ), False)) == LockWait(False)
         await bob.make_file(b"g")
         await alice.mutate(SetLock(ranged(file, 1, NONE)))
         await wait_all_tasks_blocked()

@@ -6,12 +6,14 @@ A method returns the reply, in one piece or as head and payload, or None if it h
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 
 from ringfs.base.checksums import Buffer
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import FILE_BYTES_MAX
 from ringfs.client.file_system import Changes
 from ringfs.fuse.kernel import ioctls, wire
+from ringfs.fuse.kernel.callers import waits_for_file_lock
 from ringfs.fuse.kernel.channel import Channel
 from ringfs.fuse.kernel.requests import Request
 from ringfs.fuse.operations import Caching, Operations
@@ -231,13 +233,13 @@ class Answers:
     async def setlk(self, request: Request) -> Reply:
         """SETLK: at once, or not at all."""
         handle, lock = lock_of(request)
-        await self._operations.setlk(handle, lock, wait=False)
+        await self._operations.setlk(handle, lock)
         return wire.pack_error(request.unique, 0)
 
     async def setlkw(self, request: Request) -> Reply:
         """SETLKW."""
         handle, lock = lock_of(request)
-        await self._operations.setlk(handle, lock, wait=True)
+        await self._operations.setlkw(handle, lock, partial(waits_for_file_lock, request.pid))
         return wire.pack_error(request.unique, 0)
 
     # --- directories ------------------------------------------------------------------------------------------------

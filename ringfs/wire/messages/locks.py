@@ -97,10 +97,12 @@ class WaitLock:
     """Tell me when it is worth trying again. Answer: LockWait. Refused DEADLOCK, NO_LOCKS (too many wait).
 
     `waiter`: the client's number for it, unique in its session until EndWait; asking again under it keeps its place in the queue.
+    `is_of_file`: the owner is an open file (flock, OFD locks), whose waiting makes no deadlock, whatever circle it is in.
     """
 
     waiter: U64
     lock: LockRange
+    is_of_file: bool
 
 
 @message(0x0168)

@@ -32,9 +32,9 @@ class Locks:
         """See HeldOn."""
         return self.held.get(inode, [])
 
-    def wait(self, session: int, number: int, lock: LockRange) -> bool:
+    def wait(self, session: int, number: int, lock: LockRange, *, is_of_file: bool = False) -> bool:
         """Enter a waiter; whether others are to be woken."""
-        was_outrun = self.waits.enter(session, number, lock, self.on)
+        was_outrun = self.waits.enter(session, number, lock, self.on, is_of_file=is_of_file)
         self.waits.check_invariants()
         return was_outrun
 
@@ -136,6 +136,22 @@ def test_no_deadlock(locks: Locks) -> None:
     locks.wait(1, 2, whole(SECOND, 1, WRITE))
     locks.wait(2, 2, whole(FILE, 1, WRITE))
     assert locks.waits.count == 4
+
+
+def test_open_files_make_no_deadlock(locks: Locks) -> None:
+    """OFD locks: a circle of them waits, and one that they are part of, in whatever order it is closed."""
+    for owner in (1, 2, 3):
+        locks.take(1, ranged(FILE, owner, WRITE, owner, owner))
+    locks.wait(1, 1, ranged(FILE, 1, WRITE, 2, 2), is_of_file=True)
+    locks.wait(1, 2, ranged(FILE, 2, WRITE, 1, 1), is_of_file=True)
+    assert locks.waits.leave(1, 2) == FILE
+    locks.wait(1, 2, ranged(FILE, 2, WRITE, 3, 3))
+    locks.wait(1, 3, ranged(FILE, 3, WRITE, 1, 1))
+    assert locks.waits.leave(1, 1) == FILE
+    locks.wait(1, 1, ranged(FILE, 1, WRITE, 2, 2), is_of_file=True)
+    assert locks.waits.leave(1, 1) == FILE
+    with refused(Code.DEADLOCK):
+        locks.wait(1, 1, ranged(FILE, 1, WRITE, 2, 2))
 
 
 def test_bounds() -> None:

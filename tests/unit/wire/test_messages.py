@@ -72,7 +72,7 @@ GOLDEN: list[tuple[Any, str]] = [
         Mutate(5, 9, 8, SetLock(LockRange(7, 1, (1 << 64) - 1, 1, 0, LOCK_END, 4711))),
         "95cd020705090892cd0161970701cfffffffffffffffff0100cf7fffffffffffffffcd1267",
     ),
-    (Query(5, WaitLock(3, LockRange(7, 2, 1, 0, 0, LOCK_END, 1))), "93cd02080593cd016703970702010000cf7fffffffffffffff01"),
+    (Query(5, WaitLock(3, LockRange(7, 2, 1, 0, 0, LOCK_END, 1), True)), "93cd02080594cd016703970702010000cf7fffffffffffffff01c3"),
     (LockFreed([3, 300]), "92cd016a9203cd012c"),
     (Get(OID, 2, 16, True), "95cd0403c414000102030405060708090a0b0c0d0e0f101112130210c3"),
 ]
