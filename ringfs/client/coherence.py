@@ -46,7 +46,7 @@ class KernelCache:
 
 
 class Coherence:
-    """Implements metadata.Dependent. `attach` completes it (the parts know each other)."""
+    """Implements dependent.Dependent. `attach` completes it (the parts know each other)."""
 
     def __init__(self) -> None:
         #: Closed here, not told yet; inode numbers in the order of closing.
@@ -136,7 +136,7 @@ class Coherence:
         first = offset // CHUNK_BYTES
         await self.load_extents(inode, first, (offset + max(size_bytes, 1) - 1) // CHUNK_BYTES - first + 1)
 
-    # --- metadata.Dependent -----------------------------------------------------------------------------------------
+    # --- dependent.Dependent -----------------------------------------------------------------------------------------
 
     def open_inodes(self) -> list[OpenInode]:
         """What is open here, as far as it concerns the service."""

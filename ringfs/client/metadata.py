@@ -4,19 +4,22 @@ Knows nothing of inodes: what is recalled goes to a callback. A request that was
 is sent again on the next one, with its request number. Leases hold from the moment a heartbeat was *sent*.
 """
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 import trio
 
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, ConnectionLost, Refused, Retry
-from ringfs.base.limits import LEASE_NS, REPLY_WINDOW_MAX, REQUESTS_URGENT
+from ringfs.base.limits import LEASE_NS
 from ringfs.client.ahead import DELAY_S as AHEAD_DELAY_S
 from ringfs.client.ahead import AheadQueue
+from ringfs.client.dependent import Dependent
+from ringfs.client.patience import WAIT_FOR_LEADER_S, bounded
+from ringfs.client.recalls import Recalls
+from ringfs.client.telling import Teller
+from ringfs.client.window import RequestWindow
 from ringfs.wire.messages.cluster import ClusterMap, MapChanged
 from ringfs.wire.messages.locks import LockFreed
 from ringfs.wire.messages.session import (
@@ -25,54 +28,22 @@ from ringfs.wire.messages.session import (
     Heartbeat,
     Mutate,
     Open,
-    OpenInode,
     OpenSession,
     Query,
     Recall,
-    RecallDone,
     ResumeSession,
     SessionOpened,
 )
-from ringfs.wire.rpc import Answer, Dial, RpcClient, dial_tcp, open_client
+from ringfs.wire.rpc import Dial, RpcClient, dial_tcp, open_client
 
 log = structlog.get_logger("ringfs.client.metadata")
 
-#: How long a request waits for a leader before the application gets EIO.
-WAIT_FOR_LEADER_S = 300.0
 _RECONNECT_S = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 _RESUME_OPENS = 4096
 #: How often is looked whether there is a lease again that can run out.
 _LEASE_WATCH_S = 0.25
 #: After this long a request is sent again that the service was too busy for.
 _RESEND_S = 0.1
-
-
-class Dependent(Protocol):
-    """Who is told what happens to the session (the file system)."""
-
-    def open_inodes(self) -> list[OpenInode]:
-        """What the session has open, to be resumed."""
-        ...
-
-    def leases_lost(self) -> None:
-        """Everything cached under leases is void."""
-        ...
-
-    async def recalled(self, recall: Recall) -> None:
-        """Obey; returning is the confirmation."""
-        ...
-
-    def mistaken(self, operation: Any, refused: Refused | None) -> None:
-        """A transaction that was applied ahead had another outcome at the service; it was refused, if refused is given."""
-        ...
-
-    def session_renewed(self) -> None:
-        """The old session has ended (its orphans are gone), a new one is about to be used."""
-        ...
-
-    async def find_lost(self) -> None:
-        """Find out which open files have gone with the old session."""
-        ...
 
 
 class MetadataLink:
@@ -100,19 +71,14 @@ class MetadataLink:
         self._lease_until_ns = 0
         #: Grows whenever all leases became void; a lease is valid only in the epoch in which it was given.
         self.lease_epoch = 1
-        #: Counts recalls as they arrive: an answer whose question was asked before one came is not cached (the recall may
-        #: be about it, and the task that gets the answer may run after the one that obeys).
-        self.recalls_seen = 0
-        self._next_number = 1
-        #: This session's numbers that were sent and not answered, ascending; the first bounds what is acknowledged.
-        self._unanswered: dict[int, None] = {}
         #: Mutations that wait because the reply window is full, or something is to be told first.
         self._window_waiters = trio.lowlevel.ParkingLot()
-        self._recalls_send, self._recalls = trio.open_memory_channel[Recall](4096)
-        #: Told while this connection had no room, the first one on its way; at most a close and an open of each inode.
-        self._untold: deque[Any] = deque()
+        self._recalls = Recalls(self, dependent.recalled)
         #: Applied here first; request numbers are shared with what is unanswered.
         self._ahead = AheadQueue(dependent.mistaken, self._window_moved)
+        self._window = RequestWindow(self._ahead.first)
+        self._teller = Teller(self, self._window_moved)
+        self.tell = self._teller.tell
         self._closing = False
         self._nursery: trio.Nursery | None = None
 
@@ -120,13 +86,13 @@ class MetadataLink:
 
     async def query(self, operation: Any, *, timeout_s: float = WAIT_FOR_LEADER_S) -> Any:
         """The answer to a question. Raises Refused."""
-        with _bounded(timeout_s):
+        with bounded(timeout_s):
             while True:
-                client = await self._connected()
-                while self._untold and type(operation) is Open:
+                client = await self.connected()
+                while self._teller and type(operation) is Open:
                     # It may be a close of the same inode.
                     await self._window_waiters.park()
-                    client = await self._connected()
+                    client = await self.connected()
                 try:
                     return (await client.call(Query(self.session, operation))).message
                 except ConnectionLost:
@@ -141,9 +107,9 @@ class MetadataLink:
 
     async def call(self, request: Any) -> Any:
         """The answer to a message that is no Query (status, snapshots …), sent again if the connection is lost."""
-        with _bounded(WAIT_FOR_LEADER_S):
+        with bounded(WAIT_FOR_LEADER_S):
             while True:
-                client = await self._connected()
+                client = await self.connected()
                 try:
                     return (await client.call(request)).message
                 except ConnectionLost:
@@ -155,20 +121,20 @@ class MetadataLink:
         urgent: for what others' answers may wait for (commits, which recalls ask for). session: for which one the operation was
         put together, if it would be wrong under another.
         """
-        with _bounded(WAIT_FOR_LEADER_S):
-            client = await self._connected()
-            while not (self._has_urgent_window if urgent else self._has_window and not self._untold):
+        with bounded(WAIT_FOR_LEADER_S):
+            client = await self.connected()
+            while not (self._window.has_urgent_room if urgent else self._window.has_room and not self._teller):
                 await self._window_waiters.park()
-                client = await self._connected()
+                client = await self.connected()
             if session not in (0, self.session):
                 raise Refused(Code.NO_SESSION, f"session {session}")
-            unanswered = self._unanswered
-            session, number = self.session, self._take_number()
+            unanswered = self._window.unanswered
+            session, number = self.session, self._window.take()
             unanswered[number] = None
             is_answered = False
             try:
                 while True:
-                    message = Mutate(session, number, self._first_unanswered, operation)
+                    message = Mutate(session, number, self._window.first, operation)
                     try:
                         answer = await client.call(message, urgent=urgent)
                         is_answered = True
@@ -182,7 +148,7 @@ class MetadataLink:
                                 self._session_ended(client)
                             raise
                         await trio.sleep(_RESEND_S)
-                    client = await self._connected()
+                    client = await self.connected()
                     if self.session != session:
                         raise Refused(Code.NO_SESSION, f"session {session}")
             finally:
@@ -192,49 +158,31 @@ class MetadataLink:
                     # Whether it took effect, and when it will, is not known: nobody recalls from us what we changed ourselves.
                     self.void_leases()
 
-    def _take_number(self) -> int:
-        number = self._next_number
-        self._next_number = number + 1
-        return number
-
     def _window_moved(self) -> None:
         self._window_waiters.unpark_all()
-
-    @property
-    def _first_unanswered(self) -> int:
-        """All lower request numbers of the session are answered."""
-        return min(next(iter(self._unanswered), self._next_number), self._ahead.first(self._next_number))
-
-    @property
-    def _has_window(self) -> bool:
-        return self._next_number - self._first_unanswered < REPLY_WINDOW_MAX - REQUESTS_URGENT
-
-    @property
-    def _has_urgent_window(self) -> bool:
-        return self._next_number - self._first_unanswered < REPLY_WINDOW_MAX
 
     # --- ahead of the service -------------------------------------------------------------------------------------------
 
     @property
     def may_act_ahead(self) -> bool:
         """Whether one more transaction may be applied here first. Not while something is to be told: it would be overtaken."""
-        if self._client is None or self._client.lost.is_set() or self._untold:
+        if self.live_client is None or self._teller:
             return False
-        return self._has_window and self._ahead.is_welcome
+        return self._window.has_room and self._ahead.is_welcome
 
     def act_ahead(self, operation: Any, client_ns: int, mark: int) -> None:
         """Have the service do what was done here, at client_ns; `mark` of its answer is expected (meta/namespace/marks.py)."""
-        self._ahead.add(self._take_number(), AheadItem(client_ns, operation), mark)
+        self._ahead.add(self._window.take(), AheadItem(client_ns, operation), mark)
 
     async def settled(self) -> None:
         """Wait until all that was done ahead until now is answered, and so durable. Raises Refused IO after a long time."""
-        with _bounded(WAIT_FOR_LEADER_S):
+        with bounded(WAIT_FOR_LEADER_S):
             await self._ahead.settled()
 
-    def _send_ahead(self, client: RpcClient) -> bool:
+    def send_ahead(self, client: RpcClient) -> bool:
         """Send what was done ahead, before anything else that may build upon it; whether all is sent."""
         if not self._ahead.is_clear:
-            self._ahead.send(client, self.session, self._first_unanswered)
+            self._ahead.send(client, self.session, self._window.first)
         return self._ahead.is_clear
 
     async def _send_ahead_forever(self) -> None:
@@ -243,7 +191,7 @@ class MetadataLink:
             await self._ahead.pause()
             while not self._ahead.is_sent:
                 client = await self._reached()
-                if not self._send_ahead(client):
+                if not self.send_ahead(client):
                     await trio.sleep(AHEAD_DELAY_S)
                     await self._ahead.pause()
 
@@ -252,41 +200,10 @@ class MetadataLink:
         assert self._nursery is not None, "the link is running"
         self._nursery.start_soon(function, *arguments)
 
-    def tell(self, operation: Any) -> bool:
-        """Send a question whose answer does not matter, after those told before. False: there is no connection to send it on."""
-        client = self._client
-        if client is None or client.lost.is_set():
-            return False
-        if not self._untold and client.has_room and self._send_ahead(client):
-            client.call_soon(Query(self.session, operation), partial(self._told, client, operation))
-        else:
-            self._tell_later(client, operation)
-        return True
-
-    def _tell_later(self, client: RpcClient, operation: Any) -> None:
-        self._untold.append(operation)
-        if len(self._untold) == 1:
-            assert self._nursery is not None, "the link is running"
-            self._nursery.start_soon(self._tell_rest, client, self._untold)
-
-    def _told(self, client: RpcClient, operation: Any, answer: Answer | Refused | ConnectionLost) -> None:
-        if isinstance(answer, Refused) and answer.code.retry is Retry.RESEND and client is self._client:
-            self._tell_later(client, operation)
-
-    async def _tell_rest(self, client: RpcClient, untold: deque[Any]) -> None:
-        while untold:
-            try:
-                await self._connected()
-                await client.call(Query(self.session, untold[0]))
-            except ConnectionLost:
-                return
-            except Refused as refused:
-                if refused.code.retry is Retry.RESEND:
-                    await trio.sleep(_RESEND_S)
-                    continue
-                log.info("what was told was refused", reason=str(refused))
-            untold.popleft()
-        self._window_moved()
+    @property
+    def recalls_seen(self) -> int:
+        """How many arrived: an answer asked for before one came is not cached, since the one may be about the other."""
+        return self._recalls.seen
 
     # --- leases -----------------------------------------------------------------------------------------------------
 
@@ -301,30 +218,32 @@ class MetadataLink:
 
     # --- the connection ---------------------------------------------------------------------------------------------
 
-    async def _connected(self) -> RpcClient:
+    async def connected(self) -> RpcClient:
         """The connection, once what was done ahead has been sent on it."""
         client = await self._reached()
-        while not self._send_ahead(client):
+        while not self.send_ahead(client):
             await self._ahead.clear()
             client = await self._reached()
         return client
 
     async def _reached(self) -> RpcClient:
         """The connection, once there is one."""
-        while True:
-            client = self._client
-            if client is not None and not client.lost.is_set():
-                return client
+        while (client := self.live_client) is None:
             await self._up.wait()
-            if self._client is None or self._client.lost.is_set():
-                await trio.lowlevel.checkpoint()
+        return client
+
+    @property
+    def live_client(self) -> RpcClient | None:
+        """The connection, unless it is lost."""
+        client = self._client
+        return client if client is not None and not client.lost.is_set() else None
 
     async def run(self, task_status: trio.TaskStatus[Refused | None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep a connection and a session for ever. Started once the first session is open; or refused: then with the refusal."""
         attempt = 0
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            nursery.start_soon(self._obey_recalls)
+            nursery.start_soon(self._recalls.run)
             nursery.start_soon(self._watch_lease)
             nursery.start_soon(self._send_ahead_forever)
             while not self._closing:
@@ -371,8 +290,7 @@ class MetadataLink:
                 await self._resume(client, opened.session)
                 renewed = True
         if opened.session != self.session:
-            self._next_number = 1
-            self._unanswered = {}
+            self._window.renew()
         self.session = opened.session
         self.default_class = opened.default_class
         self._take_map(opened.map)
@@ -405,15 +323,15 @@ class MetadataLink:
         with trio.move_on_after(LEASE_NS / 3e9):
             while self._ahead and not client.lost.is_set():
                 await self._ahead.pause()
-                self._ahead.send(client, session, self._first_unanswered)
+                self._ahead.send(client, session, self._window.first)
                 await trio.sleep(AHEAD_DELAY_S)
 
     def _down(self) -> None:
         if self._client is not None:
             self._client = None
             self._lease_until_ns = 0
-            self._untold = deque()
-            self._window_moved()
+            self._teller.forget()
+            self._window_waiters.unpark_all()
             self._ahead.send_again()
             self._up = trio.Event()
             self.void_leases()
@@ -469,8 +387,7 @@ class MetadataLink:
 
     def _pushed(self, message: Any) -> None:
         if isinstance(message, Recall):
-            self.recalls_seen += 1
-            self._recalls_send.send_nowait(message)
+            self._recalls.arrived(message)
         elif isinstance(message, MapChanged):
             self._take_map(message.map)
         elif isinstance(message, LockFreed):
@@ -480,33 +397,3 @@ class MetadataLink:
         if map.epoch >= self.map.epoch:
             self.map = map
             self.on_map(map)
-
-    async def _obey_recalls(self) -> None:
-        async with trio.open_nursery() as nursery:
-            async for recall in self._recalls:
-                nursery.start_soon(self._obey, recall)
-
-    async def _obey(self, recall: Recall) -> None:
-        client = self._client
-        await self._dependent.recalled(recall)
-        if client is not None and client is self._client:
-            try:
-                await client.call(RecallDone(self.session, recall.serial), urgent=True)
-            except (ConnectionLost, Refused) as error:
-                log.info("a recall was not confirmed", serial=recall.serial, reason=str(error))
-
-
-class _bounded:
-    """Waiting for a leader ends in EIO, not never."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._scope = trio.fail_after(timeout_s)
-
-    def __enter__(self) -> None:
-        self._scope.__enter__()
-
-    def __exit__(self, *exc: Any) -> bool | None:
-        try:
-            return self._scope.__exit__(*exc)
-        except trio.TooSlowError:
-            raise Refused(Code.IO, "the metadata service did not answer in time") from None

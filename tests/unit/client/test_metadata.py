@@ -9,7 +9,8 @@ import trio
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import LEASE_NS, REPLY_WINDOW_MAX, REQUESTS_URGENT
-from ringfs.client.metadata import WAIT_FOR_LEADER_S, MetadataLink
+from ringfs.client.metadata import MetadataLink
+from ringfs.client.patience import WAIT_FOR_LEADER_S
 from ringfs.wire.messages.cluster import ClusterMap, MapChanged
 from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.namespace import GetAttributes, StatFs, Unlink
