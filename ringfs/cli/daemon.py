@@ -17,6 +17,7 @@ import trio
 
 from ringfs.base.config import ClusterConfig
 from ringfs.base.log import set_up_log
+from ringfs.base.memory import collect_seldom
 from ringfs.cli import exits
 from ringfs.cli.run_dir import EXIT_NAME, READY, RUN_DIR_OPTION
 
@@ -29,6 +30,7 @@ Started = Callable[[str], None]
 def run_daemon(config: ClusterConfig, run_dir: Path | None, main: Callable[[Started], Awaitable[None]]) -> None:
     """Run main(started) until it returns; it calls started(what) when it serves. What it raises is recorded and goes on."""
     set_up_log(config.log_level)
+    collect_seldom()
     if run_dir is not None:
         os.chdir("/")  # a daemon holds no directory that somebody may want to unmount
     with recorded(lambda code, words: _record(run_dir, f"{code} {words}")):
