@@ -10,7 +10,8 @@ admission is shut for the rest of the append under way, a few milliseconds.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -19,11 +20,13 @@ import trio
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.store import Snapshot, Store, StoreFull
+from ringfs.base.kv.view import View
 from ringfs.base.limits import MIB
 from ringfs.meta import marks
 from ringfs.meta.journal.interface import Journal
 from ringfs.meta.marks import Marks
-from ringfs.meta.namespace import machine
+from ringfs.meta.namespace import machine, usage
+from ringfs.meta.namespace.batch import Batch
 from ringfs.meta.namespace.machine import Outcome, Transaction
 
 #: What may gather while one append is under way; further transactions wait their turn.
@@ -50,7 +53,7 @@ class Leader:
     def __init__(
         self, store: Store, journal: Journal, clock: Clock, *, term: int, position: int, checkpointed: int, now_ns: int
     ) -> None:
-        self.view = store
+        self.view: View = store
         self.term = term
         #: Position of the latest transaction in the live table.
         self.applied = position
@@ -112,7 +115,7 @@ class Leader:
         entry = transaction.encode()
         if not self._has_room(len(entry), frees):
             return Outcome(Refused(Code.NO_SPACE, self.trouble), set(), False)
-        outcome = machine.apply(self._store, transaction)
+        outcome = machine.apply(self.view, transaction)
         if not outcome.changed:
             return outcome
         self.applied += 1
@@ -122,6 +125,17 @@ class Leader:
         if self._store.pending_bytes >= CHECKPOINT_BYTES:
             self._checkpoint_wanted.set()
         return outcome
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is transacted inside reaches the live table at the end, all at once. No await inside."""
+        batch = self.view = Batch(self._store)
+        try:
+            yield
+        finally:
+            # Whatever happened inside: it is in the journal's batch already.
+            usage.end_batch(batch)
+            self.view = self._store
 
     def when_durable(self, release: Callable[..., None], *args: Any) -> None:
         """Call release(*args) once everything applied by now is durable: at once if it is."""

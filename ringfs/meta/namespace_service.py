@@ -186,7 +186,8 @@ class NamespaceService:
         tickets = [ticket for item in message.items for ticket in self._before_change(session.number, item.operation, flushed)]
         if tickets:
             return tickets
-        done, changed = self._apply_ahead(session, message)
+        with self._leader.together():
+            done, changed = self._apply_ahead(session, message)
         tickets = self._leases.drop(session.number, changed)
         self._live.send_recalls()
         answer = partial(self._leader.when_durable, request.reply, done)

@@ -6,13 +6,17 @@ among them. An inode counts once, where its `parent` says (homes.py); without a 
 was charged before and carries the differences up to the root. Figures and other ways that were thought of:
 docs/decisions/0006-quotas.md.
 
+In a batch the differences gather (Batch.deltas) and are carried up once, unless there is a quota to keep. The sums in rows are read
+where a directory goes or moves, and by questions: until then none is missed.
+
 Only settle, and while quotas exist charge_growth and refuse_crossing, read usage rows: whoever applies operations without them
 (a client that has no such rows) leaves these out.
 """
 
 from ringfs.base.errors import Code, Refused
-from ringfs.base.kv.view import ReadView
+from ringfs.base.kv.view import ReadView, View
 from ringfs.meta.namespace import keys
+from ringfs.meta.namespace.batch import Batch
 from ringfs.meta.namespace.records import Inode, UsageRow, pack_usage, unpack_usage
 from ringfs.meta.namespace.work import Work
 
@@ -28,6 +32,9 @@ def settle(work: Work) -> None:
             _compare(work, inode, deltas)
     if deltas:
         _carry_up(work, deltas, checked=True)
+    if work.batch is not None:
+        # Now that the transaction is not refused any more.
+        _add_all(work.batch.deltas, work.deltas)
 
 
 def charge_growth(work: Work, inode: Inode, grown_bytes: int) -> None:
@@ -74,6 +81,19 @@ def read_row(view: ReadView, directory: int) -> UsageRow:
     return unpack_usage(value)
 
 
+def end_batch(batch: Batch) -> None:
+    """Write what is left of it."""
+    _catch_up(batch)
+    batch.write()
+
+
+def _catch_up(batch: Batch) -> None:
+    """Bring all usage rows up to date."""
+    if batch.deltas:
+        deltas, batch.deltas = batch.deltas, {}
+        _carry_sums_up(batch, deltas, checked=False)
+
+
 def _compare(work: Work, inode: Inode, deltas: Deltas) -> None:
     """What an inode adds where it counts now, and takes away where it counted; from now on that is charged."""
     source, destination = inode.charged_to, inode.parent
@@ -93,6 +113,10 @@ def _compare(work: Work, inode: Inode, deltas: Deltas) -> None:
 def _compare_directory(work: Work, directory: Inode, deltas: Deltas) -> None:
     """A directory is new, gone or elsewhere. With it goes what is below it, as charged until now."""
     source, destination = directory.charged_to, directory.parent
+    if source and work.batch is not None:
+        _catch_up(work.batch)
+        _carry_sums_up(work.rows, work.deltas, checked=False)
+        work.deltas = {}
     row = read_row(work.rows, directory.number) if source else [destination, 0, 0]
     if source:
         _add(deltas, source, -row[1], -row[2] - 1)
@@ -121,18 +145,24 @@ def _add(deltas: Deltas, directory: int, size_bytes: int, files: int) -> None:
         delta[1] += files
 
 
+def _add_all(deltas: Deltas, more: Deltas) -> None:
+    for directory, (size_bytes, files) in more.items():
+        _add(deltas, directory, size_bytes, files)
+
+
 def _carry_up(work: Work, deltas: Deltas, *, checked: bool) -> None:
     """Add to the rows of directories and of all above them: first all are summed up and checked, then all are written."""
-    if len(deltas) == 1:
+    if work.batch is not None and not work.counters.quota_count:
+        _add_all(work.deltas, deltas)
+    elif len(deltas) == 1:
         ((directory, (size_bytes, files)),) = deltas.items()
-        _carry_one_up(work, directory, size_bytes, files, checked=checked)
+        _carry_one_up(work.rows, directory, size_bytes, files, checked=checked)
     else:
-        _carry_sums_up(work, deltas, checked=checked)
+        _carry_sums_up(work.rows, deltas, checked=checked)
 
 
-def _carry_one_up(work: Work, directory: int, size_bytes: int, files: int, *, checked: bool) -> None:
+def _carry_one_up(rows: View, directory: int, size_bytes: int, files: int, *, checked: bool) -> None:
     """The usual case, which is in the way of every write: one way up, on which nothing cancels out."""
-    rows = work.rows
     changed = {}
     while directory:
         key = keys.usage(directory)
@@ -148,8 +178,7 @@ def _carry_one_up(work: Work, directory: int, size_bytes: int, files: int, *, ch
     rows.apply(changed)
 
 
-def _carry_sums_up(work: Work, deltas: Deltas, *, checked: bool) -> None:
-    rows = work.rows
+def _carry_sums_up(rows: View, deltas: Deltas, *, checked: bool) -> None:
     sums: dict[int, tuple[UsageRow, list[int]]] = {}
     for directory, (size_bytes, files) in deltas.items():
         while directory:

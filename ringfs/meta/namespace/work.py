@@ -8,6 +8,7 @@ from ringfs.base.kv.overlay import Overlay
 from ringfs.base.kv.view import ReadView
 from ringfs.base.limits import RELEASED_EXTENTS_MAX
 from ringfs.meta.namespace import keys
+from ringfs.meta.namespace.batch import Batch
 from ringfs.meta.namespace.records import Counters, Inode, unpack_counters, unpack_inode
 from ringfs.meta.namespace.references import References
 from ringfs.wire.messages.namespace import NewObject
@@ -23,7 +24,9 @@ class Work:
         "_erased",
         "_inodes",
         "_unsaved",
+        "batch",
         "declared",
+        "deltas",
         "holders",
         "leader_ns",
         "now_ns",
@@ -37,6 +40,10 @@ class Work:
     def __init__(self, view: ReadView, leader_ns: int, session: int, holders: list[int], client_ns: int = 0) -> None:
         #: All rows but those of inodes and counters that are unpacked: these are written by flush().
         self.rows = Overlay(view)
+        #: What the transaction is part of, if it is.
+        self.batch = view if type(view) is Batch else None
+        #: In a batch: by directory, bytes and files that this transaction has added; for usage.settle.
+        self.deltas: dict[int, list[int]] = {}
         #: The leader's time: what verdicts go by.
         self.leader_ns = leader_ns
         #: What "now" is in times that are kept: the client's, if it has told its applications already.
