@@ -64,7 +64,7 @@ class AheadQueue:
     @property
     def is_welcome(self) -> bool:
         """Whether the service has space for more."""
-        return not self._is_held_up and trio.current_time() >= self._short_until
+        return not self._is_held_up and (not self._short_until or trio.current_time() >= self._short_until)
 
     def first(self, otherwise: int) -> int:
         """The lowest number that is unanswered."""

@@ -92,14 +92,16 @@ class Names:
     def made(self, parent: int, name: bytes, entry: ns.Entry, epoch: int) -> Inode:
         """Take over what a transaction made under a name."""
         assert entry.attributes is not None
-        self.inodes.absorb(entry.parent, epoch, own=True, leased=entry.parent_leased)
+        directory = self.inodes.absorb(entry.parent, epoch, own=True, leased=entry.parent_leased)
         child = self.inodes.absorb(entry.attributes, epoch, own=True, leased=entry.leased)
-        self._renamed(entry.parent, name, child.number)
+        self._now_names(directory, entry.parent, name, child.number)
         return child
 
     def _renamed(self, parent: Attributes, name: bytes, number: int) -> None:
         """A transaction, which left the directory with those attributes, made name stand for number, or ABSENT."""
-        directory = self.inodes.absorb(parent, 0, own=True)
+        self._now_names(self.inodes.absorb(parent, 0, own=True), parent, name, number)
+
+    def _now_names(self, directory: Inode, parent: Attributes, name: bytes, number: int) -> None:
         if directory.attributes.change == parent.change:
             self.inodes.set_name(directory, name, number)
         else:

@@ -1,6 +1,6 @@
 """What is kept and told of an answer that a client has given its applications already: enough to see that it gave the same one."""
 
-from struct import pack
+from struct import Struct
 from typing import Any
 from zlib import crc32
 
@@ -16,11 +16,18 @@ class AheadMark:
     mark: U32
 
 
+#: Of as many inodes: number and change of each.
+_LAYOUTS = [Struct(f">{2 * count}Q") for count in range(5)]
+
+
 def mark_of(answer: Any) -> int:
     """A number that two answers share if they show the same inodes, each after the same changes."""
     shown = _shown(answer)
+    if len(shown) == 2:
+        one, other = shown
+        return crc32(_LAYOUTS[2].pack(one.inode, one.change, other.inode, other.change))
     numbers = [number for each in shown for number in (each.inode, each.change)]
-    return crc32(pack(f">{len(numbers)}Q", *numbers))
+    return crc32(_LAYOUTS[len(shown)].pack(*numbers))
 
 
 def _shown(answer: Any) -> list[Attributes]:
