@@ -5,7 +5,7 @@ The table is bounded; inodes that are open or dirty stay. Nothing here asks anyb
 
 import stat
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import trio
@@ -25,6 +25,7 @@ _XATTR_BYTES_MAX = 512
 _TOLD_AS_THEY_ARE = (Code.NO_SPACE, Code.QUOTA, Code.FILE_TOO_BIG, Code.IO)
 #: In a directory's names: known to be absent.
 ABSENT = 0
+_NO_NAMES: dict[bytes, int] = {}
 
 
 class Inode:
@@ -282,9 +283,14 @@ class InodeTable:
 
     def find_name(self, directory: Inode, name: bytes) -> int | None:
         """What a leased directory's cached name stands for: a number, ABSENT, or None for unknown."""
+        names, otherwise = self.known_names(directory)
+        return names.get(name, otherwise)
+
+    def known_names(self, directory: Inode) -> tuple[Mapping[bytes, int], int | None]:
+        """All of a leased directory's cached names, and what any other one stands for: ABSENT, or None for unknown."""
+        otherwise = ABSENT if directory.complete else None
         if directory.names is None:
-            return ABSENT if directory.complete else None
+            return _NO_NAMES, otherwise
         if directory.number in self._named:
             self._named.move_to_end(directory.number)
-        number = directory.names.get(name)
-        return ABSENT if number is None and directory.complete else number
+        return directory.names, otherwise

@@ -14,6 +14,8 @@ from ringfs.wire.messages.namespace import DirectoryEntry
 _DOT, _DOT_DOT = 1, 2
 _PAGE_ENTRIES = 512
 
+LookingUp = Callable[[int], Callable[[Inode], KernelEntry]]
+
 
 @dataclass(slots=True)
 class DirectoryHandle:
@@ -31,14 +33,13 @@ def _cookie(entry: DirectoryEntry) -> int:
 
 
 class Directories:
-    """See the module. getattr: an inode as the kernel is told of it; looked_up: the same, of one that is known, in a directory."""
+    """See the module. getattr: an inode as the kernel is told of it; looking_up: of a directory, what makes the same of
+    an inode that is known to have a name in it."""
 
-    def __init__(
-        self, fs: FileSystem, getattr: Callable[[int], Awaitable[KernelEntry]], looked_up: Callable[[int, Inode], KernelEntry]
-    ) -> None:
+    def __init__(self, fs: FileSystem, getattr: Callable[[int], Awaitable[KernelEntry]], looking_up: LookingUp) -> None:
         self._fs = fs
         self._getattr = getattr
-        self._looked_up = looked_up
+        self._looking_up = looking_up
         self._open: dict[int, DirectoryHandle] = {}
         self._next_handle = 1
 
@@ -84,15 +85,17 @@ class Directories:
         """The entries of a page from one on, as they are now, without those that have been removed since the page was read."""
         inodes = self._fs.inodes
         directory = inodes.leased(opened.number)
+        names, otherwise = inodes.known_names(directory) if directory is not None else ({}, None)
+        looked_up = self._looking_up(opened.number)
         for entry in itertools.islice(opened.entries, start, None):
-            number = inodes.find_name(directory, entry.name) if directory is not None else None
+            number = names.get(entry.name, otherwise)
             if number == ABSENT:
                 continue
             inode = inodes.get(number or entry.attributes.inode)
             if inode is None or number is None:
                 yield entry.name, KernelEntry(inode.merged() if inode is not None else entry.attributes, 0.0, 0.0), entry.cookie
             else:
-                yield entry.name, self._looked_up(opened.number, inode), entry.cookie
+                yield entry.name, looked_up(inode), entry.cookie
 
     async def releasedir(self, handle: int) -> None:
         """RELEASEDIR."""

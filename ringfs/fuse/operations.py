@@ -76,7 +76,7 @@ class Operations:
         self._timeouts = timeouts
         self._handles: dict[int, OpenFile] = {}
         self._next_handle = 1
-        self.directories = Directories(fs, self.getattr, self._looked_up)
+        self.directories = Directories(fs, self.getattr, self.looking_up)
         #: Handles that read through the kernel's page cache, by inode number.
         self._cached_counts: Counter[int] = Counter()
         #: By inode number: a write past the page cache that is not finished yet (_write_beside).
@@ -107,15 +107,25 @@ class Operations:
         """LOOKUP."""
         inode = await self.fs.lookup(parent, name)
         await self._settled(inode.number)
-        return self._looked_up(parent, inode)
+        return self.looking_up(parent)(inode)
 
-    def _looked_up(self, parent: int, inode: Inode) -> KernelEntry:
-        """Attributes of a file that is being written are not to be believed: before Linux 6.15 the kernel may take over the answer
+    def looking_up(self, parent: int) -> Callable[[Inode], KernelEntry]:
+        """What tells the kernel of inodes that have names in a directory; to be used before anything else happens: what holds for
+        all of them is found out once.
+
+        Attributes of a file that is being written are not to be believed: before Linux 6.15 the kernel may take over the answer
         after it has written the file, closed it, and forgotten it."""
-        told = self._entry(parent, inode)
-        if inode.write_count:
-            told.attr_timeout_s = 0.0
-        return told
+        link = self.fs.link
+        entry_timeout_s, attr_timeout_s = self.name_timeout_s(parent), self._timeouts.attr_s
+        epoch = link.lease_epoch if link.holds(link.lease_epoch) else None
+
+        def looked_up(inode: Inode) -> KernelEntry:
+            told = inode.merged()
+            is_settled = told is inode.attributes or not (inode.dirty or inode.times)
+            is_sure = is_settled and inode.lease_epoch == epoch and not inode.write_count
+            return KernelEntry(told, entry_timeout_s, attr_timeout_s if is_sure else 0.0)
+
+        return looked_up
 
     async def getattr(self, number: int) -> KernelEntry:
         """GETATTR, STATX."""

@@ -259,12 +259,8 @@ class Answers:
 
     async def _readdir(self, request: Request, *, plus: bool) -> Reply:
         handle, after, size_bytes, *_ = request.fields(wire.READ_IN)
-        found = bytearray()
-        for name, told, cookie in await self._operations.directories.readdir(handle, after):
-            if len(found) + wire.directory_entry_bytes(name, plus=plus) > size_bytes:
-                break
-            found += wire.pack_entry_in_directory(name, told, cookie, plus=plus)
-        return self._payload(request, found)
+        entries = await self._operations.directories.readdir(handle, after)
+        return self._payload(request, wire.pack_directory(entries, size_bytes, plus=plus))
 
     async def releasedir(self, request: Request) -> Reply:
         """RELEASEDIR."""

@@ -5,6 +5,7 @@ tests/unit/fuse/test_kernel_wire.py holds requests that a real kernel sent, byte
 """
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -89,6 +90,10 @@ INIT_OUT = struct.Struct(_HEAD + "IIIIHHIIHHIIH22x")
 #: Within READDIR: ino, cookie, namelen, type; within READDIRPLUS an entry_out goes before it.
 _DIRENT = struct.Struct("=QQII")
 _DIRENTPLUS = struct.Struct("=" + _ENTRY + "QQII")
+_NO_ENTRY = (0,) * 22
+_DOTS = (b".", b"..")
+#: The kernel asks for no more than max_pages at once.
+_DIRECTORY_BYTES_MAX = 1 << 20
 
 # --- notifications: their `error` is the code, their unique 0 -------------------------------------------------------------
 
@@ -263,22 +268,30 @@ def pack_offset(unique: int, offset: int) -> bytes:
     return LSEEK_OUT.pack(LSEEK_OUT.size, 0, unique, offset)
 
 
-def pack_entry_in_directory(name: bytes, told: KernelEntry, cookie: int, *, plus: bool) -> bytes:
-    """One name of READDIR, or of READDIRPLUS with the inode; padded to eight bytes. "." and ".." come without an inode."""
-    known = told.attributes
-    dirent = (known.inode, cookie, len(name), known.mode >> 12)
-    if not plus:
-        head = _DIRENT.pack(*dirent)
-    elif name in (b".", b".."):
-        head = _DIRENTPLUS.pack(*([0] * 22), *dirent)
-    else:
-        head = _DIRENTPLUS.pack(*_entry(told), *dirent)
-    return head + name + bytes(-len(name) & 7)
+def pack_directory(entries: Iterable[tuple[bytes, KernelEntry, int]], room_bytes: int, *, plus: bool) -> memoryview:
+    """READDIR, or READDIRPLUS with the inodes: as many (name, entry, cookie to go on after) as there is room for.
 
-
-def directory_entry_bytes(name: bytes, *, plus: bool) -> int:
-    """How long that is."""
-    return (_DIRENTPLUS.size if plus else _DIRENT.size) + (len(name) + 7 & ~7)
+    Each is padded to eight bytes. "." and ".." come without an inode.
+    """
+    page = bytearray(min(room_bytes, _DIRECTORY_BYTES_MAX))
+    layout = _DIRENTPLUS if plus else _DIRENT
+    pack_into, head_bytes, page_bytes = layout.pack_into, layout.size, len(page)
+    at = 0
+    for name, told, cookie in entries:
+        name_at, name_bytes = at + head_bytes, len(name)
+        stop = name_at + (name_bytes + 7 & ~7)
+        if stop > page_bytes:
+            break
+        known = told.attributes
+        if not plus:
+            pack_into(page, at, known.inode, cookie, name_bytes, known.mode >> 12)
+        elif name in _DOTS:
+            pack_into(page, at, *_NO_ENTRY, known.inode, cookie, name_bytes, known.mode >> 12)
+        else:
+            pack_into(page, at, *_entry(told), known.inode, cookie, name_bytes, known.mode >> 12)
+        page[name_at : name_at + name_bytes] = name
+        at = stop
+    return memoryview(page)[:at]
 
 
 def pack_init(unique: int, minor: int, max_readahead: int, flags: int, limits: "InitLimits") -> bytes:

@@ -138,16 +138,26 @@ def test_birth_time() -> None:
 
 @pytest.mark.parametrize("plus", [False, True])
 def test_directory_entries(plus: bool) -> None:
-    """Each is padded to eight bytes and as long as was said; dots come without an inode, so that nobody counts a lookup."""
-    for name in (b"n", b"12345678", b"123456789", b".", b".."):
-        packed = wire.pack_entry_in_directory(name, TOLD, 77, plus=plus)
-        assert len(packed) == wire.directory_entry_bytes(name, plus=plus)
-        assert len(packed) % 8 == 0
-        start = 128 if plus else 0
-        assert struct.unpack_from("=QQII", packed, start) == (7, 77, len(name), 8)
-        assert packed[start + 24 :].rstrip(b"\0") == name
+    """Each is padded to eight bytes. If inodes are asked for, as LOOKUP has them; dots have none: nobody counts a lookup."""
+    names = (b"n", b"12345678", b"123456789", b".", b"..")
+    page = bytes(wire.pack_directory([(name, TOLD, 70 + len(name)) for name in names], 4096, plus=plus))
+    expected = b""
+    for name in names:
         if plus:
-            assert struct.unpack_from("=Q", packed)[0] == (0 if name.startswith(b".") else 7)
+            expected += bytes(128) if name.startswith(b".") else wire.pack_entry(9, TOLD)[16:]
+        expected += struct.pack("=QQII", 7, 70 + len(name), len(name), 8) + name + bytes(-len(name) % 8)
+    assert page == expected
+
+
+@pytest.mark.parametrize(("plus", "entry_bytes"), [(False, 40), (True, 168)])
+def test_a_full_directory_page(plus: bool, entry_bytes: int) -> None:
+    """An entry for which there is no whole room is not begun."""
+    entries = [(b"123456789", TOLD, 3), (b"987654321", TOLD, 4)]
+    for room_bytes, count in ((0, 0), (entry_bytes - 1, 0), (entry_bytes, 1), (2 * entry_bytes - 1, 1), (2 * entry_bytes, 2)):
+        page = wire.pack_directory(entries, room_bytes, plus=plus)
+        assert len(page) == count * entry_bytes
+        assert page == wire.pack_directory(entries[:count], 4096, plus=plus)
+    assert len(wire.pack_directory(entries, 0xFFFF_FFFF, plus=plus)) == 2 * entry_bytes
 
 
 def test_statfs() -> None:
