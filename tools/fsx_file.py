@@ -48,10 +48,12 @@ class OpenFile:
     def map_read(self, offset: int, length: int) -> tuple[bytes, bytes]:
         """The mapped bytes, and what the last page holds after the end of the file if the range ends there (zeros by POSIX)."""
         with self._map(offset, length, mmap.MAP_PRIVATE) as (region, skip):
-            window = (ctypes.c_char * len(region)).from_buffer(region)
             tail_count = -len(region) % mmap.PAGESIZE if offset + length == self.size() else 0
-            tail = ctypes.string_at(ctypes.addressof(window) + len(region), tail_count)
-            del window
+            window = (ctypes.c_char * len(region)).from_buffer(region)
+            try:
+                tail = ctypes.string_at(ctypes.addressof(window) + len(region), tail_count)
+            finally:
+                del window  # a map with a window cannot be closed, and an interrupt may come here
             return region[skip:], tail
 
     def map_write(self, offset: int, data: bytes) -> None:
