@@ -33,6 +33,20 @@ async def test_suid(autojump_clock: trio.testing.MockClock, mode: int, keeps_sui
         assert (await client.fs.getattr(handle.inode.number)).attributes.mode & 0o7777 == after
 
 
+@pytest.mark.parametrize("appends", [False, True])
+async def test_suid_that_another_client_gave(autojump_clock: trio.testing.MockClock, appends: bool) -> None:
+    """Goes with a write through a handle from before."""
+    async with open_world(1) as world:
+        client, other = await world.mount(), await world.mount()
+        handle = await created(client, 0o644)
+        number = handle.inode.number
+        for _ in range(2):
+            await other.fs.setattr(number, Changes(mode=0o6711, privileged=True))
+            await client.fs.write(handle, 0, b"x", appends=appends)
+            await client.fs.fsync(handle)
+            assert (await other.fs.getattr(number)).attributes.mode & 0o7777 == 0o711
+
+
 async def test_capabilities(autojump_clock: trio.testing.MockClock) -> None:
     """Go with every write, root's too; other attributes stay."""
     async with open_world(1) as world:
@@ -46,13 +60,13 @@ async def test_capabilities(autojump_clock: trio.testing.MockClock) -> None:
 
 
 async def test_immutable(autojump_clock: trio.testing.MockClock) -> None:
-    """What another client had written is kept first; what its handle writes from then on is refused, at the latest by fsync."""
+    """What another client had written is kept first; what it writes from then on is refused: a user's at once, root's by fsync."""
     async with open_world(1) as world:
         client, other = await world.mount(), await world.mount()
         handle = await created(client, 0o644)
         await client.fs.write(handle, 0, b"before")
         await other.fs.protection.set_flags(await other.fs.lookup(ROOT_INODE, b"file"), FLAG_IMMUTABLE, is_privileged=True)
-        await client.fs.write(handle, 0, b"after")
+        await client.fs.write(handle, 0, b"after", kills_privileges=False)
         with refused(Code.IO):
             await client.fs.fsync(handle)
         with refused(Code.NOT_PERMITTED):
