@@ -16,7 +16,7 @@ from ringfs.client.writer import Writer
 from ringfs.meta.namespace.ahead import NotHeld
 from ringfs.wire.messages.namespace import Extents as ExtentsAnswer
 from ringfs.wire.messages.namespace import GetAttributes, ReadExtents, Rename, Rmdir, Unlink
-from ringfs.wire.messages.session import OPEN_READ, RECALL_FLUSH, RECALL_RETURN, Close, Open, OpenInode, Recall
+from ringfs.wire.messages.session import OPEN_DIRTY, OPEN_READ, RECALL_FLUSH, RECALL_RETURN, Close, Open, OpenInode, Recall
 
 log = structlog.get_logger("ringfs.client.coherence")
 
@@ -144,7 +144,8 @@ class Coherence:
             if inode.open_count:
                 inode.server_mode = max(inode.server_mode, OPEN_READ)
         self._to_open.clear()
-        return [OpenInode(inode.number, inode.server_mode) for inode in self._inodes if inode.server_mode]
+        opened = [inode for inode in self._inodes if inode.server_mode]
+        return [OpenInode(inode.number, inode.server_mode | (OPEN_DIRTY if inode.dirty else 0)) for inode in opened]
 
     def leases_lost(self) -> None:
         """Nothing cached may be used without asking again (the epoch has moved on; the memory is given back as it is touched)."""

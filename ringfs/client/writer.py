@@ -285,7 +285,7 @@ class Writer:
         for (inode, flights), file, result in zip(batch, files, answer.files, strict=True):
             if result.attributes is None:
                 failure = Refused(BY_NUMBER.get(result.code, Code.IO), f"commit of inode {inode.number}")
-                if inode.expected_change and failure.code is Code.CHANGED:
+                if failure.code is Code.CHANGED:
                     self._give_up(inode, failure)
                     continue
                 for flight in flights:
@@ -337,7 +337,8 @@ class Writer:
         self._after_commit(inode)
 
     def _give_up(self, inode: Inode, failure: Refused) -> None:
-        """Somebody else changed the file while it had no session: nothing that was written until now may be committed."""
+        """Somebody else changed the file while it could not be asked for what was dirty: nothing that was written until now may be
+        committed."""
         inode.expected_change = 0
         self.discard(inode, 0)
         inode.times.clear()

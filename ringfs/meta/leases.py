@@ -17,6 +17,7 @@ is never asked for with a DROP: that may be confirmed before what was done ahead
 from collections.abc import Callable, Iterable, Iterator
 
 from ringfs.meta.opens import OpenTable
+from ringfs.meta.overruns import Overruns
 from ringfs.wire.messages.common import DELEGATED, LEASED, NOT_LEASED
 from ringfs.wire.messages.session import RECALL_DROP, RECALL_FLUSH, RECALL_RETURN
 
@@ -57,6 +58,8 @@ class LeaseTable:
     ) -> None:
         self._opens = opens
         self._may_delegate = may_delegate
+        #: What becomes of files whose writers could not be asked.
+        self.overruns = Overruns()
         self._per_session_max = per_session_max
         self._total_max = total_max
         #: Serial of the latest recall to anybody.
@@ -285,12 +288,16 @@ class LeaseTable:
         """The session obeyed a recall. Unknown serials are late or repeated confirmations."""
         ticket = self._tickets.get(session, {}).get(serial)
         if ticket is not None:
+            if ticket.kind != RECALL_DROP:
+                self.overruns.obeyed(session, ticket.inodes)
             self._settle(ticket)
 
     def lapse(self, session: int) -> None:
         """The session's lease has ended: nobody waits for its recalls. Its other grants stay known, so that a session
         whose lease revives has been sent every recall."""
         for ticket in list(self._tickets.get(session, {}).values()):
+            if ticket.kind != RECALL_DROP:
+                self.overruns.missed(session, ticket.inodes)
             self._settle(ticket)
 
     def resume(self, session: int) -> list[Ticket]:
@@ -305,8 +312,8 @@ class LeaseTable:
 
     def void(self, session: int) -> None:
         """The session's lease has ended, and it caches nothing under it any more."""
-        self.resume(session)
         self.lapse(session)
+        self.resume(session)
 
     def forget(self, session: int) -> None:
         """The session has ended, and its lease with it."""
@@ -314,6 +321,7 @@ class LeaseTable:
         self._grants.pop(session, None)
         self._tickets.pop(session, None)
         self._latest.pop(session, None)
+        self.overruns.forget(session)
 
     def has_outstanding(self, session: int) -> bool:
         """Whether a recall to the session is neither confirmed nor void."""

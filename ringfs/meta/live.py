@@ -155,6 +155,8 @@ class Live:
         assert session is not None, "recalls to a session that has ended are settled"
         now_ns = self.clock.monotonic_ns()
         if now_ns >= session.lease_end_ns:
+            # It has to resume, and to say what it has open, before it is heard again.
+            self.detach(session, close=True)
             self.leases.lapse(session.number)
             return
         is_due = now_ns >= deadline_ns
@@ -220,5 +222,7 @@ class Live:
 
     def look_at_grace(self) -> None:
         """Let waiting requests go if the grace period is over."""
+        if not self.sessions.missing_count:
+            self.leases.overruns.nobody_missing()
         if not self.grace_over.is_set() and not self.sessions.in_grace(self.clock.monotonic_ns()):
             self.grace_over.set()

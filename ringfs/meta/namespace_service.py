@@ -20,9 +20,17 @@ from ringfs.meta.namespace.machine import Transaction
 from ringfs.meta.namespace.marks import AheadMark
 from ringfs.meta.namespace.system import FreeOrphans
 from ringfs.meta.sessions import Session
-from ringfs.meta.targets import brings_under_quota, delegation_targets, flush_targets, makes_room, opened_by, removed_by
+from ringfs.meta.targets import (
+    brings_under_quota,
+    content_targets,
+    delegation_targets,
+    flush_targets,
+    makes_room,
+    opened_by,
+    removed_by,
+)
 from ringfs.wire.messages.common import Done
-from ringfs.wire.messages.namespace import FsFigures, GetAttributes, Mkdir, Mknod, ReadExtents, StatFs, Symlink
+from ringfs.wire.messages.namespace import Commit, FsFigures, GetAttributes, Mkdir, Mknod, ReadExtents, StatFs, Symlink
 from ringfs.wire.messages.quota import GetQuota, ListQuotas, SetQuota
 from ringfs.wire.messages.session import OPEN_READ, OPEN_WRITE, AheadDone, AheadItem, Close, Mutate, MutateAhead, Open, Query
 from ringfs.wire.rpc import Request
@@ -74,9 +82,17 @@ class NamespaceService:
         open_mode = opened_by(operation)
         if open_mode:
             self._opens.check_room()
+        overruns = self._leases.overruns
+        if type(operation) is Commit:
+            overruns.guard(session.number, message.number, operation)
         outcome = self._leader.transact(self._transaction(message), frees=makes_room(self._leader.view, operation))
         if isinstance(outcome.answer, Refused):
             raise outcome.answer
+        if type(operation) is Commit:
+            overruns.answered(session.number, message.number, operation, outcome.answer)
+        if outcome.changed:
+            changed_files = outcome.touched.intersection(content_targets(operation))
+            overruns.changed(session.number, changed_files, somebody_missing=bool(self._live.sessions.missing_count))
         if type(operation) in CHANGES_OF_LOCKS:
             self._locks.changed(operation)
         changed = outcome.touched
@@ -294,6 +310,8 @@ class NamespaceService:
     def _close(self, request: Request, operation: Close) -> None:
         session = self._live.session_of(request, request.message.session)
         closed = [each.inode for each in operation.opens if self._opens.close(session.number, each.inode)]
+        for inode in closed:
+            self._leases.overruns.closed(session.number, inode)
         orphans = [inode for inode in closed if self._leader.view.get(keys.orphan(inode, session.number)) is not None]
         if orphans:
             self._leader.admit(partial(self._free, request, session.number, orphans))

@@ -18,6 +18,7 @@ from ringfs.meta.opens import OPENS_MAX
 from ringfs.meta.sessions import Session
 from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.session import (
+    OPEN_DIRTY,
     OPEN_WRITE,
     CloseSession,
     Heartbeat,
@@ -86,6 +87,7 @@ class SessionService:
             # It ended meanwhile, or went on to another connection, and then nobody hears this.
             live.reply(request, Refused(Code.NO_SESSION, f"session {session.number}"))
             return
+        dirty = {inode for inode, mode in session.resuming.items() if mode & OPEN_DIRTY}
         try:
             self._take_opens(session)
         except Refused as refused:
@@ -95,6 +97,7 @@ class SessionService:
             session.resuming = {}
         for ticket in live.leases.resume(session.number):
             live.send_recall(ticket)
+        live.leases.overruns.resumed(session.number, dirty, was_missing=not session.resumed)
         if not session.resumed:
             live.sessions.mark_resumed(session)
             log.info("session resumed", session=session.number, name=session.name, missing=live.sessions.missing_count)
@@ -113,7 +116,7 @@ class SessionService:
         for inode in [inode for inode in live.opens.of_session(session.number) if inode not in session.resuming]:
             live.opens.close(session.number, inode)
         for inode, mode in session.resuming.items():
-            live.opens.open(session.number, inode, mode)
+            live.opens.open(session.number, inode, mode & ~OPEN_DIRTY)
         orphans = [inode for inode in orphans_of(live.leader.view, session.number) if inode not in session.resuming]
         # Where not even these find room, they go with the session.
         for start in range(0, len(orphans), PAGE_ENTRIES_MAX):

@@ -14,6 +14,7 @@ from ringfs.wire.messages.locks import LOCK_NONE, ReleaseLocks, SetLock
 from ringfs.wire.messages.namespace import (
     RENAME_EXCHANGE,
     SET_SIZE,
+    Commit,
     Link,
     Mkdir,
     Mknod,
@@ -66,6 +67,21 @@ def delegation_targets(view: ReadView, operation: Any) -> list[int]:
         case _:
             number = getattr(operation, "inode", 0)
             return [number] if number else []
+
+
+def content_targets(operation: Any) -> list[int]:
+    """Files whose bytes the operation changes, if it takes effect."""
+    match operation:
+        case Commit():
+            return [file.inode for file in operation.files if file.extents and not file.rewrite]
+        case Append() | Allocate():
+            return [operation.inode]
+        case Setattr() if operation.valid & SET_SIZE:
+            return [operation.inode]
+        case CopyRange():
+            return [operation.destination]
+        case _:
+            return []
 
 
 def removed_by(view: ReadView, operation: Any) -> int | None:

@@ -23,6 +23,8 @@ from ringfs.wire.schema import U8, U16, U32, U64, AnyMessage, Between, Sized, Te
 #: How an inode is open.
 OPEN_READ = 1
 OPEN_WRITE = 2
+#: In ResumeSession, besides: there are bytes of it that are not committed.
+OPEN_DIRTY = 4
 
 #: What a Recall asks for.
 RECALL_DROP = 1
@@ -49,7 +51,7 @@ class SessionOpened:
 
 @message(0x0203)
 class OpenInode:
-    """An inode that a session has open; mode is OPEN_READ or OPEN_WRITE (which includes reading)."""
+    """An inode that a session has open; mode is OPEN_READ or OPEN_WRITE (which includes reading), with OPEN_DIRTY maybe."""
 
     inode: U64
     mode: U8
