@@ -1,0 +1,90 @@
+"""The real etcd keeps the contract that the model keeps, and the client finds a member that serves."""
+
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from ringfs.meta.etcd.client import Access, EtcdClient
+from ringfs.meta.etcd.interface import EtcdMisused, EtcdUnavailable, Get, Put
+from tests.contract.etcd_contract import Connect, EtcdContract
+from tests.support.etcd import RealEtcd, running_etcd
+
+
+@pytest.fixture
+async def connect(tmp_path: Path) -> AsyncIterator[Connect]:
+    """Connections to a real etcd."""
+    async with running_etcd(tmp_path / "etcd") as etcd:
+        clients: list[EtcdClient] = []
+
+        def connect_one() -> EtcdClient:
+            clients.append(EtcdClient(Access(etcd.endpoints)))
+            return clients[-1]
+
+        yield connect_one
+        for client in clients:
+            client.close()
+
+
+class TestRealEtcd(EtcdContract):
+    """The contract."""
+
+
+async def test_the_next_member_is_tried(tmp_path: Path) -> None:
+    """With one of three killed, or stopped so that it does not even refuse, calls go on after at most one failure each."""
+    async with running_etcd(tmp_path / "etcd", 3) as etcd:
+        client = EtcdClient(Access(etcd.endpoints))
+        try:
+            await client.transact([], [Put(b"k", b"1")])
+            etcd.signal(0, signal.SIGSTOP)
+            await _after_failures(client)
+            etcd.signal(0, signal.SIGCONT)
+            await etcd.wait_healthy()
+            etcd.kill(1)
+            await _after_failures(client)
+            (pair,) = (await client.transact([], [Get(b"k")])).found[0]
+            assert pair.value == b"2"
+            assert [bool(member.reason) for member in await client.members()] == [False, True, False]
+        finally:
+            client.close()
+
+
+async def _after_failures(client: EtcdClient) -> None:
+    """etcd itself may need some tries to choose a leader."""
+    with trio.fail_after(60):
+        while True:
+            try:
+                await client.transact([], [Put(b"k", b"2")], timeout_s=1)
+                return
+            except EtcdUnavailable:
+                await trio.sleep(0.05)
+
+
+async def test_a_watch_of_a_killed_member_ends(tmp_path: Path) -> None:
+    """It says so, rather than being silent for ever."""
+    async with running_etcd(tmp_path / "etcd") as etcd:
+        client = EtcdClient(Access(etcd.endpoints))
+        try:
+            with pytest.raises(EtcdUnavailable):
+                await _watch_a_dying_member(client, etcd)
+        finally:
+            client.close()
+
+
+async def _watch_a_dying_member(client: EtcdClient, etcd: RealEtcd) -> None:
+    async with client.watch(b"k", b"", from_revision=1) as changes:
+        etcd.kill(0)
+        await changes.receive()
+
+
+async def test_a_request_that_is_too_large(tmp_path: Path) -> None:
+    """Is a mistake in settings, said as one."""
+    async with running_etcd(tmp_path / "etcd") as etcd:
+        client = EtcdClient(Access(etcd.endpoints))
+        try:
+            with pytest.raises(EtcdMisused, match="larger"):
+                await client.transact([], [Put(b"k", bytes(4 << 20))])
+        finally:
+            client.close()
