@@ -62,6 +62,11 @@ class AheadQueue:
         return not self._unsent_count
 
     @property
+    def is_settled(self) -> bool:
+        """Whether all of it is answered."""
+        return not self._pending
+
+    @property
     def is_welcome(self) -> bool:
         """Whether the service has space for more."""
         return not self._is_held_up and (not self._short_until or trio.current_time() >= self._short_until)

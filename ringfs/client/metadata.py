@@ -16,6 +16,7 @@ from ringfs.base.limits import LEASE_NS
 from ringfs.client.ahead import DELAY_S as AHEAD_DELAY_S
 from ringfs.client.ahead import AheadQueue
 from ringfs.client.dependent import Dependent
+from ringfs.client.mutating import Mutator, OnDone
 from ringfs.client.patience import WAIT_FOR_LEADER_S, bounded
 from ringfs.client.recalls import Recalls
 from ringfs.client.telling import Teller
@@ -26,7 +27,6 @@ from ringfs.wire.messages.session import (
     AheadItem,
     CloseSession,
     Heartbeat,
-    Mutate,
     Open,
     OpenSession,
     Query,
@@ -71,12 +71,11 @@ class MetadataLink:
         self._lease_until_ns = 0
         #: Grows whenever all leases became void; a lease is valid only in the epoch in which it was given.
         self.lease_epoch = 1
-        #: Mutations that wait because the reply window is full, or something is to be told first.
-        self._window_waiters = trio.lowlevel.ParkingLot()
         self._recalls = Recalls(self, dependent.recalled)
         #: Applied here first; request numbers are shared with what is unanswered.
         self._ahead = AheadQueue(dependent.mistaken, self._window_moved)
         self._window = RequestWindow(self._ahead.first)
+        self._mutator = Mutator(self, self._window)
         self._teller = Teller(self, self._window_moved)
         self.tell = self._teller.tell
         self._closing = False
@@ -91,7 +90,7 @@ class MetadataLink:
                 client = await self.connected()
                 while self._teller and type(operation) is Open:
                     # It may be a close of the same inode.
-                    await self._window_waiters.park()
+                    await self._mutator.waiters.park()
                     client = await self.connected()
                 try:
                     return (await client.call(Query(self.session, operation))).message
@@ -99,7 +98,7 @@ class MetadataLink:
                     continue
                 except Refused as refused:
                     if refused.code is Code.NO_SESSION:
-                        self._session_ended(client)
+                        self.session_ended(client)
                     elif refused.code.retry is Retry.RESEND:
                         await trio.sleep(_RESEND_S)
                     else:
@@ -121,45 +120,15 @@ class MetadataLink:
         urgent: for what others' answers may wait for (commits, which recalls ask for). session: for which one the operation was
         put together, if it would be wrong under another.
         """
-        with bounded(WAIT_FOR_LEADER_S):
-            client = await self.connected()
-            while not (self._window.has_urgent_room if urgent else self._window.has_room and not self._teller):
-                await self._window_waiters.park()
-                client = await self.connected()
-            if session not in (0, self.session):
-                raise Refused(Code.NO_SESSION, f"session {session}")
-            unanswered = self._window.unanswered
-            session, number = self.session, self._window.take()
-            unanswered[number] = None
-            is_answered = False
-            try:
-                while True:
-                    message = Mutate(session, number, self._window.first, operation)
-                    try:
-                        answer = await client.call(message, urgent=urgent)
-                        is_answered = True
-                        return answer.message
-                    except ConnectionLost:
-                        pass
-                    except Refused as refused:
-                        if refused.code.retry is not Retry.RESEND:
-                            is_answered = True
-                            if refused.code is Code.NO_SESSION:
-                                self._session_ended(client)
-                            raise
-                        await trio.sleep(_RESEND_S)
-                    client = await self.connected()
-                    if self.session != session:
-                        raise Refused(Code.NO_SESSION, f"session {session}")
-            finally:
-                del unanswered[number]
-                self._window_waiters.unpark_all()
-                if not is_answered:
-                    # Whether it took effect, and when it will, is not known: nobody recalls from us what we changed ourselves.
-                    self.void_leases()
+        return await self._mutator.mutate(operation, urgent=urgent, session=session)
+
+    def mutate_soon(self, operation: Any, on_done: OnDone, *, session: int) -> None:
+        """The same, urgent, without a task: on_done is called with the answer, or a Refused, from where it is received; never from
+        here."""
+        self._mutator.mutate_soon(operation, on_done, session=session)
 
     def _window_moved(self) -> None:
-        self._window_waiters.unpark_all()
+        self._mutator.waiters.unpark_all()
 
     # --- ahead of the service -------------------------------------------------------------------------------------------
 
@@ -176,6 +145,8 @@ class MetadataLink:
 
     async def settled(self) -> None:
         """Wait until all that was done ahead until now is answered, and so durable. Raises Refused IO after a long time."""
+        if self._ahead.is_settled:
+            return
         with bounded(WAIT_FOR_LEADER_S):
             await self._ahead.settled()
 
@@ -199,6 +170,11 @@ class MetadataLink:
         """Run something beside, as long as the link runs."""
         assert self._nursery is not None, "the link is running"
         self._nursery.start_soon(function, *arguments)
+
+    @property
+    def has_untold(self) -> bool:
+        """Whether something waits to be told."""
+        return bool(self._teller)
 
     @property
     def recalls_seen(self) -> int:
@@ -331,7 +307,7 @@ class MetadataLink:
             self._client = None
             self._lease_until_ns = 0
             self._teller.forget()
-            self._window_waiters.unpark_all()
+            self._mutator.waiters.unpark_all()
             self._ahead.send_again()
             self._up = trio.Event()
             self.void_leases()
@@ -364,7 +340,7 @@ class MetadataLink:
                 self.void_leases()
             await trio.sleep(left_ns / 1e9 if left_ns > 0 else _LEASE_WATCH_S)
 
-    def _session_ended(self, client: RpcClient) -> None:
+    def session_ended(self, client: RpcClient) -> None:
         """The service does not know our session: requests wait until there is a new one (see _begin)."""
         if self._client is client:
             self._down()

@@ -77,13 +77,13 @@ class Packer:
         packs = _packed(flights)
         for flight in flights:
             flight.packs_left = sum(any(place[0] is flight for place in pack.places) for pack in packs)
-            if not flight.packs_left:
-                flight.ready = True
-                self._ready()
+            flight.ready = not flight.packs_left
         assert self._nursery is not None, "the writer is running"
         for pack in packs:
             if pack.size_bytes:
                 self._nursery.start_soon(self._put, pack)
+        if any(flight.ready for flight in flights):
+            self._ready()
 
     async def _put(self, pack: Pack) -> None:
         """Put one object and tell its flights."""

@@ -5,6 +5,8 @@ where they were are moved, if the service knows of no other change either (Commi
 next commit that leaves the chunk in that state tries again. Nothing is lost either way.
 """
 
+from collections.abc import Callable
+
 import structlog
 import trio
 
@@ -28,18 +30,28 @@ class Turn:
     """Commits of extents go one after the other, so that what is known here of a file's extents is what a commit finds."""
 
     def __init__(self) -> None:
-        self._lock = trio.Lock()
+        self._is_taken = False
+        self._waiting = trio.lowlevel.ParkingLot()
+
+    def try_take(self) -> bool:
+        """Take it if it is free."""
+        if self._is_taken:
+            return False
+        self._is_taken = True
+        return True
 
     async def take(self) -> None:
         """Wait for it; without a turn of the scheduler if it is free."""
-        try:
-            self._lock.acquire_nowait()
-        except trio.WouldBlock:
-            await self._lock.acquire()
+        if not self.try_take():
+            # Whoever is woken has it: see give.
+            await self._waiting.park()
 
     def give(self) -> None:
         """Let the next one have it."""
-        self._lock.release()
+        if self._waiting:
+            self._waiting.unpark()
+        else:
+            self._is_taken = False
 
 
 class Rewriter:
@@ -51,6 +63,8 @@ class Rewriter:
         self._inodes = inodes
         self._blocks = blocks
         self.turn = Turn()
+        #: Called when a rewrite has given its turn back: other commits may be due.
+        self.after_turn: Callable[[], None] = lambda: None
         #: (inode number, chunk) that are being rewritten: one rewrite of a chunk at a time.
         self._busy: set[tuple[int, int]] = set()
         #: Each rewrite holds up to OBJECT_BYTES_MAX of bytes that are not counted as dirty.
@@ -100,6 +114,7 @@ class Rewriter:
                 await self._commit(inode, pieces, new)
         finally:
             self.turn.give()
+            self.after_turn()
 
     async def _commit(self, inode: Inode, pieces: list[Piece], new: NewObject) -> None:
         """Let those pieces that are what they were point into the new object, which has the bytes of all."""

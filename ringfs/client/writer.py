@@ -1,10 +1,12 @@
 """Writing files: dirty bytes are gathered, packed into objects (packing.py) or sent inline, and then committed.
 
-One task commits for all files, one Commit after the other, each with everything that is ready: that is the client's group
-commit. Flights of one file are committed in the order in which they were taken. Background failures are sticky (inodes.py).
+There is one Commit after the other for all files, each with everything that is ready: that is the client's group commit. It needs
+no task: whoever makes something ready sends it, or, if a commit is under way, whoever receives its answer. Flights of one file are
+committed in the order in which they were taken. Background failures are sticky (inodes.py).
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 import structlog
 import trio
@@ -33,6 +35,8 @@ _FLIGHT_PARTS_MAX = 1024
 #: A flight whose objects the service does not take is put again so often: with clocks as they should be, once is enough.
 _PUTS_AGAIN_MAX = 5
 
+#: The flights of one commit.
+Batch = list[tuple[Inode, list[Flight]]]
 LoadExtents = Callable[[Inode, int, int], Awaitable[None]]
 
 
@@ -69,16 +73,15 @@ class Writer:
         self._waiting: dict[Inode, float] = {}
         #: Inodes with flights.
         self._flying: dict[Inode, None] = {}
-        self._wake_commits = trio.Event()
         self._wake_ticker = trio.Event()
+        rewriter.after_turn = self._commit_soon
         self._packer = Packer(link, objects, self._commit_soon, remember)
         self._nursery: trio.Nursery | None = None
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Flush what has waited long enough, and commit what is ready, for ever."""
+        """Flush what has waited long enough, for ever."""
         async with trio.open_nursery() as self._nursery:
             self._packer.open(self._nursery)
-            self._nursery.start_soon(self._commit_loop)
             self._nursery.start_soon(self._tick_loop)
             task_status.started()
             await trio.sleep_forever()
@@ -191,9 +194,9 @@ class Writer:
             flight = self._begin(inode, 0, live.end)
             flight.extents = inline_extents(flight)
             flight.ready = True
-            self._commit_soon()
         if packed:
             self._packer.pack(packed)
+        self._commit_soon()
         return [inode for inode in inodes if inode.truncating]
 
     async def _makes_room_inline(self, inode: Inode) -> bool:
@@ -230,29 +233,17 @@ class Writer:
     # --- commits ----------------------------------------------------------------------------------------------------
 
     def _commit_soon(self) -> None:
-        self._wake_commits.set()
-
-    async def _commit_loop(self) -> None:
-        while True:
-            await self._wake_commits.wait()
-            self._wake_commits = trio.Event()
-            while self._flying and await self._commit_in_turn():
-                pass
-
-    async def _commit_in_turn(self) -> bool:
-        """Commit what is ready. False if nothing was."""
-        await self._rewriter.turn.take()
-        try:
+        """Commit what is ready; if a commit is under way, what is ready when it is answered."""
+        if self._flying and self._rewriter.turn.try_take():
             batch = self._ready_batch()
             if batch:
-                await self._commit(batch)
-            return bool(batch)
-        finally:
-            self._rewriter.turn.give()
+                self._commit(batch)
+            else:
+                self._rewriter.turn.give()
 
-    def _ready_batch(self) -> list[tuple[Inode, list[Flight]]]:
+    def _ready_batch(self) -> Batch:
         """What can be committed now, within the limits of one Commit; failed flights are dropped on the way."""
-        batch: list[tuple[Inode, list[Flight]]] = []
+        batch: Batch = []
         body_bytes = object_count = 0
         for inode in list(self._flying):
             flights: list[Flight] = []
@@ -273,15 +264,22 @@ class Writer:
                 break
         return batch
 
-    async def _commit(self, batch: list[tuple[Inode, list[Flight]]]) -> None:
+    def _commit(self, batch: Batch) -> None:
+        """Send it; has the turn until it is answered."""
         objects = {new.object: new for _, flights in batch for flight in flights for new in flight.objects}
         files = [_file_commit(inode, flights) for inode, flights in batch]
-        commit, session = Commit(list(objects.values()), files), self._link.session
-        try:
-            answer: Committed = await self._link.mutate(commit, urgent=True, session=session)
-        except Refused as refused:
-            self._refused(batch, refused)
-            return
+        commit = Commit(list(objects.values()), files)
+        self._link.mutate_soon(commit, partial(self._answered, batch, files), session=self._link.session)
+
+    def _answered(self, batch: Batch, files: list[FileCommit], answer: Committed | Refused) -> None:
+        if isinstance(answer, Refused):
+            self._refused(batch, answer)
+        else:
+            self._committed(batch, files, answer)
+        self._rewriter.turn.give()
+        self._commit_soon()
+
+    def _committed(self, batch: Batch, files: list[FileCommit], answer: Committed) -> None:
         for (inode, flights), file, result in zip(batch, files, answer.files, strict=True):
             if result.attributes is None:
                 failure = Refused(BY_NUMBER.get(result.code, Code.IO), f"commit of inode {inode.number}")
@@ -312,7 +310,7 @@ class Writer:
             elif inode.extents.inline_bytes(chunk) >= destaged_bytes:
                 self._nursery.start_soon(self._rewriter.destage, inode, chunk)
 
-    def _refused(self, batch: list[tuple[Inode, list[Flight]]], refused: Refused) -> None:
+    def _refused(self, batch: Batch, refused: Refused) -> None:
         """The commit as a whole did not happen."""
         if refused.code in (Code.NO_OBJECT, Code.NO_SESSION):
             log.warning("commit refused; putting its objects again", reason=str(refused))
@@ -322,7 +320,6 @@ class Writer:
                     if flight.refused_count > _PUTS_AGAIN_MAX:
                         flight.failure = refused
                 self._fly_again(inode)
-            self._wake_commits.set()
             return
         for inode, flights in batch:
             for flight in flights:

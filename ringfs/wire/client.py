@@ -29,6 +29,13 @@ class Answer:
         self.payload = payload
 
 
+class NoAnswer(Refused):
+    """The caller's patience ended; whether the request takes effect is not known."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.IO, "no answer in time")
+
+
 OnAnswer = Callable[[Answer | Refused | ConnectionLost], None]
 OnPush = Callable[[Any], None]
 #: Makes a stream to an address; dial_tcp, or a test's network in memory.
@@ -63,14 +70,20 @@ class _Slots:
 class _Pending:
     """A request whose answer has not come."""
 
-    __slots__ = ("deadline", "on_answer", "slots")
+    __slots__ = ("deadline", "is_patient", "on_answer", "slots")
 
-    def __init__(self, on_answer: OnAnswer, slots: _Slots, deadline: float) -> None:
+    def __init__(self, on_answer: OnAnswer, slots: _Slots, deadline: float, is_patient: bool) -> None:
         self.on_answer = on_answer
         #: Where the request's slot goes back to when it was answered.
         self.slots = slots
-        #: The connection is given up if the answer has not come by then (trio's clock).
+        #: The connection is given up if the answer has not come by then (trio's clock); only the answer, if is_patient.
         self.deadline = deadline
+        self.is_patient = is_patient
+
+    def give_up(self) -> None:
+        """Nobody waits for the answer any more."""
+        self.on_answer = _forget
+        self.deadline = math.inf
 
 
 def _forget(_answer: Answer | Refused | ConnectionLost) -> None:
@@ -98,22 +111,29 @@ class RpcClient:
     # --- asking ---------------------------------------------------------------------------------------------------------
 
     async def call(
-        self, request: Any, payload: Sequence[Buffer] = (), *, timeout_s: float | None = None, urgent: bool = False
+        self,
+        request: Any,
+        payload: Sequence[Buffer] = (),
+        *,
+        timeout_s: float | None = None,
+        patience_s: float | None = None,
+        urgent: bool = False,
     ) -> Answer:
-        """Ask and wait for the answer. Raises Refused, ConnectionLost; after timeout_s the whole connection is given up.
+        """Ask and wait for the answer. Raises Refused, ConnectionLost; after timeout_s the whole connection is given up, after
+        patience_s (one of both) only the answer: NoAnswer. That costs less than a cancel scope around the call.
 
         The payload's buffers must not change until then, and if the call is cancelled, not before the connection's end.
         urgent: has a few slots of its own, for what others' answers may depend on.
         """
-        deadline = math.inf if timeout_s is None else trio.current_time() + timeout_s
+        deadline, is_patient = _deadline(timeout_s, patience_s)
         slots = self._urgent_slots if urgent else self._slots
         if not self._take_slot(slots, urgent):
-            await self._wait_slot(slots, urgent, deadline)
-        pending = self._ask(request, payload, _resume(trio.lowlevel.current_task()), slots, deadline)
+            await self._wait_slot(slots, urgent, deadline, is_patient)
+        pending = _Pending(_resume(trio.lowlevel.current_task()), slots, deadline, is_patient)
+        self._ask(request, payload, pending)
 
         def abort(_raise_cancel: Any) -> trio.lowlevel.Abort:
-            pending.on_answer = _forget
-            pending.deadline = math.inf
+            pending.give_up()
             return trio.lowlevel.Abort.SUCCEEDED
 
         answer: Answer | Refused | ConnectionLost = await trio.lowlevel.wait_task_rescheduled(abort)
@@ -128,6 +148,7 @@ class RpcClient:
         payload: Sequence[Buffer] = (),
         *,
         timeout_s: float | None = None,
+        patience_s: float | None = None,
         urgent: bool = False,
     ) -> None:
         """Ask; on_answer is called once from the receiving loop. At once, from here, if the connection has ended or has no room
@@ -138,8 +159,7 @@ class RpcClient:
         elif not self._take_slot(slots, urgent):
             on_answer(Refused(Code.OVERLOADED, "too many requests in flight on this connection"))
         else:
-            deadline = math.inf if timeout_s is None else trio.current_time() + timeout_s
-            self._ask(request, payload, on_answer, slots, deadline)
+            self._ask(request, payload, _Pending(on_answer, slots, *_deadline(timeout_s, patience_s)))
 
     @property
     def has_room(self) -> bool:
@@ -163,7 +183,7 @@ class RpcClient:
         slots.value -= 1
         return True
 
-    async def _wait_slot(self, slots: _Slots, urgent: bool, deadline: float) -> None:
+    async def _wait_slot(self, slots: _Slots, urgent: bool, deadline: float, is_patient: bool) -> None:
         with trio.CancelScope(deadline=deadline) as scope:
             await slots.take()
             try:
@@ -174,18 +194,19 @@ class RpcClient:
             except BaseException:
                 slots.give()
                 raise
+        if scope.cancelled_caught and is_patient:
+            raise NoAnswer
         if scope.cancelled_caught:
             self._connection.close("the peer takes no more requests")
             raise self._gone()
 
-    def _ask(self, request: Any, payload: Sequence[Buffer], on_answer: OnAnswer, slots: _Slots, deadline: float) -> _Pending:
+    def _ask(self, request: Any, payload: Sequence[Buffer], pending: _Pending) -> None:
         self._number = number = self._number + 1
         is_alone = not self._pending
         self._connection.send(KIND_REQUEST, number, request, payload, at_once=is_alone)
-        self._pending[number] = pending = _Pending(on_answer, slots, deadline)
-        if deadline < self._watch_at:
+        self._pending[number] = pending
+        if pending.deadline < self._watch_at:
             self._watch_sooner.set()
-        return pending
 
     # --- Owner of the connection ----------------------------------------------------------------------------------------
 
@@ -239,14 +260,26 @@ class RpcClient:
         return ConnectionLost(self._connection.end_reason)
 
     async def _watch_deadlines(self) -> None:
-        """One task for the timeouts of all calls: any one that passes is the end of the connection."""
+        """One task for the timeouts of all calls: any one that passes is the end of the connection, or of somebody's patience."""
         while True:
             self._watch_sooner = trio.Event()
+            now = trio.current_time()
+            for pending in [pending for pending in self._pending.values() if pending.is_patient and pending.deadline <= now]:
+                on_answer = pending.on_answer
+                pending.give_up()
+                on_answer(NoAnswer())
             self._watch_at = min((pending.deadline for pending in self._pending.values()), default=math.inf)
-            if self._watch_at <= trio.current_time():
+            if self._watch_at <= now:
                 self._connection.close("a request was not answered in time")
             with trio.CancelScope(deadline=self._watch_at):
                 await self._watch_sooner.wait()
+
+
+def _deadline(timeout_s: float | None, patience_s: float | None) -> tuple[float, bool]:
+    """See _Pending."""
+    if patience_s is not None:
+        return trio.current_time() + patience_s, True
+    return (math.inf if timeout_s is None else trio.current_time() + timeout_s), False
 
 
 def _resume(task: trio.lowlevel.Task) -> OnAnswer:

@@ -1,6 +1,6 @@
 """Writing: what travels inline and what in objects, how files share objects, how much may be dirty, in which order commits go."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -29,7 +29,8 @@ class Service:
     default_class = "replica:2"
     session = 1
 
-    def __init__(self) -> None:
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.nursery = nursery
         self.commits: list[Commit] = []
         self.files: dict[int, bytearray] = {}
         self.changes: dict[int, int] = {}
@@ -82,6 +83,18 @@ class Service:
             self.changes[file.inode] = self.changes.get(file.inode, 5) + 1
         return Committed([CommittedFile(0, self.attributes(file.inode)) for file in commit.files])
 
+    def mutate_soon(self, commit: Commit, on_done: Callable[[Committed | Refused], None], *, session: int) -> None:
+        """See MetadataLink."""
+
+        async def answer() -> None:
+            try:
+                committed: Committed | Refused = await self.mutate(commit)
+            except Refused as refused:
+                committed = refused
+            on_done(committed)
+
+        self.nursery.start_soon(answer)
+
     def attributes(self, number: int) -> Attributes:
         """As they are now."""
         return replace(EMPTY, inode=number, size_bytes=len(self.files.get(number, b"")), change=self.changes.get(number, 5))
@@ -106,8 +119,8 @@ class Desk:
 @asynccontextmanager
 async def desk(dirty_bytes_max: int = 64 * MIB, interval_s: float = 1.0) -> AsyncIterator[Desk]:
     """A running writer."""
-    service: Any = Service()
     async with trio.open_nursery() as nursery:
+        service: Any = Service(nursery)
         inodes = InodeTable(service.holds)
 
         async def blocks(oid: bytes, first: int, count: int) -> memoryview:
