@@ -71,6 +71,7 @@ class Code(enum.Enum):
     NO_IOCTL = Row(141, errno.ENOTTY, Retry.NEVER, "no such ioctl here")
 
     NO_SESSION = Row(201, errno.EIO, Retry.REDO, "the session has ended")
+    #: Its detail is the address of the server that leads, as far as the one that refuses knows: a hint that may be old.
     NOT_LEADER = Row(202, errno.EIO, Retry.RESEND, "this server does not lead")
     OVERLOADED = Row(203, errno.EAGAIN, Retry.RESEND, "too many requests in flight")
     #: The request number is below the acknowledged window: its reply is gone.
@@ -109,7 +110,7 @@ assert len(BY_NUMBER) == len(Code), "refusal numbers are unique"
 
 
 class Refused(Exception):
-    """An expected refusal. `detail` names what was refused, for people; it never decides anything."""
+    """An expected refusal. `detail` names what was refused, for people; it decides nothing, but for where to look for a leader."""
 
     def __init__(self, code: Code, detail: str = "") -> None:
         super().__init__(code, detail)

@@ -4,6 +4,7 @@ Liveness: a node that is silent for NODE_SILENCE_NS goes down, one that heartbea
 change of the map is pushed to the sessions once it is durable.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -24,6 +25,7 @@ from ringfs.wire.messages.cluster import (
     NodeHeartbeat,
     NodeJoined,
     Reaped,
+    ServerStatus,
     Status,
     StatusSession,
 )
@@ -34,11 +36,12 @@ log = structlog.get_logger("ringfs.meta")
 
 
 class ClusterService:
-    """See the module. `name` is this server's, for Status."""
+    """See the module. `name` is this server's, for Status; `tell_server` what it says of itself."""
 
-    def __init__(self, live: Live, name: str) -> None:
+    def __init__(self, live: Live, name: str, tell_server: Callable[[], ServerStatus]) -> None:
         self._live = live
         self._name = name
+        self._tell_server = tell_server
         #: A change of nodes' states waits for admission.
         self._is_changing = False
 
@@ -152,6 +155,10 @@ class ClusterService:
             trouble=live.leader.trouble,
         )
         live.reply(request, status)
+
+    def get_server(self, request: Request) -> None:
+        """GetServer: ServerStatus. At once: whoever asks wants to know whether anybody is there, also while the journal is slow."""
+        request.reply(self._tell_server())
 
     def _sessions(self, now_ns: int) -> list[StatusSession]:
         opens = self._live.opens

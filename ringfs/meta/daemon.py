@@ -5,6 +5,7 @@ Both are locked by the process that uses them; a second server on them is refuse
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -24,6 +25,7 @@ from ringfs.meta.nodes import NodeTable
 from ringfs.meta.recovery import recover
 from ringfs.meta.server import MetaServer
 from ringfs.meta.sessions import SessionTable
+from ringfs.meta.standby_service import alone
 from ringfs.wire.rpc import serve_tcp
 
 log = structlog.get_logger("ringfs.meta")
@@ -89,7 +91,7 @@ async def start(store: Store, journal: Journal, clock: Clock, config: ClusterCon
         seconds=round((now_ns - begun_ns) / 1e9, 3),
     )
     live = Live(leader, sessions, NodeTable(facts.cluster_map(store), now_ns), clock, facts.default_class(store))
-    return leader, MetaServer(live, name)
+    return leader, MetaServer(live, name, partial(alone, leader, name, config.meta_named(name).address))
 
 
 async def _serve(leader: Leader, handler: MetaServer, key: bytes, address: str, started: Callable[[str], None] | None) -> None:

@@ -16,6 +16,7 @@ from ringfs.meta.releaser import Releaser
 from ringfs.meta.session_service import SessionService
 from ringfs.meta.snapshots import SnapshotService
 from ringfs.wire.messages import cluster, session
+from ringfs.wire.messages.cluster import ServerStatus
 from ringfs.wire.rpc import Peer, Request
 
 #: How often silence, grace and old snapshots are looked at.
@@ -27,11 +28,11 @@ log = structlog.get_logger("ringfs.meta")
 
 
 class MetaServer:
-    """An rpc.Handler. `run` must be running beside it."""
+    """An rpc.Handler of the server that leads. `run` must be running beside it; tell_server gives the answer to GetServer."""
 
-    def __init__(self, live: Live, name: str) -> None:
+    def __init__(self, live: Live, name: str, tell_server: Callable[[], ServerStatus]) -> None:
         self.live = live
-        self._cluster = ClusterService(live, name)
+        self._cluster = ClusterService(live, name, tell_server)
         self._sessions = SessionService(live)
         self.snapshots = SnapshotService(live.leader, live.clock)
         namespace = NamespaceService(live)
@@ -51,6 +52,7 @@ class MetaServer:
             cluster.ListCondemned: self._cluster.list_condemned,
             cluster.Reaped: self._cluster.reaped,
             cluster.GetStatus: self._cluster.get_status,
+            cluster.GetServer: self._cluster.get_server,
             cluster.OpenSnapshot: self.snapshots.open,
             cluster.ReadSnapshot: self.snapshots.read,
             cluster.CloseSnapshot: self.snapshots.close,

@@ -10,9 +10,11 @@ from ringfs.meta import snapshots
 from ringfs.wire.messages.cluster import (
     NODE_DOWN,
     NODE_UP,
+    ROLE_LEADER,
     CloseSnapshot,
     ClusterMap,
     GetMap,
+    GetServer,
     GetStatus,
     JoinNode,
     ListCondemned,
@@ -21,6 +23,7 @@ from ringfs.wire.messages.cluster import (
     OpenSnapshot,
     ReadSnapshot,
     Reaped,
+    ServerStatus,
     SnapshotOpened,
 )
 from ringfs.wire.messages.common import Done
@@ -215,3 +218,17 @@ async def test_a_connection_lost_while_its_snapshot_is_made(autojump_clock: obje
             await trio.sleep(0.2)
         assert isinstance(await alice.later(OpenSnapshot()).wait(), SnapshotOpened)
         await alice.later(Query(alice.session, StatFs(1))).wait()
+
+
+async def test_what_the_server_says_of_itself(autojump_clock: object) -> None:
+    """On the file journal it leads, alone; it says so while the journal is slow, too."""
+    async with MetaWorld.open() as world:
+        alice = await world.client("alice")
+        world.journal.append_s = 5.0
+        made = alice.later(alice.mutation(Mkdir(ROOT_INODE, b"d", 0o755, 0, 0, 0)))
+        await trio.sleep(0.1)
+        term, position = world.leader.term, world.leader.applied
+        told = ServerStatus("meta1", ROLE_LEADER, term, position, "meta1", "meta1:7000", [], 0, "")
+        assert await alice.ask(GetServer()) == told
+        assert not made.is_done
+        await made.wait()

@@ -8,6 +8,10 @@ from ringfs.wire.schema import I64, U8, U16, U32, U64, Blob, Hash, Sized, Text, 
 #: States of a node. A node that is down keeps its place on the ring; puts go to the next ones meanwhile.
 NODE_UP = 1
 NODE_DOWN = 2
+#: Roles of a metadata server. One that starts is about to know the state; a standby follows the journal; the leader answers.
+ROLE_STARTING = 1
+ROLE_STANDBY = 2
+ROLE_LEADER = 3
 
 
 @message(0x0301)
@@ -210,3 +214,41 @@ class CloseSnapshot:
     """Answer: Done."""
 
     snapshot: U64
+
+
+@message(0x0317)
+class GetServer:
+    """What any metadata server says of itself, whether it leads or not, without a session. Answer: ServerStatus."""
+
+
+@message(0x0318)
+class EtcdMember:
+    """A member of etcd as the server that was asked sees it. `reason` says why it is unhealthy or not reached, or is empty."""
+
+    endpoint: Text
+    reason: Text
+    is_leader: bool
+    database_bytes: U64
+    used_bytes: U64
+    #: Raised alarms, as "no space" or "corrupt".
+    alarms: Annotated[list[Text], Sized(0, 16)]
+
+
+@message(0x0319)
+class ServerStatus:
+    """A metadata server. `term` and `leader` are the newest that it knows of: 0 and empty if it knows of none.
+
+    `position` is the last entry of the journal that its state shows, `snapshot_position` that of the newest snapshot in the ring
+    (0: there is none). A cluster without etcd has no `etcd`.
+    """
+
+    name: Text
+    role: U8
+    term: U64
+    position: U64
+    leader: Text
+    leader_address: Text
+    etcd: Annotated[list[EtcdMember], Sized(0, 64)]
+    snapshot_position: U64
+    #: Empty, or one line about what keeps it from its work ("etcd does not answer").
+    trouble: Text
