@@ -45,6 +45,28 @@ class DataConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EtcdConfig:
+    """The etcd that keeps the journal of several metadata servers. Keys of the cluster begin with prefix.
+
+    Files are PEM; with `authority` the connection is TLS, with certificate and key etcd knows us by it. user "": no user.
+    """
+
+    endpoints: tuple[str, ...]
+    prefix: str
+    authority: Path | None
+    certificate: Path | None
+    key: Path | None
+    user: str
+    password_file: Path | None
+    #: For how long a leader holds its place without a word of its; etcd counts whole seconds, and at least 2.
+    lease_s: int
+
+    def load_password(self) -> str:
+        """The password of user; "" if there is none. Raises UserError."""
+        return "" if self.password_file is None else load_password(self.password_file)
+
+
+@dataclass(frozen=True, slots=True)
 class MountConfig:
     """Tunables of clients; see docs/formats/cluster-toml.md."""
 
@@ -74,6 +96,8 @@ class ClusterConfig:
     mount: MountConfig
     #: A key of base/log.py's LEVELS.
     log_level: str
+    #: None: the only metadata server keeps its journal in files. Several need etcd.
+    etcd: EtcdConfig | None = None
 
     def meta_named(self, name: str) -> MetaConfig:
         """The metadata server of that name. Raises UserError."""
@@ -108,11 +132,14 @@ def load_config(path: Path) -> ClusterConfig:
         data=tuple(_data(table, folder) for table in data_tables),
         mount=_mount(top.table("mount")),
         log_level=_log_level(top.table("log")),
+        etcd=_etcd(top.table("etcd"), folder) if top.has("etcd") else None,
     )
     top.end()
     for name, tables in ("meta", meta_tables), ("data", data_tables):
         if not tables:
             top.mistake(None, f"there is no [[{name}]]: a cluster needs at least one")
+    if len(meta_tables) > 1 and config.etcd is None:
+        meta_tables[1].mistake(None, "is one too many without [etcd], where several keep their journal: see docs/operating.md")
     rows: list[tuple[Table, MetaConfig | DataConfig]] = [
         *zip(meta_tables, config.meta, strict=True),
         *zip(data_tables, config.data, strict=True),
@@ -127,16 +154,32 @@ def load_config(path: Path) -> ClusterConfig:
 
 def load_key(path: Path) -> bytes:
     """The 32 bytes of a key file: 64 hexadecimal digits, readable by its owner only. Raises UserError."""
+    text = _read_secret(path, "key file")
+    if re.fullmatch(rb"[0-9a-fA-F]{64}\s*", text) is None:
+        raise UserError(f"the key file {path} must hold {2 * KEY_BYTES} hexadecimal digits and nothing else")
+    return bytes.fromhex(text.decode("ascii"))
+
+
+def load_password(path: Path) -> str:
+    """The one line of a password file, readable by its owner only. Raises UserError."""
+    text = _read_secret(path, "password file")
+    try:
+        (line,) = text.decode().splitlines()
+    except ValueError:
+        raise UserError(f"the password file {path} must hold one line of text") from None
+    return line
+
+
+def _read_secret(path: Path, what: str) -> bytes:
+    """What is in a file that nobody else may read."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         text = path.read_bytes()
     except OSError as error:
-        raise UserError(f"cannot read the key file {path}: {error.strerror}") from error
+        raise UserError(f"cannot read the {what} {path}: {error.strerror}") from error
     if mode & 0o077:
-        raise UserError(f"the key file {path} is open to others (mode {mode:04o}): chmod 600 {path}")
-    if re.fullmatch(rb"[0-9a-fA-F]{64}\s*", text) is None:
-        raise UserError(f"the key file {path} must hold {2 * KEY_BYTES} hexadecimal digits and nothing else")
-    return bytes.fromhex(text.decode("ascii"))
+        raise UserError(f"the {what} {path} is open to others (mode {mode:04o}): chmod 600 {path}")
+    return text
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------------
@@ -163,6 +206,34 @@ def _data(table: Table, folder: Path) -> DataConfig:
         capacity_bytes=table.take_or("capacity_bytes", _between(1, 1 << 63), None),
     )
     table.end()
+    return made
+
+
+def _etcd(table: Table, folder: Path) -> EtcdConfig:
+    def file(name: str) -> Path | None:
+        text = table.take_or(name, _text, None)
+        return None if text is None else folder / text
+
+    made = EtcdConfig(
+        endpoints=table.take("endpoints", _endpoints),
+        prefix=table.take_or("prefix", _prefix, "/ringfs/"),
+        authority=file("authority"),
+        certificate=file("certificate"),
+        key=file("key"),
+        user=table.take_or("user", _text, ""),
+        password_file=file("password_file"),
+        lease_s=table.take_or("lease_s", _between(2, 60), 2),
+    )
+    table.end()
+    for name, value, needed, is_there in (
+        ("certificate", made.certificate, "key", made.key),
+        ("key", made.key, "certificate", made.certificate),
+        ("certificate", made.certificate, "authority", made.authority),
+        ("user", made.user, "password_file", made.password_file),
+        ("password_file", made.password_file, "user", made.user),
+    ):
+        if value and not is_there:
+            table.mistake(name, f"needs {needed} as well")
     return made
 
 
@@ -252,6 +323,29 @@ def _address(value: Any) -> str:
     if not port:
         raise ValueError("must have a port from 1 to 65535")
     return _text(value)
+
+
+def _endpoints(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError('must be a list of addresses: ["10.0.0.1:2379", …]')
+    found = tuple(map(_endpoint, value))
+    if len(set(found)) < len(found):
+        raise ValueError("has an address twice")
+    return found
+
+
+def _endpoint(value: Any) -> str:
+    try:
+        return _address(value)
+    except ValueError as error:
+        raise ValueError(f"has {value!r}, which {error}") from None
+
+
+def _prefix(value: Any) -> str:
+    text = _text(value)
+    if not text.endswith("/"):
+        raise ValueError("must end with a slash: keys of other clusters could begin with it too")
+    return text
 
 
 def _level(value: Any) -> str:

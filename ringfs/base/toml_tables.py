@@ -43,7 +43,11 @@ class Table:
 
     def take_or(self, key: str, convert: Convert[T], default: T) -> T:
         """The value of a key, or default. Raises UserError."""
-        return self.take(key, convert) if key in self._left else default
+        return self.take(key, convert) if self.has(key) else default
+
+    def has(self, key: str) -> bool:
+        """Whether a key, or a table of that name, is there and not taken yet."""
+        return key in self._left
 
     def table(self, name: str) -> "Table":
         """The table of that name, empty if there is none."""

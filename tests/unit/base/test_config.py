@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringfs.base.config import DataConfig, MetaConfig, MountConfig, load_config, load_key
+from ringfs.base.config import DataConfig, EtcdConfig, MetaConfig, MountConfig, load_config, load_key, load_password
 from ringfs.base.errors import UserError
 from ringfs.base.limits import MIB
 
@@ -50,6 +50,26 @@ atime = "noatime"
 level = "debug"
 """
 )
+THREE = (
+    SMALL
+    + """\
+
+[[meta]]
+name = "meta2"
+address = "127.0.0.1:7003"
+state = "meta2/state"
+
+[etcd]
+endpoints = ["10.0.0.1:2379", "etcd2:2379", "[::1]:2379"]
+prefix = "/one/"
+authority = "ca.pem"
+certificate = "/etc/ringfs/ringfs.pem"
+key = "/etc/ringfs/ringfs.key"
+user = "ringfs"
+password_file = "password"
+lease_s = 5
+"""
+)
 
 
 def written(folder: Path, text: str) -> Path:
@@ -69,6 +89,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert config.data[0] == DataConfig("data1", "127.0.0.1:7001", Path("/disks/one"), "data1", 100, None)
     assert config.mount == MountConfig(64 * MIB, 64 * MIB, 16 * MIB, 1.0, 1.0, 1.0)
     assert config.log_level == "info"
+    assert config.etcd is None
 
 
 def test_everything(tmp_path: Path) -> None:
@@ -80,11 +101,30 @@ def test_everything(tmp_path: Path) -> None:
     assert config.log_level == "debug"
 
 
+def test_etcd(tmp_path: Path) -> None:
+    """Several metadata servers keep their journal on etcd: every key there is, and what is left out."""
+    assert load_config(written(tmp_path, THREE)).etcd == EtcdConfig(
+        endpoints=("10.0.0.1:2379", "etcd2:2379", "[::1]:2379"),
+        prefix="/one/",
+        authority=tmp_path / "ca.pem",
+        certificate=Path("/etc/ringfs/ringfs.pem"),
+        key=Path("/etc/ringfs/ringfs.key"),
+        user="ringfs",
+        password_file=tmp_path / "password",
+        lease_s=5,
+    )
+    least = SMALL + '\n[etcd]\nendpoints = ["e:1"]\n'
+    assert load_config(written(tmp_path, least)).etcd == EtcdConfig(("e:1",), "/ringfs/", None, None, None, "", None, 2)
+
+
 def test_documented_example(tmp_path: Path) -> None:
     """The example of docs/formats/cluster-toml.md is right; two hosts may use the same path."""
     page = (Path(__file__).resolve().parents[3] / "docs/formats/cluster-toml.md").read_text()
-    config = load_config(written(tmp_path, page.partition("```toml\n")[2].partition("```")[0]))
+    whole, etcd = (part.partition("```")[0] for part in page.split("```toml\n")[1:])
+    config = load_config(written(tmp_path, whole + etcd))
     assert [str(node.disk) for node in config.data] == ["/disks/one", "/disks/one"]
+    assert config.etcd is not None
+    assert len(config.etcd.endpoints) == 3
 
 
 def test_by_name(tmp_path: Path) -> None:
@@ -146,6 +186,38 @@ def test_mistakes(tmp_path: Path, old: str, new: str, line: int, what: str) -> N
     assert str(refused.value).startswith(f"{path}, line {line}: {what}"), refused.value
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "line", "what"),
+    [
+        (THREE[THREE.index("[etcd]") :], "", 19, "[meta] is one too many without [etcd]"),
+        ("endpoints", "endpoint", 25, "[etcd] endpoint is not known here: is endpoints meant?"),
+        (THREE[THREE.index("endpoints") :], "", 24, "[etcd] endpoints is missing"),
+        ('["10.0.0.1:2379", "etcd2:2379", "[::1]:2379"]', '"10.0.0.1:2379"', 25, "[etcd] endpoints must be a list"),
+        ('["10.0.0.1:2379", "etcd2:2379", "[::1]:2379"]', "[]", 25, "[etcd] endpoints must be a list"),
+        ('"etcd2:2379"', '"etcd2"', 25, "[etcd] endpoints has 'etcd2', which is wrong: "),
+        ('"etcd2:2379"', "3", 25, "[etcd] endpoints has 3, which must be text"),
+        ('"etcd2:2379"', '"10.0.0.1:2379"', 25, "[etcd] endpoints has an address twice"),
+        ('"/one/"', '"/one"', 26, "[etcd] prefix must end with a slash"),
+        ('authority = "ca.pem"', "", 28, "[etcd] certificate needs authority as well"),
+        ('certificate = "/etc/ringfs/ringfs.pem"', "", 29, "[etcd] key needs certificate as well"),
+        ('key = "/etc/ringfs/ringfs.key"', "", 28, "[etcd] certificate needs key as well"),
+        ('user = "ringfs"', "", 31, "[etcd] password_file needs user as well"),
+        ('password_file = "password"', "", 30, "[etcd] user needs password_file as well"),
+        ("lease_s = 5", "lease_s = 1", 32, "[etcd] lease_s must be a whole number from 2"),
+        ("lease_s = 5", "lease_s = 2.5", 32, "[etcd] lease_s must be a whole number"),
+        ("lease_s = 5", "lease = 5", 32, "[etcd] lease is not known here"),
+        ("[etcd]", "[[etcd]]", 24, "etcd must be a table"),
+    ],
+)
+def test_mistakes_about_etcd(tmp_path: Path, old: str, new: str, line: int, what: str) -> None:
+    """The same for several metadata servers."""
+    assert old in THREE
+    path = written(tmp_path, THREE.replace(old, new, 1))
+    with pytest.raises(UserError) as refused:
+        load_config(path)
+    assert str(refused.value).startswith(f"{path}, line {line}: {what}"), refused.value
+
+
 def test_not_toml_not_there_nobody_in_it(tmp_path: Path) -> None:
     """No file, no TOML, no text, no servers."""
     with pytest.raises(UserError, match=r"cannot read .*: No such file"):
@@ -192,3 +264,21 @@ def test_key_file(tmp_path: Path) -> None:
             load_key(path)
     with pytest.raises(UserError, match="cannot read the key file"):
         load_key(tmp_path / "none")
+
+
+def test_password_file(tmp_path: Path) -> None:
+    """One line that only the owner can read; anything else is refused without showing it."""
+    path = tmp_path / "password"
+    path.write_text(" with spaces \n")
+    path.chmod(0o600)
+    assert load_password(path) == " with spaces "
+    path.chmod(0o640)
+    with pytest.raises(UserError, match=r"the password file .* is open to others \(mode 0640\): chmod 600"):
+        load_password(path)
+    path.chmod(0o600)
+    for content in (b"", b"two\nlines\n", b"\xff\n"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="must hold one line of text"):
+            load_password(path)
+    with pytest.raises(UserError, match="cannot read the password file"):
+        load_password(tmp_path / "none")
