@@ -119,3 +119,59 @@ async def test_a_bug_in_serving_ends_the_nursery() -> None:
             await workers.wait_idle()
             workers.hand("x")
             await trio.sleep_forever()
+
+
+async def test_the_task_never_knows_of_what_was_answered_at_once() -> None:
+    """It stays the idle task that it was, and waits for the next request where it waited."""
+    served = Served()
+    async with working(served) as workers:
+        await workers.wait_idle()
+        workers.hand("first")
+        (task,) = served.tasks
+        points = task._cancel_points
+        workers.hand("second")
+        assert workers.busy_count == 0
+        assert task._cancel_points == points
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_cancelled_by_what_is_served(waits: bool) -> None:
+    """The end comes from within: what needs no waiting is finished, then the worker ends; what waits ends there."""
+    done: list[str] = []
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+
+            async def serve(request: str) -> None:
+                nursery.cancel_scope.cancel()
+                done.append(request)
+                if waits:
+                    await trio.sleep_forever()
+
+            workers: Workers[str] = Workers(serve, 1, steps_at_once=True)
+            workers.open(nursery)
+            await workers.wait_idle()
+            workers.hand("x")
+            await trio.sleep_forever()
+    assert done == ["x"]
+    assert workers.busy_count == 0
+
+
+async def test_one_that_waits_is_cancelled_where_it_waits() -> None:
+    """Its own deadlines and cleaning up work although it was begun in the loop."""
+    done: list[str] = []
+
+    async def serve(request: str) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            done.append(request)
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            workers: Workers[str] = Workers(serve, 1, steps_at_once=True)
+            workers.open(nursery)
+            await workers.wait_idle()
+            workers.hand("x")
+            assert done == []
+            nursery.cancel_scope.cancel()
+    assert done == ["x"]
