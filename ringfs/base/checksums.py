@@ -63,8 +63,24 @@ def plain_digest(content: Buffer, length: int = 32) -> bytes:
     return blake3(content).digest(length=length)
 
 
+class RunningDigest:
+    """BLAKE3 of a stream, piece by piece: plain_digest of the whole."""
+
+    __slots__ = ("_hasher", "add")
+
+    def __init__(self) -> None:
+        self._hasher = blake3()
+        #: add(content): what comes next.
+        self.add = self._hasher.update
+
+    def digest(self, length: int = 32) -> bytes:
+        """Of what was added so far."""
+        return self._hasher.digest(length=length)
+
+
 __all__ = [
     "Buffer",
+    "RunningDigest",
     "block_hash",
     "block_table",
     "derived_key",

@@ -7,6 +7,7 @@ import trio
 
 from ringfs.meta.etcd.interface import (
     Absent,
+    AtVersion,
     Change,
     CreatedAt,
     Delete,
@@ -54,6 +55,18 @@ class EtcdContract:
         await etcd.transact([], [Delete(b"k")])
         await etcd.transact([], [Put(b"k", b"1")])
         assert not (await etcd.transact([CreatedAt(b"k", made.revision)], [Put(b"x", b"")])).succeeded
+
+    async def test_at_version_counts_puts(self, connect: Connect) -> None:
+        """It holds after that many puts since the key was made, and for no key that is not there."""
+        etcd = connect()
+        for count in (1, 2):
+            await etcd.transact([], [Put(b"k", b"same")])
+            for version in (1, 2, 3):
+                assert (await etcd.transact([AtVersion(b"k", version)], [])).succeeded == (version == count)
+        await etcd.transact([], [Delete(b"k")])
+        assert not (await etcd.transact([AtVersion(b"k", 2)], [])).succeeded
+        await etcd.transact([], [Put(b"k", b"same")])
+        assert (await etcd.transact([AtVersion(b"k", 1)], [])).succeeded
 
     async def test_absent_takes_a_range(self, connect: Connect) -> None:
         """No key from `key` up to `end`, which is not included."""

@@ -15,6 +15,7 @@ from sortedcontainers import SortedDict
 from ringfs.meta.etcd.interface import (
     Absent,
     Action,
+    AtVersion,
     Change,
     Changes,
     Condition,
@@ -158,6 +159,8 @@ class EtcdModel:
         if isinstance(condition, Absent):
             return not any(self._in(condition.key, condition.end))
         pair = self._pairs.get(condition.key)
+        if isinstance(condition, AtVersion):
+            return pair is not None and pair.version == condition.version
         return pair is not None and pair.create_revision == condition.revision
 
     def _in(self, key: bytes, end: bytes) -> Iterator[KeyValue]:

@@ -2,7 +2,7 @@
 
 import os
 
-from ringfs.base.ids import ROOT_INODE
+from ringfs.base.ids import NO_SESSION, ROOT_INODE
 from ringfs.base.kv.view import ReadView
 from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.records import unpack_inode
@@ -25,7 +25,13 @@ def files_of(view: ReadView, oid: bytes) -> tuple[str, ...]:
     named = list(numbers)[:_NAMED_MAX]
     paths = _paths(view, set(named))
     more = ("…",) if len(numbers) > _NAMED_MAX else ()
-    return tuple(paths.get(number, f"inode {number}") for number in named) + more
+    return tuple(paths.get(number) or _nameless(view, number) for number in named) + more
+
+
+def _nameless(view: ReadView, number: int) -> str:
+    """What an inode without a name is."""
+    is_snapshot = view.get(keys.held(NO_SESSION, number)) is not None
+    return f"inode {number}" + (", a snapshot of the metadata" if is_snapshot else "")
 
 
 def _paths(view: ReadView, wanted: set[int]) -> dict[int, str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ringfs.meta.etcd import etcd_pb2
-from ringfs.meta.etcd.interface import Absent, Action, Change, Condition, Get, KeyValue, Put, Transacted
+from ringfs.meta.etcd.interface import Absent, Action, AtVersion, Change, Condition, Get, KeyValue, Put, Transacted
 
 #: Its types are made at run time.
 pb: Any = etcd_pb2
@@ -41,6 +41,8 @@ def change(event: Any) -> Change:
 def _compare(condition: Condition) -> Any:
     if isinstance(condition, Absent):
         return pb.Compare(target=_VERSION, key=condition.key, range_end=condition.end, version=0)
+    if isinstance(condition, AtVersion):
+        return pb.Compare(target=_VERSION, key=condition.key, version=condition.version)
     return pb.Compare(target=_CREATED, key=condition.key, create_revision=condition.revision)
 
 

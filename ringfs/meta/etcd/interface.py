@@ -59,6 +59,14 @@ class CreatedAt:
 
 
 @dataclass(frozen=True, slots=True)
+class AtVersion:
+    """A condition: the key is there, and was put so many times since it was made."""
+
+    key: bytes
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Put:
     """Set a key. With a lease (not 0) it goes when the lease ends; if that has ended already, the transaction is LeaseEnded."""
 
@@ -86,7 +94,7 @@ class Get:
     keys_only: bool = False
 
 
-Condition = Absent | CreatedAt
+Condition = Absent | CreatedAt | AtVersion
 Action = Put | Delete | Get
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ringfs.base.ids import NO_SESSION
 from ringfs.base.kv.prefix import after_prefix, scan_prefix
 from ringfs.base.kv.view import ReadView
 from ringfs.base.limits import REPLY_WINDOW_MAX
@@ -30,7 +31,7 @@ def check_rows_known(view: ReadView) -> Iterator[Finding]:
 
 
 def check_orphans(view: ReadView) -> Iterator[Finding]:
-    """What has no name has a holder; holders are living sessions; both rows of a hold are there."""
+    """What has no name has a holder; holders are the leader or living sessions; both rows of a hold are there."""
     for inode in all_inodes(view):
         if inode.links == 0 and next(scan_prefix(view, keys.ORPHAN + keys.u64(inode.number)), None) is None:
             yield Finding("orphans", f"inode {inode.number} has neither name nor holder")
@@ -39,7 +40,8 @@ def check_orphans(view: ReadView) -> Iterator[Finding]:
         held = inode_at(view, number)
         if held is None or held.links:
             yield Finding("orphans", f"session {session} holds inode {number}, which is no orphan")
-        if not facts.has_session(view, session) or view.get(keys.held(session, number)) is None:
+        lives = session == NO_SESSION or facts.has_session(view, session)
+        if not lives or view.get(keys.held(session, number)) is None:
             yield Finding("orphans", f"inode {number} is held by session {session}, which does not know")
     for key, _ in scan_prefix(view, keys.HELD):
         session, number = keys.number_at(key, 1), keys.number_at(key, 9)

@@ -20,6 +20,7 @@ from ringfs.meta.namespace.marks import AheadMark, mark_of
 from ringfs.meta.namespace.ops import (
     allocate,
     append,
+    append_snapshot,
     begin_session,
     clone,
     commit,
@@ -92,6 +93,7 @@ SYSTEM_OPERATIONS: dict[type, Operation] = {
     system.SetNodeState: set_node_state.apply,
     system.MarkReaped: mark_reaped.apply,
     system.FreeOrphans: free_orphans.apply,
+    system.AppendSnapshot: append_snapshot.apply,
     content.ReleaseDoomed: release_doomed.apply,
 }
 

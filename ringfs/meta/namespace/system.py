@@ -1,4 +1,4 @@
-"""Transactions that the leader makes itself, with session 0: sessions, data nodes, condemned objects, orphans.
+"""Transactions that the leader makes itself, with session 0: sessions, data nodes, condemned objects, orphans, snapshots.
 
 They are applied by the same machine as the clients' ones (ops/, one file each), and a client that sends one is refused
 BAD_REQUEST. They have no request number: the leader appends each once.
@@ -6,7 +6,8 @@ BAD_REQUEST. They have no request number: the leader appends each once.
 
 from typing import Annotated
 
-from ringfs.base.limits import PAGE_ENTRIES_MAX
+from ringfs.base.limits import COMMIT_FILES_MAX, PAGE_ENTRIES_MAX
+from ringfs.wire.messages.namespace import NewObject
 from ringfs.wire.schema import U8, U16, U32, U64, Sized, Text, message
 
 
@@ -67,3 +68,19 @@ class FreeOrphans:
 
     session: U64
     inodes: Annotated[list[U64], Sized(0, PAGE_ENTRIES_MAX)]
+
+
+@message(0x0508)
+class AppendSnapshot:
+    """Objects of a snapshot of the state are in the ring: a file without a name keeps them, which the leader holds as session 0
+    until FreeOrphans. inode 0: a new one. Answer: SnapshotAppended. Refused NO_OBJECT, INVALID (not such a file)."""
+
+    inode: U64
+    objects: Annotated[list[NewObject], Sized(1, COMMIT_FILES_MAX)]
+
+
+@message(0x0509)
+class SnapshotAppended:
+    """The file that holds the objects."""
+
+    inode: U64

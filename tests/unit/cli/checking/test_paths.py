@@ -4,6 +4,7 @@ from ringfs.base.ids import ROOT_INODE
 from ringfs.cli.checking import paths
 from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.records import unpack_inode
+from ringfs.meta.namespace.system import AppendSnapshot
 from ringfs.wire.messages import namespace as m
 from tests.support.namespace import TrialNamespace
 
@@ -48,6 +49,14 @@ def test_without_a_name() -> None:
     trial.do(m.Unlink(ROOT_INODE, b"gone"), holders=[trial.session])
     refer(trial, numbers[b"gone"])
     assert paths.files_of(trial.view, OID) == (f"inode {numbers[b'gone']}",)
+
+
+def test_snapshot_of_the_metadata() -> None:
+    """What the leader keeps for itself is told as that."""
+    trial, _ = made()
+    new = m.NewObject(OID, 100, "replica:2", trial.now_ns)
+    number = trial.system(AppendSnapshot(0, [new])).inode
+    assert paths.files_of(trial.view, OID) == (f"inode {number}, a snapshot of the metadata",)
 
 
 def test_nobody() -> None:
