@@ -102,6 +102,9 @@ JOURNAL_SEGMENTS_MAX = 32
 #: Journal space that only operations which free space may use.
 JOURNAL_RESERVE_BYTES = 4 * MIB
 
+#: The journal's batches in etcd: past it mutations are refused until a snapshot lets it be trimmed. etcd's own quota is 2 GiB.
+ETCD_JOURNAL_BYTES_MAX = 256 * MIB
+
 #: A lease lasts this long after the request that renewed it was sent; heartbeats go out every third of it.
 LEASE_NS = 10 * 10**9
 #: A session that was silent this long is ended by the leader.

@@ -12,7 +12,7 @@ import structlog
 import trio
 
 from ringfs.base.clock import Clock, SystemClock
-from ringfs.base.config import ClusterConfig
+from ringfs.base.config import ClusterConfig, EtcdConfig, MetaConfig
 from ringfs.base.errors import UserError
 from ringfs.base.files import RealFiles
 from ringfs.base.kv.store import Store, StoreFailed, StoreFull
@@ -23,6 +23,7 @@ from ringfs.meta.live import Live
 from ringfs.meta.namespace import facts
 from ringfs.meta.nodes import NodeTable
 from ringfs.meta.recovery import recover
+from ringfs.meta.roles import Roles, Self
 from ringfs.meta.server import MetaServer
 from ringfs.meta.sessions import SessionTable
 from ringfs.meta.standby_service import alone
@@ -37,29 +38,76 @@ async def run_meta(config: ClusterConfig, name: str, *, started: Callable[[str],
     Raises UserError: what is wrong with the state, or that journal or store failed (nothing acknowledged is lost).
     """
     server = config.meta_named(name)
-    key = config.load_key()
-    log.info("metadata server starts", name=name, state=str(server.state))
+    log.info("metadata server starts", name=name, state=str(server.state), journal="file" if config.etcd is None else "etcd")
     try:
-        store, journal = _open_state(server.state, config.cluster)
-        try:
-            leader, handler = await start(store, journal, SystemClock(), config, name)
-            await _serve(leader, handler, key, server.address, started)
-        finally:
-            journal.close()
-            store.close()
+        if config.etcd is None:
+            await _run_alone(config, server, started)
+        else:
+            await _run_with_others(config, config.etcd, server, started)
     except (JournalFailed, StoreFailed) as failure:
         raise _stopped_by(name, failure) from failure
     except BaseExceptionGroup as group:
         failures = group.subgroup((JournalFailed, StoreFailed))
-        if failures is None:
-            raise
-        raise _stopped_by(name, _first(failures)) from group
+        if failures is not None:
+            raise _stopped_by(name, _first(failures)) from group
+        mistakes = group.subgroup(UserError)
+        if mistakes is not None:
+            raise _first(mistakes) from group
+        raise
+
+
+async def _run_alone(config: ClusterConfig, server: MetaConfig, started: Callable[[str], None] | None) -> None:
+    """The only metadata server, on the file journal."""
+    store, journal = _open_state(server.state, config.cluster)
+    try:
+        leader, handler = await start(store, journal, SystemClock(), config, server.name)
+        await _serve(leader, handler, config.load_key(), server.address, started)
+    finally:
+        journal.close()
+        store.close()
+
+
+async def _run_with_others(
+    config: ClusterConfig, etcd_config: EtcdConfig, server: MetaConfig, started: Callable[[str], None] | None
+) -> None:
+    """One of several, on etcd."""
+    from ringfs.meta.etcd.client import EtcdClient
+    from ringfs.meta.etcd.connect import access_of
+
+    etcd = EtcdClient(access_of(etcd_config))
+    serve = partial(serve_tcp, key=config.load_key(), address=server.address)
+    me = Self(
+        name=server.name,
+        address=server.address,
+        peers=tuple(each.name for each in config.meta),
+        cluster=config.cluster,
+        default_class=config.default_class,
+        open_store=partial(_open_store, server.state),
+        load_snapshot=_no_snapshot,
+    )
+    roles = Roles(me, etcd, etcd_config.prefix.encode(), SystemClock(), serve, lease_s=etcd_config.lease_s)
+    try:
+        async with trio.open_nursery() as nursery:
+            address = await nursery.start(roles.run)
+            log.info("listening", address=address)
+            if started is not None:
+                started(address)
+    finally:
+        etcd.close()
+
+
+async def _no_snapshot() -> None:
+    raise UserError("the journal in etcd does not reach back to this server's state, and there is no snapshot to begin from")
+
+
+def _open_store(state: Path) -> Store:
+    state.mkdir(parents=True, exist_ok=True)
+    RealFiles().sync_directory(state.parent)
+    return Store(state / "store")
 
 
 def _open_state(state: Path, cluster: str) -> tuple[Store, Journal]:
-    state.mkdir(parents=True, exist_ok=True)
-    RealFiles().sync_directory(state.parent)
-    store = Store(state / "store")
+    store = _open_store(state)
     try:
         return store, FileJournal(state / "journal", cluster)
     except BaseException:

@@ -206,9 +206,13 @@ class Leader:
 
     async def finish(self) -> None:
         """After `run` was cancelled: make everything durable, and a last checkpoint. Raises StoreFull and what `run` does."""
+        await self.flush()
+        await self.checkpoint()
+
+    async def flush(self) -> None:
+        """After `run` was cancelled: make everything durable. Raises JournalFailed."""
         while self._batch:
             await self._append()
-        await self.checkpoint()
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 

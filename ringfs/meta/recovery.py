@@ -69,7 +69,7 @@ async def _replay(store: Store, journal: Journal, checkpoint: Marks) -> int:
     now_ns = checkpoint.now_ns
     # On a full disk all of it stays in memory, as it did in the process that could not write it either.
     has_space = True
-    for position, entry in journal.replay(checkpoint.position):
+    async for position, entry in journal.replay(checkpoint.position):
         transaction = Transaction.decode(entry)
         outcome = machine.apply(store, transaction)
         assert outcome.changed, f"transaction {position} changed something when it was journaled"

@@ -3,7 +3,7 @@
 Both doubles outlive a server: what a crash leaves is `restarted()`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import trio
@@ -90,10 +90,11 @@ class MemoryJournal:
             await self.gate_after.wait()
         return last
 
-    def replay(self, after: int) -> Iterator[tuple[int, bytes]]:
+    async def replay(self, after: int) -> AsyncIterator[tuple[int, bytes]]:
         """See Journal."""
         assert after >= self.first - 1
-        yield from enumerate(self.entries[after - self.first + 1 :], after + 1)
+        for entry in enumerate(self.entries[after - self.first + 1 :], after + 1):
+            yield entry
 
     async def trim(self, upto: int) -> None:
         """See Journal."""
@@ -139,6 +140,9 @@ class MemoryStore(MemoryView):
                 self.delete(key)
             else:
                 self.put(key, value)
+
+    def close(self) -> None:
+        """See Store."""
 
     def mark(self, name: bytes) -> bytes | None:
         """See Store."""

@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
 
@@ -101,9 +101,10 @@ class FileJournal:
         with self._pace.timed():
             return self._log.append(term, entries)
 
-    def replay(self, after: int) -> Iterator[tuple[int, bytes]]:
+    async def replay(self, after: int) -> AsyncIterator[tuple[int, bytes]]:
         """See Journal."""
-        return self._log.replay(after)
+        for entry in self._log.replay(after):
+            yield entry
 
     async def trim(self, upto: int) -> None:
         """See Journal."""

@@ -4,7 +4,7 @@ Positions count entries from 1 and never repeat. An entry is opaque here: one tr
 Every engine passes tests/contract/journal_contract.py.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -62,8 +62,8 @@ class Journal(Protocol):
         """
         ...
 
-    def replay(self, after: int) -> Iterator[tuple[int, bytes]]:
-        """Positions and entries after a position, at least first - 1. Blocks; not beside append or trim. JournalDamaged."""
+    def replay(self, after: int) -> AsyncIterator[tuple[int, bytes]]:
+        """Positions and entries after a position, at least first - 1. Not beside append or trim. JournalDamaged."""
         ...
 
     async def trim(self, upto: int) -> None:

@@ -252,3 +252,13 @@ class ServerStatus:
     snapshot_position: U64
     #: Empty, or one line about what keeps it from its work ("etcd does not answer").
     trouble: Text
+
+
+@message(0x031A)
+class Promote:
+    """Have another metadata server lead, asked of the one that does. Answer: Done, or the end of the connection, as of all others.
+
+    GetServer tells when it has happened.
+    """
+
+    name: Text

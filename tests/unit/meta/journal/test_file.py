@@ -1,7 +1,6 @@
 """The file engine passes the journal's contract, over real files and in memory; its failures are final."""
 
 import errno
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,11 @@ class TestFileJournal(JournalContract):
     @pytest.fixture
     def open_journal(self, tmp_path: Path) -> OpenJournal:
         """The journal in a temporary directory."""
-        return partial(open_journal, RealFiles(), tmp_path / "journal")
+
+        async def reopen() -> Journal:
+            return open_journal(RealFiles(), tmp_path / "journal")
+
+        return reopen
 
 
 class TestFileJournalInMemory(JournalContract):
@@ -35,7 +38,7 @@ class TestFileJournalInMemory(JournalContract):
         """The journal in memory."""
         files = [CrashingFiles()]
 
-        def reopen() -> Journal:
+        async def reopen() -> Journal:
             files[0] = files[0].after_crash(lambda _count: 0)
             return open_journal(files[0])
 

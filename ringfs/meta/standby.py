@@ -1,0 +1,205 @@
+"""A server that does not lead: it follows the journal into its store, and stands for election when nobody leads.
+
+What is applied here was accepted by etcd, so a checkpoint may have any of it. Not here: leading (roles.py), the journal's bytes
+(journal/), what is answered meanwhile (standby_service.py).
+"""
+
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from ringfs.base.clock import Clock
+from ringfs.base.errors import UserError
+from ringfs.base.kv.store import Store, StoreFull
+from ringfs.meta import marks
+from ringfs.meta.election import Election, Leadership
+from ringfs.meta.etcd.interface import Change, Changes, Etcd, EtcdCompacted, EtcdFull, EtcdUnavailable, Get, LeaseEnded, prefix_end
+from ringfs.meta.journal.batches import Assembler, Batch, BatchKey, keys_from, parse_key, parse_value
+from ringfs.meta.journal.etcd import check_numbers, journal_prefix
+from ringfs.meta.leader import CHECKPOINT_BYTES, CHECKPOINT_INTERVAL_S
+from ringfs.meta.marks import Marks
+from ringfs.meta.namespace import facts, machine
+from ringfs.meta.namespace.machine import Transaction
+from ringfs.meta.origin import Origin
+
+log = structlog.get_logger("ringfs.meta.standby")
+
+#: A watch of a member that stands still is silent: whether somebody leads is asked so often.
+_POLL_S = 0.5
+_RETRY_S = 0.1
+#: Transactions that are applied before others get a turn.
+_TURN_COUNT = 64
+_PAGE_BATCHES = 8
+
+
+class BehindJournal(Exception):
+    """The journal does not reach back to our state any more: a snapshot has to be loaded first."""
+
+
+def check_not_ahead(position: int, last: int) -> None:
+    """A server's state has nothing that the journal, which ends at `last`, does not have. Raises UserError."""
+    if position > last:
+        raise UserError(
+            f"this server's state is at transaction {position}, but the journal in etcd ends at {last}: etcd has lost "
+            "transactions (was it restored from a backup?), or is another one; nothing is served before that is mended"
+        )
+
+
+@dataclass(slots=True)
+class Reached:
+    """How far the state of the store is, and the checkpoint under it."""
+
+    position: int
+    term: int
+    now_ns: int
+    checkpointed: int
+
+
+class Standby:
+    """Follows the journal into a store. prefix: the cluster's in etcd."""
+
+    def __init__(self, store: Store, etcd: Etcd, prefix: bytes, origin: Origin, election: Election, clock: Clock) -> None:
+        self._store = store
+        self._etcd = etcd
+        self._journal = journal_prefix(prefix)
+        self._prefix = prefix
+        self._origin = origin
+        self._election = election
+        self._clock = clock
+        self.reached = Reached(0, 0, 0, 0)
+        self._assembler = Assembler(0)
+        #: Of the batch that is to be applied next.
+        self._next_number = 1
+        self._checkpoint_due_ns = 0
+
+    # --- the beginning ----------------------------------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        """Make an empty store the origin, or check that what it holds belongs to the journal.
+
+        Raises BehindJournal; UserError if it does not belong to it; EtcdUnavailable.
+        """
+        found = marks.read(self._store)
+        if found is None:
+            if self._origin.base_position:
+                raise BehindJournal
+            machine.format_namespace(self._store, self._origin.cluster, self._origin.default_class, self._origin.now_ns)
+            found = Marks(0, 0, self._origin.now_ns)
+            await self._store.checkpoint(marks.write(found))
+        facts.check_format(self._store)
+        if facts.cluster_id(self._store) != self._origin.cluster:
+            raise UserError(
+                f"the state is of cluster {facts.cluster_id(self._store)}, the configuration of {self._origin.cluster}: "
+                "use another state directory"
+            )
+        self.reached = Reached(found.position, found.term, found.now_ns, found.position)
+        await self._find_place(found.position)
+
+    async def _find_place(self, position: int) -> None:
+        """Begin reading at the batch that has what comes after our state."""
+        found = (await self._etcd.transact([], [Get(self._journal, prefix_end(self._journal), keys_only=True)])).found[0]
+        keys = [parse_key(self._journal, pair.key) for pair in found]
+        check_numbers(self._journal, keys)
+        last = keys[-1].begun if keys else self._origin.base_position
+        check_not_ahead(position, last)
+        self._assembler = Assembler(position)
+        self._next_number = self._number_after(keys, position)
+
+    @staticmethod
+    def _number_after(keys: list[BatchKey], position: int) -> int:
+        following = next((key.number for key in keys if key.begun > position), None)
+        if following is not None:
+            return following
+        return keys[-1].number + 1 if keys else 1
+
+    # --- following --------------------------------------------------------------------------------------------------------
+
+    async def follow(self) -> Leadership:
+        """Until we are elected, and have applied everything. Raises BehindJournal, UserError."""
+        while True:
+            try:
+                leadership = await self._follow_until_elected()
+            except (EtcdUnavailable, EtcdCompacted, EtcdFull, LeaseEnded) as error:
+                log.info("etcd does not serve", reason=str(error))
+                await trio.sleep(_RETRY_S)
+                continue
+            return leadership
+
+    async def _follow_until_elected(self) -> Leadership:
+        revision = await self.catch_up()
+        async with self._etcd.watch(self._prefix, prefix_end(self._prefix), from_revision=revision + 1) as changes:
+            while True:
+                is_vacant = await self._take_next(changes)
+                if is_vacant:
+                    leadership = await self._election.campaign(self._origin.base_term, self._origin.base_position)
+                    if leadership is not None:
+                        return leadership
+
+    async def _take_next(self, changes: Changes) -> bool:
+        """Apply what comes in; whether we may have to lead: the leader's key went, or nothing has come in for some time."""
+        with trio.move_on_after(_POLL_S):
+            told = await changes.receive()
+            await self._take_changes(told)
+            return any(change.deleted and change.pair.key == self._election.key for change in told)
+        await self._checkpoint_if_due()
+        return True
+
+    async def _take_changes(self, told: list[Change]) -> None:
+        for change in told:
+            pair = change.pair
+            if pair.key.startswith(self._journal) and not change.deleted:
+                await self._apply(parse_value(self._journal, pair.key, pair.value), pair.key)
+            elif pair.key == self._election.key and not change.deleted:
+                self._election.note(pair.value)
+
+    async def catch_up(self) -> int:
+        """Apply all that the journal has; the revision at which that was all. Raises BehindJournal, EtcdUnavailable, UserError."""
+        while True:
+            start = keys_from(self._journal, self._next_number)
+            done = await self._etcd.transact([], [Get(start, prefix_end(self._journal), limit=_PAGE_BATCHES)])
+            for pair in done.found[0]:
+                batch = parse_value(self._journal, pair.key, pair.value)
+                self._check_reaches(batch)
+                await self._apply(batch, pair.key)
+            if len(done.found[0]) < _PAGE_BATCHES:
+                return done.revision
+
+    def _check_reaches(self, batch: Batch) -> None:
+        """What the journal still has must go on where our state ends, if batches before it were trimmed."""
+        is_after_trimmed = batch.number != self._next_number or self._assembler.number is None
+        if is_after_trimmed and batch.first + batch.continues > self.reached.position + 1:
+            raise BehindJournal
+
+    async def _apply(self, batch: Batch, key: bytes) -> None:
+        if batch.number < self._next_number:
+            return
+        for count, (position, entry) in enumerate(self._assembler.take(batch, key), 1):
+            transaction = Transaction.decode(entry)
+            outcome = machine.apply(self._store, transaction)
+            assert outcome.changed, f"transaction {position} changed something when it was journaled"
+            self.reached.position, self.reached.now_ns = position, transaction.now_ns
+            if count % _TURN_COUNT == 0:
+                await trio.lowlevel.checkpoint()
+        self.reached.term = batch.term
+        self._next_number = batch.number + 1
+        await self._checkpoint_if_due()
+
+    # --- checkpoints ------------------------------------------------------------------------------------------------------
+
+    async def _checkpoint_if_due(self) -> None:
+        now_ns = self._clock.monotonic_ns()
+        is_late = now_ns >= self._checkpoint_due_ns and self.reached.position > self.reached.checkpointed
+        if is_late or self._store.pending_bytes >= CHECKPOINT_BYTES:
+            self._checkpoint_due_ns = now_ns + int(CHECKPOINT_INTERVAL_S * 1e9)
+            await self.checkpoint()
+
+    async def checkpoint(self) -> None:
+        """Write the state. On a full disk it stays in memory, and is tried again."""
+        reached = self.reached
+        try:
+            await self._store.checkpoint(marks.write(Marks(reached.position, reached.term, reached.now_ns)))
+        except StoreFull as error:
+            log.warning("the state directory's disk is full; checkpoints wait", error=str(error))
+            return
+        reached.checkpointed = reached.position

@@ -1,0 +1,318 @@
+"""Three metadata servers over a model of etcd, in virtual time: one leads, others follow, each failure has its successor."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+
+from ringfs.base.errors import Code, ConnectionLost, Refused, UserError
+from ringfs.base.ids import ROOT_INODE
+from ringfs.meta.etcd.interface import Delete, Get, prefix_end
+from ringfs.meta.journal.etcd import journal_prefix
+from ringfs.meta.namespace.check import check
+from ringfs.meta.origin import Origin, settle_origin
+from ringfs.meta.roles import Roles, Self
+from ringfs.wire.messages.cluster import ROLE_LEADER, ROLE_STANDBY, GetServer, Promote, ServerStatus
+from ringfs.wire.messages.namespace import Mkdir
+from ringfs.wire.messages.session import Mutate, OpenSession, ResumeSession
+from ringfs.wire.rpc import open_client
+from tests.support.etcd_model import EtcdModel, ModelClient
+from tests.support.meta_doubles import CLUSTER, KEY, MemoryStore, TrioClock
+from tests.support.streams import Network
+
+PREFIX = b"/ringfs/"
+NAMES = ("meta1", "meta2", "meta3")
+#: Longer than an etcd lease, its expiry and an election.
+FAILOVER_S = 5
+
+
+class Server:
+    """One metadata server, which can be killed, started, and made to stand still as seen by others."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        self.world = world
+        self.name = name
+        self.address = f"{name}:7000"
+        self.etcd = ModelClient(world.model)
+        self.store: Any = MemoryStore()
+        self.roles: Roles
+        self.ended: BaseException | None = None
+        self.is_dead = False
+        self._scope = trio.CancelScope()
+        self._stopped = trio.Event()
+
+    async def start(self) -> None:
+        """Run it, from what its store has durably."""
+        self._scope, self._stopped, self.is_dead = trio.CancelScope(), trio.Event(), False
+        me = Self(self.name, self.address, NAMES, CLUSTER, "replica:2", self._open_store, self._load_snapshot)
+        serve = partial(_serve, self.world.network, self.address)
+        self.roles = Roles(me, self.etcd, PREFIX, TrioClock(), serve, lease_s=2)
+        await self.world.nursery.start(self._run)
+
+    async def _run(self, *, task_status: trio.TaskStatus[str]) -> None:
+        try:
+            with self._scope:
+                await self.roles.run(task_status=task_status)
+        except* UserError as group:
+            self.ended = _leaf(group)
+        self._stopped.set()
+
+    def _open_store(self) -> Any:
+        self.store = self.store.restarted()
+        return self.store
+
+    async def _load_snapshot(self) -> None:
+        raise UserError("there is no snapshot")
+
+    async def kill(self) -> None:
+        """As kill -9: nothing more gets out of it, neither to etcd nor to anybody, and what was not durable is gone."""
+        self.etcd.is_cut = self.is_dead = True
+        self.world.network.cut(self.address)
+        self._scope.cancel()
+        # What still runs of it for a while is cut off, and has a store of its own.
+        self.store = self.store.restarted()
+        self.etcd = ModelClient(self.world.model)
+        await trio.lowlevel.checkpoint()
+
+    async def stop(self) -> None:
+        """As SIGTERM."""
+        self._scope.cancel()
+        await self._stopped.wait()
+
+    async def tell(self) -> ServerStatus:
+        """What it says of itself."""
+        answer: ServerStatus = await self.world.ask(self, GetServer())
+        return answer
+
+
+class World:
+    """The servers, etcd, and the network between them."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.nursery = nursery
+        self.model = EtcdModel()
+        self.network = Network()
+        self.servers = [Server(self, name) for name in NAMES]
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls) -> AsyncIterator["World"]:
+        """All of them running."""
+        async with trio.open_nursery() as nursery:
+            world = cls(nursery)
+            for server in world.servers:
+                await server.start()
+            yield world
+            nursery.cancel_scope.cancel()
+
+    async def ask(self, server: Server, *requests: Any) -> Any:
+        """The answer to the last of some requests, over a connection of their own."""
+        async with open_client(server.address, KEY, name="test", dial=self.network.dial) as client:
+            for request in requests:
+                answer = (await client.call(request, timeout_s=5)).message
+            return answer
+
+    async def leader(self) -> Server:
+        """Who leads, once somebody does."""
+        with trio.fail_after(60):
+            while True:
+                for server in self.servers:
+                    if not server.is_dead and server.roles.term is not None and server.roles.term.leadership.uncertain_ns() < 0:
+                        return server
+                await trio.sleep(0.1)
+        raise AssertionError
+
+    async def make_directory(self, server: Server, name: bytes, session: int, number: int) -> None:
+        """At this server, as request `number` of a session."""
+        make = Mkdir(ROOT_INODE, name, 0o755, 0, 0, 0)
+        await self.ask(server, ResumeSession(session, [], False), Mutate(session, number, number, make))
+
+    async def session(self, server: Server) -> int:
+        """A new one."""
+        opened: int = (await self.ask(server, OpenSession("test"))).session
+        return opened
+
+    def check_same(self) -> None:
+        """All servers have the leader's state, and it is right."""
+        states = {server.name: dict(server.store.pairs()) for server in self.servers}
+        assert len({tuple(sorted(state.items())) for state in states.values()}) == 1
+        assert not [str(finding) for finding in check(self.servers[0].store)]
+
+
+def _leaf(error: BaseException) -> BaseException:
+    return _leaf(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
+async def _serve(network: Network, address: str, handler: Any, *, task_status: trio.TaskStatus[str]) -> None:
+    await network.serve(handler, KEY, address, task_status=task_status)
+
+
+async def test_one_leads_and_the_others_follow(autojump_clock: object) -> None:
+    """What the leader acknowledges is soon in every store; standbys say who leads, and refuse the rest."""
+    async with World.open() as world:
+        leader = await world.leader()
+        session = await world.session(leader)
+        for number in range(1, 20):
+            await world.make_directory(leader, b"d%d" % number, session, number)
+        await trio.sleep(1)
+        world.check_same()
+        for server in world.servers:
+            told = await server.tell()
+            assert told.role == (ROLE_LEADER if server is leader else ROLE_STANDBY)
+            assert (told.leader, told.leader_address) == (leader.name, leader.address)
+            if server is not leader:
+                with pytest.raises(Refused) as refused:
+                    await world.session(server)
+                assert (refused.value.code, refused.value.detail) == (Code.NOT_LEADER, leader.address)
+
+
+async def test_a_killed_leader_is_succeeded(autojump_clock: object) -> None:
+    """By a standby that has all that was acknowledged, in a newer term; the dead one comes back as a standby."""
+    async with World.open() as world:
+        first = await world.leader()
+        assert first.roles.term is not None
+        term = first.roles.term.leadership.term
+        session = await world.session(first)
+        await world.make_directory(first, b"kept", session, 1)
+        await first.kill()
+        with trio.fail_after(FAILOVER_S):
+            second = await world.leader()
+        assert second is not first
+        assert second.roles.term is not None
+        assert second.roles.term.leadership.term > term
+        await world.make_directory(second, b"kept", session, 1)
+        await first.start()
+        await trio.sleep(1)
+        assert (await first.tell()).role == ROLE_STANDBY
+        world.check_same()
+
+
+async def test_a_stopped_leader_hands_over_at_once(autojump_clock: object) -> None:
+    """SIGTERM does not wait for a lease to end."""
+    async with World.open() as world:
+        first = await world.leader()
+        with trio.fail_after(1):
+            await first.stop()
+            first.is_dead = True
+            assert await world.leader() is not first
+
+
+async def test_promotion(autojump_clock: object) -> None:
+    """The server that was named leads within a second; one that does not exist is refused."""
+    async with World.open() as world:
+        first = await world.leader()
+        wanted = next(server for server in world.servers if server is not first)
+        with pytest.raises(Refused, match="meta9"):
+            await world.ask(first, Promote("meta9"))
+        with suppress(ConnectionLost):
+            await world.ask(first, Promote(wanted.name))
+        with trio.fail_after(1):
+            while await world.leader() is not wanted:  # noqa: ASYNC110 -- virtual time
+                await trio.sleep(0.05)
+
+
+async def test_a_leader_that_is_cut_off_answers_nothing(autojump_clock: object) -> None:
+    """It cannot know whether somebody else leads; when it can, it stands by and has the new leader's state."""
+    async with World.open() as world:
+        first = await world.leader()
+        session = await world.session(first)
+        await world.make_directory(first, b"a", session, 1)
+        first.etcd.is_cut = True
+        await trio.sleep(3)
+        with pytest.raises(ConnectionLost):
+            await world.make_directory(first, b"lost", session, 2)
+        second = await world.leader()
+        assert second is not first
+        await world.make_directory(second, b"b", session, 2)
+        first.etcd.is_cut = False
+        await trio.sleep(3)
+        assert (await first.tell()).role == ROLE_STANDBY
+        world.check_same()
+
+
+async def test_without_a_quorum_everybody_waits(autojump_clock: object) -> None:
+    """For a while the leader holds its requests, and goes on in its term; nothing was acknowledged meanwhile."""
+    async with World.open() as world:
+        leader = await world.leader()
+        session = await world.session(leader)
+        world.model.has_quorum = False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.make_directory, leader, b"a", session, 1)
+            await trio.sleep(4)
+            world.model.regain_quorum()
+        assert await world.leader() is leader
+        await trio.sleep(1)
+        world.check_same()
+
+
+async def test_a_server_that_joins_with_an_empty_disk(autojump_clock: object) -> None:
+    """It makes the whole state from the journal."""
+    async with World.open() as world:
+        leader = await world.leader()
+        late = next(server for server in world.servers if server is not leader)
+        await late.kill()
+        session = await world.session(leader)
+        for number in range(1, 200):
+            await world.make_directory(leader, b"d%d" % number, session, number)
+        late.store = MemoryStore()
+        await late.start()
+        await trio.sleep(1)
+        world.check_same()
+
+
+async def test_a_state_ahead_of_etcd_is_refused(autojump_clock: object) -> None:
+    """etcd was restored from an older backup: nobody guesses."""
+    async with World.open() as world:
+        leader = await world.leader()
+        session = await world.session(leader)
+        await world.make_directory(leader, b"a", session, 1)
+        backup = world.model.pairs()
+        await world.make_directory(leader, b"b", session, 2)
+        await leader.roles.term.leader.checkpoint()  # type: ignore[union-attr]
+        await leader.kill()
+        world.model.restore({key: value for key, value in backup.items() if key != PREFIX + b"leader"})
+        world.nursery.start_soon(_ignoring_its_end, leader)
+        await trio.sleep(1)
+        assert "etcd has lost transactions" in str(leader.ended)
+
+
+async def _ignoring_its_end(server: Server) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.start)
+        await trio.sleep(0.5)
+        nursery.cancel_scope.cancel()
+
+
+async def test_another_clusters_etcd_is_refused(autojump_clock: object) -> None:
+    """Whatever is in it."""
+    async with World.open() as world:
+        leader = await world.leader()
+        await leader.kill()
+        await leader.etcd.transact([], [Delete(PREFIX, prefix_end(PREFIX))])
+        await settle_origin(leader.etcd, PREFIX, Origin("another", "replica:2", 1))
+        world.nursery.start_soon(_ignoring_its_end, leader)
+        await trio.sleep(1)
+        assert "etcd has cluster another" in str(leader.ended)
+
+
+async def test_the_journal_is_trimmed_behind_a_standby(autojump_clock: object) -> None:
+    """It has to load a snapshot, and says that there is none."""
+    async with World.open() as world:
+        leader = await world.leader()
+        late = next(server for server in world.servers if server is not leader)
+        await late.kill()
+        session = await world.session(leader)
+        for number in range(1, 5):
+            await world.make_directory(leader, b"d%d" % number, session, number)
+        assert leader.roles.term is not None
+        leader.roles.term.journal.snapshot_position = 4
+        await leader.roles.term.journal.trim(4)
+        journal = journal_prefix(PREFIX)
+        assert len((await leader.etcd.transact([], [Get(journal, prefix_end(journal))])).found[0]) < 5
+        late.store = MemoryStore()
+        await late.start()
+        await trio.sleep(1)
+        assert "no snapshot" in str(late.ended)
