@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from ringfs.cli import mounts, processes
-from ringfs.cli.dev import supervise
 from tests.support.mounts import DevCluster, dev_cluster
 
 OK, NOT_CLEAN, USAGE, NOT_REACHABLE = 0, 1, 2, 3
@@ -424,8 +423,3 @@ def test_daemons_hold_nothing_of_the_caller(tmp_path: Path) -> None:
         os.close(writer)
         assert os.read(reader, 1) == b""
         os.close(reader)
-
-
-def test_module_line_is_what_is_recognised() -> None:
-    """The command lines that are started are the ones that are looked for."""
-    assert supervise._MODULE[-1] == "ringfs.cli.main"

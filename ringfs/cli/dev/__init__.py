@@ -2,6 +2,7 @@
 
 import click
 
+from ringfs.base.log import set_up_log
 from ringfs.cli.lazy import LazyGroup
 
 VERBS = {
@@ -17,10 +18,12 @@ VERBS = {
 
 @click.group("dev", cls=LazyGroup, verbs=VERBS)
 def command() -> None:
-    """A whole cluster on this machine: meta1, data1 … and mount1 … as processes in the background.
+    """A whole cluster on this machine: meta1, data1 … and mount1 … as processes in the background, with --meta 3 also etcd1 …
 
     Each keeps its state, log and pid in DIR/NAME/.
 
     \b
     Example:  ringfs dev up ./cluster --mount /mnt/ringfs
     """
+    # What goes wrong is the verb's one line; what the libraries that it uses have to say of it besides is not.
+    set_up_log("error")

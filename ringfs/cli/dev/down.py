@@ -10,6 +10,7 @@ import click
 from ringfs.base import mountinfo
 from ringfs.cli import mounts
 from ringfs.cli.dev import supervise
+from ringfs.cli.dev.etcd import read_members
 from ringfs.cli.dev.layout import find_root, locked, mounts_in
 from ringfs.cli.exits import NotClean
 from ringfs.cli.output import progress
@@ -18,8 +19,8 @@ from ringfs.cli.processes import Process
 _TIMEOUT_S = 60.0
 #: For mounts of a cluster without a metadata server: what they have not flushed, they cannot.
 _HOPELESS_TIMEOUT_S = 5.0
-#: Mounts flush through the servers, data nodes tell the metadata server; each kind ends while what it needs still runs.
-_ORDER = ("mount", "data", "meta")
+#: Mounts flush through the servers, metadata servers write to data nodes and etcd: each kind ends while what it needs still runs.
+_ORDER = ("mount", "meta", "data", "etcd")
 
 
 @click.command("down")
@@ -40,8 +41,11 @@ def command(directory: str, timeout_s: float) -> None:
         by_verb = {verb: [process for process in found if supervise.verb_of(process) == verb] for verb in _ORDER}
         for verb, running in by_verb.items():
             shown.step(f"stopping: {verb}", len(found) - len(supervise.processes_of(root)), len(found))
-            hopeless = verb == "mount" and not by_verb["meta"]
-            problems += _end(running, min(timeout_s, _HOPELESS_TIMEOUT_S) if hopeless else timeout_s)
+            hopeless = verb == "mount" and not (by_verb["meta"] and 2 * len(by_verb["etcd"]) >= len(read_members(root)))
+            patience_s = min(timeout_s, _HOPELESS_TIMEOUT_S) if hopeless else timeout_s
+            # The leader of etcd hands over when it is stopped, and is long about it if those it knows are leaving too.
+            for group in [[process] for process in running] if verb == "etcd" else [running]:
+                problems += _end(group, patience_s)
         _detach_dead(root)
         problems += [f"process {process.pid} still runs" for process in supervise.processes_of(root)]
     if problems:
@@ -57,7 +61,7 @@ def _end(running: Sequence[Process], timeout_s: float) -> list[str]:
     problems = []
     for process in running:
         with process:
-            if process.wait(max(0.0, deadline_s - time.monotonic())):
+            if supervise.wait_end(process, max(0.0, deadline_s - time.monotonic())):
                 problems += _unclean_end(supervise.run_dir_of(process))
             else:
                 problems.append(_kill_late(process, timeout_s))

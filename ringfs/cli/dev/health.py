@@ -6,6 +6,7 @@ from collections.abc import Container, Sequence
 import trio
 
 from ringfs.base.config import ClusterConfig
+from ringfs.cli.dev.etcd import ETCD
 from ringfs.cli.dev.layout import Layout, Server
 from ringfs.cli.dev.mount_health import mount_trouble
 from ringfs.cli.dev.supervise import is_running
@@ -27,10 +28,12 @@ def require_leader(layout: Layout) -> None:
 def wait_healthy(layout: Layout, servers: Sequence[Server]) -> None:
     """Return once the metadata service answers, and those of the servers that are nodes are up, and mounts answer.
 
-    What a process has begun, though it was started by another command that was interrupted, is waited for. Raises
-    NotReachable, NotClean.
+    Members of etcd are waited for where they are started. What a process has begun, though it was started by another command that
+    was interrupted, is waited for. Raises NotReachable, NotClean.
     """
-    trio.run(_wait_nodes, layout, {server.name for server in servers})
+    names = {server.name for server in servers if server.verb != ETCD}
+    if names:
+        trio.run(_wait_nodes, layout, names)
     for server in servers:
         if server.verb == "mount":
             _wait_mount(server)

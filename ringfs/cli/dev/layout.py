@@ -3,8 +3,9 @@
 DIR/cluster.toml   configuration of every process        DIR/key        the cluster key, mode 0600
 DIR/dev.lock       marks a dev cluster; held by one      DIR/mnt        where mount1 is mounted if nothing is said
                    `ringfs dev` command at a time
+DIR/etcd.members   where the members of etcd are, if there are several metadata servers
 DIR/NAME/          pid, log, exit (code and last words of a process that ended by itself), and
-                   state/ (meta), disk/ (data), or mount_point and perhaps driver (mount)
+                   state/ (etcd, meta), disk/ (data), or mount_point and perhaps driver (mount)
 """
 
 import fcntl
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from ringfs.base.config import ClusterConfig, load_config
 from ringfs.base.errors import UserError
+from ringfs.cli.dev import etcd
 from ringfs.cli.dev.ports import free_ports
 from ringfs.cli.place import CONFIG_NAME
 
@@ -30,7 +32,10 @@ _DRIVER = "driver"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One process of a dev cluster: its verb, and what the verb is given after the configuration; options come before arguments."""
+    """One process of a dev cluster: its verb, and what the verb is given after the configuration; options come before arguments.
+
+    A member of etcd has "etcd" for a verb, and all it is told as arguments.
+    """
 
     name: str
     verb: str
@@ -54,10 +59,18 @@ class Layout:
         self.config: ClusterConfig = load_config(self.config_path)
 
     def servers(self) -> list[Server]:
-        """All processes in the order in which they are started: metadata, data nodes, mounts."""
+        """All processes in the order in which they are started: etcd, metadata, data nodes, mounts."""
         meta = [Server(row.name, "meta", ("--name", row.name), self.root / row.name) for row in self.config.meta]
         data = [Server(row.name, "data", (row.name,), self.root / row.name) for row in self.config.data]
-        return meta + data + self.mounts()
+        return self.members() + meta + data + self.mounts()
+
+    def members(self) -> list[Server]:
+        """The members of etcd; none if the only metadata server has a journal of its own, or etcd is none of ours."""
+        members = etcd.read_members(self.root)
+        return [
+            Server(each.name, etcd.ETCD, etcd.options_of(each, members, self.config.cluster), self.root / each.name)
+            for each in members
+        ]
 
     def mounts(self) -> list[Server]:
         """The mounts, in order of their number."""
@@ -137,13 +150,20 @@ def open_layout(directory: str) -> Layout:
     return Layout(find_root(directory))
 
 
-def create_layout(root: Path, data_count: int, class_text: str) -> Layout:
+def create_layout(root: Path, data_count: int, class_text: str, meta_count: int = 1) -> Layout:
     """Make a dev cluster in a directory that is new or empty. cluster.toml comes last: without it there is no cluster yet."""
     (root / _MARK).touch()
     _write(root / "key", secrets.token_hex(32).encode() + b"\n", mode=0o600)
     _make_disks(root, range(1, data_count + 1))
-    meta_port, *data_ports = free_ports(1 + data_count)
-    sections = [_head(class_text), _meta_section(meta_port), *(_data_section(n, port) for n, port in enumerate(data_ports, 1))]
+    member_count = meta_count if meta_count > 1 else 0
+    ports = iter(free_ports(meta_count + data_count + 2 * member_count))
+    sections = [_head(class_text)]
+    sections += (_meta_section(number, next(ports)) for number in range(1, meta_count + 1))
+    sections += (_data_section(number, next(ports)) for number in range(1, data_count + 1))
+    members = etcd.make_members(list(ports))
+    _write(root / etcd.LIST_NAME, etcd.pack_members(members))
+    if members:
+        sections.append(_etcd_section(members))
     _write(root / CONFIG_NAME, "".join(sections).encode())
     return Layout(root)
 
@@ -181,12 +201,17 @@ def _head(class_text: str) -> str:
     )
 
 
-def _meta_section(port: int) -> str:
-    return f'\n[[meta]]\nname = "meta1"\naddress = "127.0.0.1:{port}"\nstate = "meta1/state"\n'
+def _meta_section(number: int, port: int) -> str:
+    return f'\n[[meta]]\nname = "meta{number}"\naddress = "127.0.0.1:{port}"\nstate = "meta{number}/state"\n'
 
 
 def _data_section(number: int, port: int) -> str:
     return f'\n[[data]]\nname = "data{number}"\naddress = "127.0.0.1:{port}"\ndisk = "data{number}/disk"\n'
+
+
+def _etcd_section(members: Iterable[etcd.Member]) -> str:
+    endpoints = ", ".join(f'"{member.client}"' for member in members)
+    return f"\n[etcd]\nendpoints = [{endpoints}]\n"
 
 
 def _write(path: Path, content: bytes, mode: int = 0o644) -> None:

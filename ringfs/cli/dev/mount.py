@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from ringfs.cli.dev import supervise
 from ringfs.cli.dev.health import require_leader, wait_healthy
 from ringfs.cli.dev.layout import locked, open_layout
+from ringfs.cli.dev.starting import start
 from ringfs.cli.dev.table import read_rows, render
 from ringfs.cli.driver_option import driver_option
 from ringfs.cli.mount_point import prepare_mount_point
@@ -27,6 +27,6 @@ def command(directory: str, mount_point: str, driver: str | None) -> None:
         point = prepare_mount_point(Path(mount_point), make=True)
         require_leader(layout)
         server = layout.mount_for(point, driver)
-        supervise.start_mounts(layout, [server])
+        start(layout, [server])
         wait_healthy(layout, [server])
     click.echo(render(read_rows(layout, [server])))

@@ -2,9 +2,9 @@
 
 import click
 
-from ringfs.cli.dev import supervise
 from ringfs.cli.dev.health import require_leader, wait_healthy
 from ringfs.cli.dev.layout import locked, open_layout
+from ringfs.cli.dev.starting import start
 from ringfs.cli.dev.table import read_rows, render
 
 
@@ -22,8 +22,6 @@ def command(directory: str, name: str) -> None:
     with locked(layout.root):
         if server.verb == "mount":
             require_leader(layout)
-            supervise.start_mounts(layout, [server])
-        else:
-            supervise.start(layout, [server])
+        start(layout, [server])
         wait_healthy(layout, [server])
     click.echo(render(read_rows(layout, [server])))

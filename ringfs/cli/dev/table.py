@@ -1,10 +1,12 @@
 """Reading the state of a dev cluster's processes, and the table that shows it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ringfs.cli.dev import supervise
+from ringfs.cli.dev.etcd import ETCD, read_members
+from ringfs.cli.dev.etcd_health import ask_members, quorum_trouble
 from ringfs.cli.dev.layout import Layout, Server
 from ringfs.cli.dev.mount_health import mount_trouble
 from ringfs.cli.output import age_text, size_text, table
@@ -15,10 +17,14 @@ _ANSWER_TIMEOUT_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A process as status shows it. `state`: running, stopped, killed or failed; `note`: what is wrong or was said at its end."""
+    """A process as status shows it. `state`: running, stopped, killed or failed; `note`: what is wrong or was said at its end.
+
+    `role`: leader, of those that choose one.
+    """
 
     name: str
     state: str
+    role: str
     pid: int | None
     age_s: float | None
     resident_bytes: int | None
@@ -28,8 +34,11 @@ class Row:
 
 def read_rows(layout: Layout, servers: Sequence[Server] | None = None) -> list[Row]:
     """The rows of all processes, or of some."""
+    chosen = layout.servers() if servers is None else servers
     addresses = {row.name: row.address for row in layout.config.meta} | {row.name: row.address for row in layout.config.data}
-    return [_row(server, addresses) for server in (layout.servers() if servers is None else servers)]
+    addresses |= {member.name: member.client for member in read_members(layout.root)}
+    told = _ask_members(layout, chosen)
+    return [_row(server, addresses, told.get(server.name, _Told())) for server in chosen]
 
 
 def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -43,6 +52,7 @@ def render(rows: Sequence[Row]) -> str:
         (
             row.name,
             row.state,
+            row.role,
             "" if row.pid is None else str(row.pid),
             "" if row.age_s is None else age_text(row.age_s),
             "" if row.resident_bytes is None else size_text(row.resident_bytes),
@@ -51,18 +61,38 @@ def render(rows: Sequence[Row]) -> str:
         )
         for row in rows
     ]
-    return table(("NAME", "STATE", "PID", "UP", "MEMORY", "WHERE", "NOTE"), lines, right=(2, 3, 4))
+    return table(("NAME", "STATE", "ROLE", "PID", "UP", "MEMORY", "WHERE", "NOTE"), lines, right=(3, 4, 5))
 
 
-def _row(server: Server, addresses: dict[str, str]) -> Row:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a server says of itself."""
+
+    role: str = ""
+    trouble: str = ""
+
+
+def _ask_members(layout: Layout, servers: Sequence[Server]) -> dict[str, _Told]:
+    """Of the members of etcd that run."""
+    running = [server for server in servers if server.verb == ETCD and supervise.is_running(server)]
+    trouble = quorum_trouble(layout)
+    if trouble:
+        return {server.name: _Told(trouble=trouble) for server in running}
+    return {
+        name: _Told("leader" if member.is_leader else "", "; ".join(filter(None, (member.reason, *member.alarms))))
+        for name, member in ask_members(layout, running).items()
+    }
+
+
+def _row(server: Server, addresses: Mapping[str, str], told: _Told) -> Row:
     where = server.arguments[0] if server.verb == "mount" else addresses[server.name]
     process = supervise.running(server)
     if process is None:
         state, note = _ending(server)
-        return Row(server.name, state, None, None, None, where, note)
+        return Row(server.name, state, "", None, None, None, where, note)
     with process:
-        note = mount_trouble(server, _ANSWER_TIMEOUT_S) if server.verb == "mount" else ""
-        return Row(server.name, "running", process.pid, process.age_s(), process.resident_bytes(), where, note)
+        note = mount_trouble(server, _ANSWER_TIMEOUT_S) if server.verb == "mount" else told.trouble
+        return Row(server.name, "running", told.role, process.pid, process.age_s(), process.resident_bytes(), where, note)
 
 
 def _ending(server: Server) -> tuple[str, str]:

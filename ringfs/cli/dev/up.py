@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -10,8 +11,10 @@ from ringfs.base.errors import UserError
 from ringfs.cli import mounts
 from ringfs.cli.dev import layout as layouts
 from ringfs.cli.dev import supervise
+from ringfs.cli.dev.etcd import find_program
 from ringfs.cli.dev.health import wait_healthy
 from ringfs.cli.dev.layout import Layout
+from ringfs.cli.dev.starting import start
 from ringfs.cli.dev.table import read_rows, render
 from ringfs.cli.driver_option import driver_option
 from ringfs.cli.mount_point import prepare_mount_point
@@ -19,6 +22,8 @@ from ringfs.cli.output import progress
 from ringfs.ring.classes import parse_class
 
 _DATA_COUNT = 3
+#: So many can agree when fewer than half are lost; more only make each write slower.
+_META_COUNTS = ("1", "3", "5")
 _CLASS = "replica:2"
 
 
@@ -26,9 +31,14 @@ _CLASS = "replica:2"
 @click.argument("directory", metavar="DIR")
 @click.option("--mount", "mount", metavar="MNT", help="Where mount1 is mounted; made if it is not there. Default: DIR/mnt.")
 @click.option("--data", "data_count", type=click.IntRange(1, 64), help=f"Data nodes. Default: {_DATA_COUNT}; more can come later.")
+@click.option(
+    "--meta", "meta_text", type=click.Choice(_META_COUNTS), help="Metadata servers. Default: 1; else as many etcd members run."
+)
 @click.option("--class", "class_text", metavar="CLASS", help=f"Class of service of a new cluster. Default: {_CLASS}.")
 @driver_option
-def command(directory: str, mount: str | None, data_count: int | None, class_text: str | None, driver: str | None) -> None:
+def command(
+    directory: str, mount: str | None, data_count: int | None, meta_text: str | None, class_text: str | None, driver: str | None
+) -> None:
     """Make or start a cluster in DIR; returns when it is healthy and mounted.
 
     On a cluster that is there, starts what does not run and leaves alone what does. The processes go on in the background.
@@ -36,30 +46,43 @@ def command(directory: str, mount: str | None, data_count: int | None, class_tex
     \b
     Example:  ringfs dev up ./cluster --mount /mnt/ringfs --data 3 --class replica:2
     """
-    with progress() as shown, _opened(Path(directory).resolve(), data_count, class_text) as layout:
+    wanted = _Wanted(data_count, None if meta_text is None else int(meta_text), class_text)
+    with progress() as shown, _opened(Path(directory).resolve(), wanted) as layout:
         _place_mount1(layout, mount, driver)
         shown.step("starting servers")
-        supervise.start(layout, [server for server in layout.servers() if server.verb != "mount"])
+        start(layout, [server for server in layout.servers() if server.verb != "mount"])
         shown.step("mounting")
-        supervise.start_mounts(layout, layout.mounts())
+        start(layout, layout.mounts())
         shown.step("waiting for every node")
         wait_healthy(layout, layout.servers())
     click.echo(render(read_rows(layout)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What was asked for; None: nothing was said."""
+
+    data_count: int | None
+    meta_count: int | None
+    class_text: str | None
+
+
 @contextmanager
-def _opened(root: Path, data_count: int | None, class_text: str | None) -> Iterator[Layout]:
+def _opened(root: Path, wanted: _Wanted) -> Iterator[Layout]:
     """The cluster in a directory, made or grown as asked for, locked."""
     layouts.check_creatable(root)
+    data_count, meta_count, class_text = wanted.data_count or _DATA_COUNT, wanted.meta_count or 1, wanted.class_text or _CLASS
     if not layouts.is_dev_cluster(root):
-        _check_class(class_text or _CLASS, data_count or _DATA_COUNT)
+        _check_class(class_text, data_count)
+        if meta_count > 1:
+            find_program()
     root.mkdir(parents=True, exist_ok=True)
     with layouts.locked(root):
         if layouts.is_dev_cluster(root):
             layout = Layout(root)
-            _adapt(layout, data_count, class_text)
+            _adapt(layout, wanted)
         else:
-            layout = layouts.create_layout(root, data_count or _DATA_COUNT, class_text or _CLASS)
+            layout = layouts.create_layout(root, data_count, class_text, meta_count)
         yield layout
 
 
@@ -69,12 +92,18 @@ def _check_class(class_text: str, data_count: int) -> None:
         raise UserError(f"class {class_text} needs {copies} data nodes, not {data_count}: give --data {copies} or another --class")
 
 
-def _adapt(layout: Layout, data_count: int | None, class_text: str | None) -> None:
+def _adapt(layout: Layout, wanted: _Wanted) -> None:
     """What may be changed about a cluster that exists. Raises UserError."""
-    config = layout.config
-    if class_text not in (None, config.default_class):
+    config, data_count = layout.config, wanted.data_count
+    if wanted.class_text not in (None, config.default_class):
         raise UserError(
-            f"{layout.root} has class {config.default_class}, not {class_text}: the first start has set it; leave --class out"
+            f"{layout.root} has class {config.default_class}, not {wanted.class_text}: "
+            "the first start has set it; leave --class out"
+        )
+    if wanted.meta_count not in (None, len(config.meta)):
+        raise UserError(
+            f"{layout.root} has {len(config.meta)} metadata server{'s' if len(config.meta) > 1 else ''}, not {wanted.meta_count}: "
+            "leave --meta out; 'ringfs meta migrate' moves a journal to etcd, which several need"
         )
     if data_count is not None and data_count < len(config.data):
         raise UserError(f"{layout.root} has {len(config.data)} data nodes, which hold data: give --data {len(config.data)} or more")

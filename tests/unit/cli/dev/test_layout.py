@@ -10,6 +10,7 @@ import pytest
 from ringfs.base.config import load_config
 from ringfs.base.errors import UserError
 from ringfs.cli.dev import layout as layouts
+from ringfs.cli.dev.etcd import read_members
 from ringfs.cli.dev.layout import Layout
 
 
@@ -43,6 +44,26 @@ def test_each_process_has_its_directory(made: Layout) -> None:
         assert server.directory == made.root / server.name
     assert made.config.data[0].disk.is_relative_to(made.root / "data1")
     assert made.config.meta[0].state.is_relative_to(made.root / "meta1")
+
+
+def test_several_metadata_servers(tmp_path: Path) -> None:
+    """They come with as many members of etcd, which start before them; all ports differ, and are kept."""
+    made = layouts.create_layout(tmp_path, 1, "replica:1", 3)
+    assert [server.name for server in made.servers()] == ["etcd1", "etcd2", "etcd3", "meta1", "meta2", "meta3", "data1"]
+    assert [row.name for row in made.config.meta] == ["meta1", "meta2", "meta3"]
+    members = read_members(made.root)
+    assert made.config.etcd is not None
+    assert made.config.etcd.endpoints == tuple(member.client for member in members)
+    addresses = [*(row.address for row in made.config.meta), *(row.address for row in made.config.data)]
+    addresses += [address for member in members for address in (member.client, member.peer)]
+    assert len(set(addresses)) == 10
+    assert Layout(tmp_path).members() == made.members()
+
+
+def test_one_metadata_server_needs_no_etcd(made: Layout) -> None:
+    """Neither in the configuration nor as a process."""
+    assert made.config.etcd is None
+    assert made.members() == []
 
 
 def test_ports_and_cluster_are_kept(made: Layout) -> None:

@@ -1,0 +1,53 @@
+"""Whether the etcd members of a dev cluster serve. How they are run: etcd.py."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import trio
+
+from ringfs.cli.dev.etcd import read_members
+from ringfs.cli.dev.layout import Layout, Server
+from ringfs.cli.dev.supervise import is_running
+from ringfs.meta.etcd.interface import Member
+
+#: Between two looks.
+_LOOK_S = 0.05
+
+
+def quorum_trouble(layout: Layout) -> str:
+    """Empty if so many members run that they can agree, or if there are none."""
+    members = layout.members()
+    count = sum(map(is_running, members))
+    return "" if not members or 2 * count > len(members) else f"no quorum: {count} of {len(members)} members run"
+
+
+def wait_members(layout: Layout, servers: Sequence[Server], is_over: Callable[[], bool], timeout_s: float) -> list[str]:
+    """Until all of them answer and know a leader, or it is over; a line for each that does not."""
+    return trio.run(_wait_members, layout, servers, is_over, timeout_s) if servers else []
+
+
+async def _wait_members(layout: Layout, servers: Sequence[Server], is_over: Callable[[], bool], timeout_s: float) -> list[str]:
+    troubles = [f"{server.name} does not answer" for server in servers]
+    with trio.move_on_after(timeout_s):
+        while troubles and not is_over():
+            await trio.sleep(_LOOK_S)
+            found = await _ask(layout, servers)
+            troubles = [f"{name}: {member.reason}" for name, member in found.items() if member.reason]
+    return troubles
+
+
+def ask_members(layout: Layout, servers: Sequence[Server]) -> dict[str, Member]:
+    """What each says of itself, by name; those that do not answer within 2 s have a reason."""
+    return trio.run(partial(_ask, layout, servers)) if servers else {}
+
+
+async def _ask(layout: Layout, servers: Sequence[Server]) -> dict[str, Member]:
+    from ringfs.meta.etcd.client import Access, EtcdClient
+
+    addresses = {member.name: member.client for member in read_members(layout.root)}
+    client = EtcdClient(Access(tuple(addresses[server.name] for server in servers)))
+    try:
+        found = await client.members()
+    finally:
+        client.close()
+    return {server.name: member for server, member in zip(servers, found, strict=True)}

@@ -1,0 +1,127 @@
+"""`ringfs dev` with several metadata servers and the etcd that they share, as real processes. Each test leaves nothing running."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ringfs.cli.dev import layout as layouts
+from ringfs.cli.dev.etcd import read_members
+from ringfs.meta.etcd.client import Access, EtcdClient
+from ringfs.meta.etcd.interface import Get, Put
+from tests.support.mounts import RINGFS, DevCluster
+
+NOT_CLEAN, USAGE = 1, 2
+MEMBERS = ["etcd1", "etcd2", "etcd3"]
+
+
+@pytest.fixture
+def made() -> Iterator[DevCluster]:
+    """A cluster of three metadata servers of which nothing runs."""
+    root = Path(tempfile.mkdtemp(prefix="ringfs-test."))
+    cluster = DevCluster(root)
+    cluster.directory.mkdir()
+    layouts.create_layout(cluster.directory, 1, "replica:1", 3)
+    try:
+        yield cluster
+    finally:
+        cluster.destroy()
+
+
+def rows(cluster: DevCluster) -> dict[str, dict[str, Any]]:
+    """What `dev status` says, by name."""
+    said = cluster.dev("status", "--json", check=False).stdout
+    return {row["name"]: row for row in json.loads(said)}
+
+
+def states(cluster: DevCluster) -> list[str]:
+    """Of the members."""
+    found = rows(cluster)
+    return [found[name]["state"] for name in MEMBERS]
+
+
+def etcd_leader(cluster: DevCluster) -> str:
+    """Of those that run, the member that leads."""
+    (name,) = (name for name, row in rows(cluster).items() if name in MEMBERS and row["role"] == "leader")
+    return name
+
+
+def refused(cluster: DevCluster, *arguments: str | Path, code: int = USAGE) -> str:
+    """The one line with which a command is refused."""
+    done = cluster.ringfs(*arguments, check=False)
+    assert done.returncode == code, done.stdout
+    return done.stdout
+
+
+async def put_and_get(cluster: DevCluster, value: bytes) -> list[bytes]:
+    """Set a key through etcd as it is; what was there before."""
+    client = EtcdClient(Access(tuple(member.client for member in read_members(cluster.directory))))
+    try:
+        found = await client.transact([], [Get(b"k"), Put(b"k", value)], timeout_s=30)
+        return [pair.value for pair in found.found[0]]
+    finally:
+        client.close()
+
+
+async def test_members(made: DevCluster) -> None:
+    """Started, killed, stopped, started again: what they answered is there as long as two of three run, and after `down`."""
+    made.dev("start", "etcd1")
+    assert rows(made)["etcd1"]["note"] == "no quorum: 1 of 3 members run"
+    made.dev("start", "etcd2")
+    made.dev("start", "etcd3")
+    assert states(made) == ["running"] * 3
+    assert {rows(made)[name]["note"] for name in MEMBERS} == {""}
+    assert await put_and_get(made, b"1") == []
+
+    first, second = (name for name in MEMBERS if name != etcd_leader(made))
+    made.dev("kill", first)
+    assert rows(made)[first]["state"] == "killed"
+    made.dev("start", first)
+    assert "does not run" in refused(made, "dev", "kill", made.directory, "meta1")
+    made.dev("stop", second)
+    assert rows(made)[second]["state"] == "stopped"
+    assert await put_and_get(made, b"2") == [b"1"]
+
+    assert "2 processes stopped, nothing left running" in made.dev("down").stdout
+    assert made.pids() == []
+    assert states(made) == ["stopped"] * 3
+    for name in MEMBERS:
+        made.dev("start", name)
+    assert await put_and_get(made, b"3") == [b"2"]
+
+
+def test_a_member_that_lost_its_data(made: DevCluster) -> None:
+    """etcd does not take it back as it is, and why is the command's line and in the table; the others go on."""
+    for name in MEMBERS:
+        made.dev("start", name)
+    made.dev("stop", "etcd1")
+    shutil.rmtree(made.directory / "etcd1" / "state")
+    assert "etcd1 did not start: " in (said := refused(made, "dev", "start", made.directory, "etcd1", code=NOT_CLEAN))
+    assert "has already been bootstrapped" in said
+    assert "has already been bootstrapped" in rows(made)["etcd1"]["note"]
+    assert states(made) == ["failed", "running", "running"]
+
+
+def test_another_number_is_refused(made: DevCluster) -> None:
+    """It would be another journal; an even number, or none, is no choice."""
+    said = refused(made, "dev", "up", made.directory, "--meta", "1")
+    assert "has 3 metadata servers, not 1" in said
+    assert "ringfs meta migrate" in said
+    assert "'2' is not one of" in refused(made, "dev", "up", made.root / "other", "--meta", "2")
+    assert not (made.root / "other").exists()
+    assert made.pids() == []
+
+
+def test_without_etcd_on_the_machine(tmp_path: Path) -> None:
+    """The line names the package, and nothing is left of the attempt."""
+    command = [str(RINGFS), "dev", "up", str(tmp_path / "new"), "--meta", "3"]
+    done = subprocess.run(command, env={**os.environ, "PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert done.returncode == USAGE
+    assert "apt-get install etcd-server" in done.stderr
+    assert not (tmp_path / "new").exists()
