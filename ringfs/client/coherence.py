@@ -277,9 +277,14 @@ class Coherence:
             self._to_close[inode.number] = inode
 
     def committed(self, inode: Inode) -> None:
-        """A commit of it went through, or was given up."""
+        """A commit of it went through."""
         if inode.attributes.links == 0 and not inode.open_count and not inode.dirty:
             self.close_now()
+
+    def lost(self, inode: Inode) -> None:
+        """Bytes of it were given up: it is not what the kernel was told that it would be."""
+        self._kernel.drop_soon([inode.number])
+        self.committed(inode)
 
     async def run(self) -> None:
         """Tell of closes, for ever."""

@@ -233,6 +233,16 @@ class DirtyFile:
         """How many bytes are not committed; what was written again meanwhile counts twice."""
         return self.live.size_bytes + sum(flight.size_bytes for flight in self.flights)
 
+    def is_stretch_from(self, edge: int) -> bool:
+        """Whether it is one range without gaps, which begins at edge or before, all of it in one flight or in none."""
+        if not self.flights:
+            ranges = list(self.live.runs())
+        elif len(self.flights) == 1 and not self.live and self.flights[0].failure is None:
+            ranges = [(at, at + len(part)) for at, part in self.flights[0].parts]
+        else:
+            return False
+        return bool(ranges) and ranges[0][0] <= edge and all(one[1] == next_one[0] for one, next_one in itertools.pairwise(ranges))
+
     def overlay(self, start: int, stop: int) -> Iterator[tuple[int, memoryview]]:
         """(offset, bytes) within start … stop-1, oldest first: later ones win."""
         for flight in self.flights:

@@ -134,6 +134,18 @@ class Inode:
         )
 
     @property
+    def stays_as_merged(self) -> bool:
+        """Whether nobody is writing any more, and what is merged is what the commit of all that is dirty will leave, unless it is
+        refused: times are decided here, and every byte of the file is stored then, so that no number of blocks is a guess."""
+        if self.write_count:
+            return False
+        dirty, known = self.dirty, self.attributes
+        times = dirty.flights[0].times if dirty.flights else self.times
+        if times.mtime_ns < 0 or times.ctime_ns < 0 or (dirty.flights and self.times):
+            return False
+        return known.stored_bytes == known.size_bytes and dirty.is_stretch_from(known.size_bytes)
+
+    @property
     def _atime_ns(self) -> int:
         """With the last read here."""
         known_ns = self.attributes.atime_ns

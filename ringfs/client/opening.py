@@ -66,6 +66,7 @@ async def open_file_system(
             coherence.load_extents,
             Rewriter(link, objects, inodes, blocks),
             coherence.committed,
+            coherence.lost,
             dirty_bytes_max=tunables.dirty_bytes_max,
             commit_interval_s=tunables.commit_interval_s,
             remember=blocks.remember,

@@ -42,7 +42,8 @@ LoadExtents = Callable[[Inode, int, int], Awaitable[None]]
 
 class Writer:
     """See the module. `run` must be running. Called back: `after_commit(inode)` when a commit of it went through,
-    `remember(object, parts)` when an object was put that will probably be read soon."""
+    `after_loss(inode)` when bytes of it were given up, `remember(object, parts)` when an object was put that will probably be
+    read soon."""
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class Writer:
         load_extents: LoadExtents,
         rewriter: Rewriter,
         after_commit: Callable[[Inode], None],
+        after_loss: Callable[[Inode], None],
         *,
         dirty_bytes_max: int,
         commit_interval_s: float,
@@ -62,6 +64,7 @@ class Writer:
         self._load_extents = load_extents
         self._rewriter = rewriter
         self._after_commit = after_commit
+        self._after_loss = after_loss
         self._dirty_bytes_max = dirty_bytes_max
         self._interval_s = commit_interval_s
         #: Bytes in live buffers and flights of all files; writers wait while it is at its maximum.
@@ -331,7 +334,7 @@ class Writer:
             log.error("write failed", inode=inode.number, bytes=flight.size_bytes, reason=str(failure))
             inode.fail(failure)
         self._end(inode, flight)
-        self._after_commit(inode)
+        self._after_loss(inode)
 
     def _give_up(self, inode: Inode, failure: Refused) -> None:
         """Somebody else changed the file while it could not be asked for what was dirty: nothing that was written until now may be
@@ -343,7 +346,7 @@ class Writer:
         inode.fail(failure)
         while inode.dirty.flights:
             self._end(inode, inode.dirty.flights[0])
-        self._after_commit(inode)
+        self._after_loss(inode)
 
     def _end(self, inode: Inode, flight: Flight) -> None:
         assert inode.dirty.flights[0] is flight, "flights end in order"

@@ -5,9 +5,10 @@ told. Drivers translate their own types to and from what is here. Everything rai
 
 The kernel's caches are covered by leases. While an inode is leased, the kernel may believe its attributes, and of a directory
 its names, for ever: a recall takes them back before it is confirmed (client/coherence.py: KernelCache). Attributes of a file with
-dirty bytes change by themselves when those are committed: they are not believed. Nor is what is not leased, and a file that is
-not is opened past the page cache. Pages that get into it through a handle from before are to be dropped after the answer
-(`is_page_unsure`). There is no writeback cache: what was written is here, so sizes and times are decided here.
+dirty bytes may change by themselves when those are committed: they are believed if it is known what they will be then
+(client/inodes.py: stays_as_merged); if bytes are given up after all, they are taken back. What is not leased is not believed, and
+a file that is not is opened past the page cache. Pages that get into it through a handle from before are to be dropped after the
+answer (`is_page_unsure`). There is no writeback cache: what was written is here, so sizes and times are decided here.
 """
 
 import json
@@ -100,7 +101,7 @@ class Operations:
         return self._timeouts.entry_s if self.fs.inodes.leased(parent) is not None else 0.0
 
     def _attr_timeout_s(self, inode: Inode) -> float:
-        is_sure = self.fs.link.holds(inode.lease_epoch) and not inode.dirty and not inode.times
+        is_sure = self.fs.link.holds(inode.lease_epoch) and (not (inode.dirty or inode.times) or inode.stays_as_merged)
         return self._timeouts.attr_s if is_sure else 0.0
 
     async def lookup(self, parent: int, name: bytes) -> KernelEntry:
@@ -121,7 +122,7 @@ class Operations:
 
         def looked_up(inode: Inode) -> KernelEntry:
             told = inode.merged()
-            is_settled = told is inode.attributes or not (inode.dirty or inode.times)
+            is_settled = told is inode.attributes or not (inode.dirty or inode.times) or inode.stays_as_merged
             is_sure = is_settled and inode.lease_epoch == epoch and not inode.write_count
             return KernelEntry(told, entry_timeout_s, attr_timeout_s if is_sure else 0.0)
 

@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -66,6 +67,44 @@ async def test_leased_is_believed_for_ever(autojump_clock: trio.testing.MockCloc
         client.port.cut(META)
         await trio.testing.wait_all_tasks_blocked()
         assert mount.name_timeout_s(ROOT_INODE) == 0.0
+
+
+async def test_what_a_commit_will_leave_is_believed_before_it(autojump_clock: trio.testing.MockClock) -> None:
+    """Attributes of a closed file with dirty bytes, if none of them is a guess: the commit leaves them as they were told."""
+    async with open_world(1) as world:
+        mount = mount_of(await world.mount())
+        number = await write_file(mount, b"file", b"x" * 5000)
+        for offset, end in ((4000, 9000), (0, 9000)):
+            told = await mount.lookup(ROOT_INODE, b"file")
+            assert told.attr_timeout_s == (await mount.getattr(number)).attr_timeout_s == FOR_EVER_S
+            await mount.fs.sync()
+            committed = (await mount.getattr(number)).attributes
+            assert told.attributes == replace(committed, change=told.attributes.change)
+            handle, _ = await mount.open(number, os.O_WRONLY)
+            await mount.write(handle, offset, b"y" * 5000)
+            assert (await mount.getattr(number)).attr_timeout_s == 0.0, "somebody writes"
+            await mount.release(handle)
+            assert (await mount.getattr(number)).attributes.size_bytes == end
+        handle, _ = await mount.open(number, os.O_WRONLY)
+        await mount.write(handle, 20_000, b"z")
+        await mount.release(handle)
+        assert (await mount.getattr(number)).attr_timeout_s == 0.0, "it has a hole"
+
+
+async def test_what_was_given_up_is_taken_back(autojump_clock: trio.testing.MockClock) -> None:
+    """The kernel was told of a size, and then the bytes found no place."""
+    async with open_world(1) as world:
+        kernel = RecordingKernel()
+        mount = mount_of(await world.mount("one", kernel))
+        for node in world.nodes:
+            node.is_full = True
+        number = await write_file(mount, b"file", b"x" * 50_000)
+        told = await mount.lookup(ROOT_INODE, b"file")
+        assert (told.attributes.size_bytes, told.attr_timeout_s) == (50_000, FOR_EVER_S)
+        kernel.dropped.clear()
+        await mount.fs.sync()
+        assert kernel.dropped == [([number], [], False)]
+        assert (await mount.getattr(number)).attributes.size_bytes == 0
 
 
 async def test_a_file_that_another_mount_changed(autojump_clock: trio.testing.MockClock) -> None:

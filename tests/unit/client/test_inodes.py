@@ -44,6 +44,41 @@ def test_merged_shows_the_end_of_dirty_bytes() -> None:
     assert inode.merged().size_bytes == 201
 
 
+def test_what_a_commit_leaves_is_known() -> None:
+    """If every byte is stored then, and the times are decided: not with a hole, several flights, bytes that found no place."""
+    times = Times(mtime_ns=50, ctime_ns=50)
+    inode = _inode()
+    assert not inode.stays_as_merged, "nothing is dirty"
+    inode.dirty.live.write(100, b"x" * 10)
+    assert not inode.stays_as_merged, "the service decides on times"
+    inode.times = times
+    assert inode.stays_as_merged
+    inode.dirty.live.write(110, b"x" * 70_000)
+    inode.dirty.live.write(0, b"x" * 50)
+    assert not inode.stays_as_merged, "in two places"
+    inode.dirty.live.write(50, b"x" * 50)
+    assert inode.stays_as_merged
+    flight = inode.dirty.take(0, 1 << 20)
+    flight.times, inode.times = inode.times, Times()
+    assert inode.stays_as_merged
+    inode.times.mtime_ns = 60
+    assert not inode.stays_as_merged, "a time was set since"
+    inode.times.clear()
+    inode.dirty.live.write(0, b"x")
+    assert not inode.stays_as_merged, "some of it comes later"
+    inode.dirty.live.remove(0, 1)
+    flight.failure = Refused(Code.NO_SPACE)
+    assert not inode.stays_as_merged
+    sparse = Inode(7, replace(KNOWN, stored_bytes=50))
+    sparse.dirty.live.write(0, b"x" * 100)
+    sparse.times = times
+    assert not sparse.stays_as_merged, "what of it is stored already is not known"
+    beyond = _inode()
+    beyond.dirty.live.write(101, b"x")
+    beyond.times = times
+    assert not beyond.stays_as_merged, "a hole"
+
+
 class _Leases:
     """Says which epoch is valid."""
 

@@ -138,6 +138,7 @@ async def desk(dirty_bytes_max: int = 64 * MIB, interval_s: float = 1.0) -> Asyn
             loaded,
             rewriter,
             lambda _inode: None,
+            lambda _inode: None,
             dirty_bytes_max=dirty_bytes_max,
             commit_interval_s=interval_s,
         )
