@@ -74,6 +74,7 @@ class MountConfig:
     cache_bytes_max: int = 64 * MIB
     readahead_bytes: int = 16 * MIB
     commit_interval_s: float = 1.0
+    leader_wait_s: float = 300.0
     entry_timeout_s: float = 1.0
     attr_timeout_s: float = 1.0
     delegations: bool = True
@@ -244,6 +245,7 @@ def _mount(table: Table) -> MountConfig:
         cache_bytes_max=table.take_or("cache_bytes_max", _between(MIB, 1 << 40), default.cache_bytes_max),
         readahead_bytes=table.take_or("readahead_bytes", _between(0, 1 << 30), default.readahead_bytes),
         commit_interval_s=table.take_or("commit_interval_s", _seconds(0.01, 60), default.commit_interval_s),
+        leader_wait_s=table.take_or("leader_wait_s", _seconds(1, 86_400), default.leader_wait_s),
         entry_timeout_s=table.take_or("entry_timeout_s", _seconds(0, 3600), default.entry_timeout_s),
         attr_timeout_s=table.take_or("attr_timeout_s", _seconds(0, 3600), default.attr_timeout_s),
         delegations=table.take_or("delegations", _flag, default.delegations),

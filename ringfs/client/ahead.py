@@ -37,11 +37,17 @@ class _Ahead:
 
 class AheadQueue:
     """See the module. `mistaken(operation, refused)` is called when the service has another answer than was given here,
-    `answered()` when numbers were answered."""
+    `answered()` when numbers were answered, `refused(client, refused)` when a whole batch was."""
 
-    def __init__(self, mistaken: Callable[[Any, Refused | None], None], answered: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        mistaken: Callable[[Any, Refused | None], None],
+        answered: Callable[[], None],
+        refused: Callable[[RpcClient, Refused], object],
+    ) -> None:
         self._mistaken = mistaken
         self._on_answers = answered
+        self._on_refusal = refused
         #: By request number, ascending, without gaps where nothing else was sent between. All of one session.
         self._pending: dict[int, _Ahead] = {}
         #: How many of them, the last ones, are still to be sent.
@@ -120,7 +126,7 @@ class AheadQueue:
                 ahead.is_sent = True
             self._unsent_count -= len(batch)
             message = MutateAhead(session, number, first_unanswered, [ahead.item for ahead in batch.values()])
-            client.call_soon(message, partial(self._answered, batch), urgent=True)
+            client.call_soon(message, partial(self._answered, client, batch), urgent=True)
         self._progress.unpark_all()
 
     def _next_batch(self) -> dict[int, _Ahead]:
@@ -150,12 +156,12 @@ class AheadQueue:
 
     # --- answers --------------------------------------------------------------------------------------------------------
 
-    def _answered(self, batch: dict[int, _Ahead], answer: Answer | Refused | ConnectionLost) -> None:
+    def _answered(self, client: RpcClient, batch: dict[int, _Ahead], answer: Answer | Refused | ConnectionLost) -> None:
         if isinstance(answer, ConnectionLost) or not self._pending:
             return
         if isinstance(answer, Refused):
-            # NO_SESSION is found out by the next request, or heartbeat; OVERLOADED passes.
             self._hold_up()
+            self._on_refusal(client, answer)
             return
         done: AheadDone = answer.message
         if done.is_short:

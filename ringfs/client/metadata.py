@@ -5,6 +5,7 @@ is sent again on the next one, with its request number. Leases hold from the mom
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,11 +17,13 @@ from ringfs.base.limits import LEASE_NS
 from ringfs.client.ahead import DELAY_S as AHEAD_DELAY_S
 from ringfs.client.ahead import AheadQueue
 from ringfs.client.dependent import Dependent
+from ringfs.client.lease import Lease
 from ringfs.client.mutating import Mutator, OnDone
-from ringfs.client.patience import WAIT_FOR_LEADER_S, bounded
+from ringfs.client.patience import bounded
 from ringfs.client.recalls import Recalls
 from ringfs.client.telling import Teller
 from ringfs.client.window import RequestWindow
+from ringfs.wire.leaders import HEARTBEAT_S, Leaders
 from ringfs.wire.messages.cluster import ClusterMap, MapChanged
 from ringfs.wire.messages.locks import LockFreed
 from ringfs.wire.messages.session import (
@@ -40,8 +43,6 @@ log = structlog.get_logger("ringfs.client.metadata")
 
 _RECONNECT_S = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 _RESUME_OPENS = 4096
-#: How often is looked whether there is a lease again that can run out.
-_LEASE_WATCH_S = 0.25
 #: After this long a request is sent again that the service was too busy for.
 _RESEND_S = 0.1
 
@@ -50,14 +51,23 @@ class MetadataLink:
     """See the module. `run` must be running for anything to be answered."""
 
     def __init__(
-        self, addresses: Sequence[str], key: bytes, name: str, clock: Clock, dependent: Dependent, dial: Dial = dial_tcp
+        self,
+        addresses: Sequence[str],
+        key: bytes,
+        name: str,
+        clock: Clock,
+        dependent: Dependent,
+        dial: Dial = dial_tcp,
+        *,
+        leader_wait_s: float,
     ) -> None:
-        self._addresses = list(addresses)
-        self._key = key
         self._name = name
         self._clock = clock
         self._dependent = dependent
-        self._dial = dial
+        self._connect = partial(open_client, key=key, name=name, dial=dial)
+        self._leaders = Leaders(addresses, self._connect, _RECONNECT_S)
+        #: How long a request waits for a leader before the application gets EIO.
+        self._leader_wait_s = leader_wait_s
         #: 0 until the first session is open.
         self.session = 0
         self.default_class = ""
@@ -68,14 +78,16 @@ class MetadataLink:
         self.on_locks_freed: Callable[[list[int] | None], None] = lambda _waiters: None
         self._client: RpcClient | None = None
         self._up = trio.Event()
-        self._lease_until_ns = 0
-        #: Grows whenever all leases became void; a lease is valid only in the epoch in which it was given.
-        self.lease_epoch = 1
+        self._lease = Lease(clock, dependent.leases_lost)
+        #: Whether a lease that was given in an epoch is valid now.
+        self.holds = self._lease.holds
+        #: Nothing that was cached until now may be used.
+        self.void_leases = self._lease.void
         self._recalls = Recalls(self, dependent.recalled)
         #: Applied here first; request numbers are shared with what is unanswered.
-        self._ahead = AheadQueue(dependent.mistaken, self._window_moved)
+        self._ahead = AheadQueue(dependent.mistaken, self._window_moved, self.turned_away)
         self._window = RequestWindow(self._ahead.first)
-        self._mutator = Mutator(self, self._window)
+        self._mutator = Mutator(self, self._window, leader_wait_s)
         self._teller = Teller(self, self._window_moved)
         self.tell = self._teller.tell
         self._closing = False
@@ -83,9 +95,9 @@ class MetadataLink:
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
-    async def query(self, operation: Any, *, timeout_s: float = WAIT_FOR_LEADER_S) -> Any:
+    async def query(self, operation: Any, *, timeout_s: float | None = None) -> Any:
         """The answer to a question. Raises Refused."""
-        with bounded(timeout_s):
+        with bounded(self._leader_wait_s if timeout_s is None else timeout_s):
             while True:
                 client = await self.connected()
                 while self._teller and type(operation) is Open:
@@ -97,22 +109,24 @@ class MetadataLink:
                 except ConnectionLost:
                     continue
                 except Refused as refused:
-                    if refused.code is Code.NO_SESSION:
-                        self.session_ended(client)
-                    elif refused.code.retry is Retry.RESEND:
-                        await trio.sleep(_RESEND_S)
-                    else:
+                    if self.turned_away(client, refused):
+                        continue
+                    if refused.code.retry is not Retry.RESEND:
                         raise
+                    await trio.sleep(_RESEND_S)
 
     async def call(self, request: Any) -> Any:
         """The answer to a message that is no Query (status, snapshots …), sent again if the connection is lost."""
-        with bounded(WAIT_FOR_LEADER_S):
+        with bounded(self._leader_wait_s):
             while True:
                 client = await self.connected()
                 try:
                     return (await client.call(request)).message
                 except ConnectionLost:
                     continue
+                except Refused as refused:
+                    if not self.turned_away(client, refused):
+                        raise
 
     async def mutate(self, operation: Any, *, urgent: bool = False, session: int = 0) -> Any:
         """The answer to a transaction, which takes effect once. Raises Refused; NO_SESSION if its session ended meanwhile.
@@ -147,7 +161,7 @@ class MetadataLink:
         """Wait until all that was done ahead until now is answered, and so durable. Raises Refused IO after a long time."""
         if self._ahead.is_settled:
             return
-        with bounded(WAIT_FOR_LEADER_S):
+        with bounded(self._leader_wait_s):
             await self._ahead.settled()
 
     def send_ahead(self, client: RpcClient) -> bool:
@@ -181,16 +195,10 @@ class MetadataLink:
         """How many arrived: an answer asked for before one came is not cached, since the one may be about the other."""
         return self._recalls.seen
 
-    # --- leases -----------------------------------------------------------------------------------------------------
-
-    def holds(self, lease_epoch: int) -> bool:
-        """Whether a lease that was given in that epoch is valid now."""
-        return lease_epoch == self.lease_epoch and self._clock.monotonic_ns() < self._lease_until_ns
-
-    def void_leases(self) -> None:
-        """Nothing that was cached until now may be used."""
-        self.lease_epoch += 1
-        self._dependent.leases_lost()
+    @property
+    def lease_epoch(self) -> int:
+        """What is cached now is leased in it."""
+        return self._lease.epoch
 
     # --- the connection ---------------------------------------------------------------------------------------------
 
@@ -216,34 +224,31 @@ class MetadataLink:
 
     async def run(self, task_status: trio.TaskStatus[Refused | None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep a connection and a session for ever. Started once the first session is open; or refused: then with the refusal."""
-        attempt = 0
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._recalls.run)
-            nursery.start_soon(self._watch_lease)
+            nursery.start_soon(self._lease.watch)
             nursery.start_soon(self._send_ahead_forever)
             while not self._closing:
-                address = self._addresses[attempt % len(self._addresses)]
+                address = ""
                 try:
-                    async with open_client(address, self._key, name=self._name, on_push=self._pushed, dial=self._dial) as client:
+                    address = await self._leaders.next()
+                    async with self._connect(address, on_push=self._pushed) as client:
+                        nursery.start_soon(self._leaders.leave_when_replaced, client, address)
                         await self._begin(client)
-                        if attempt:
-                            log.info("metadata service found", address=address, attempts=attempt + 1)
-                        attempt = 0
+                        self._leaders.found(address)
                         task_status.started()
                         task_status = trio.TASK_STATUS_IGNORED
-                        await self._keep(client)
+                        ended: Exception = await self._keep(client)
                 except (OSError, ConnectionLost, trio.TooSlowError, Refused) as error:
-                    if isinstance(error, Refused) and not self.session:
+                    if isinstance(error, Refused) and not self.session and error.code is not Code.NOT_LEADER:
                         task_status.started(error)
                         break
-                    if attempt % 20 == 0 and not self._closing:
-                        log.warning("metadata service lost; waiting for it", address=address, reason=str(error) or repr(error))
+                    ended = error
                 finally:
                     self._down()
-                attempt += 1
                 if not self._closing:
-                    await trio.sleep(_RECONNECT_S[min(attempt - 1, len(_RECONNECT_S) - 1)])
+                    self._leaders.failed(address, ended)
             nursery.cancel_scope.cancel()
 
     async def _begin(self, client: RpcClient) -> None:
@@ -267,11 +272,11 @@ class MetadataLink:
                 renewed = True
         if opened.session != self.session:
             self._window.renew()
+        self._leaders.check(opened.incarnation)
         self.session = opened.session
         self.default_class = opened.default_class
         self._take_map(opened.map)
-        self.void_leases()
-        self._lease_until_ns = sent_ns + LEASE_NS
+        self._lease.begin(sent_ns)
         if renewed:
             assert self._nursery is not None, "the link is running"
             self._dependent.session_renewed()
@@ -305,47 +310,36 @@ class MetadataLink:
     def _down(self) -> None:
         if self._client is not None:
             self._client = None
-            self._lease_until_ns = 0
             self._teller.forget()
             self._mutator.waiters.unpark_all()
             self._ahead.send_again()
             self._up = trio.Event()
-            self.void_leases()
+            self._lease.end()
             self.on_locks_freed(None)
 
-    async def _keep(self, client: RpcClient) -> None:
-        """Heartbeats until the connection is lost."""
-        while not client.lost.is_set():
-            with trio.move_on_after(LEASE_NS / 3e9):
-                await client.lost.wait()
-                return
-            sent_ns = self._clock.monotonic_ns()
-            try:
+    async def _keep(self, client: RpcClient) -> ConnectionLost | Refused:
+        """Heartbeats until the connection is lost, or a server refuses one: how."""
+        try:
+            while True:
+                with trio.move_on_after(HEARTBEAT_S if self._leaders.are_several else LEASE_NS / 3e9):
+                    await client.lost.wait()
+                sent_ns = self._clock.monotonic_ns()
                 await client.call(Heartbeat(self.session), timeout_s=LEASE_NS / 1e9, urgent=True)
-            except Refused as refused:
-                log.warning("heartbeat refused", reason=str(refused))
-                return
-            if self._clock.monotonic_ns() >= self._lease_until_ns:
-                # They ran out before they were renewed: the server may have gone on without asking us.
-                self.void_leases()
-            self._lease_until_ns = sent_ns + LEASE_NS
+                self._lease.renew(sent_ns)
+        except (ConnectionLost, Refused) as error:
+            return error
 
-    async def _watch_lease(self) -> None:
-        """Void the leases when they run out, not when somebody notices: what the kernel believes is to be taken back on time."""
-        voided_ns = 0
-        while True:
-            left_ns = self._lease_until_ns - self._clock.monotonic_ns()
-            if left_ns <= 0 and self._lease_until_ns not in (0, voided_ns):
-                voided_ns = self._lease_until_ns
-                self.void_leases()
-            await trio.sleep(left_ns / 1e9 if left_ns > 0 else _LEASE_WATCH_S)
-
-    def session_ended(self, client: RpcClient) -> None:
-        """The service does not know our session: requests wait until there is a new one (see _begin)."""
+    def turned_away(self, client: RpcClient, refused: Refused) -> bool:
+        """Whether a refusal means that this connection leads nowhere any more: the service does not know our session, or does not
+        lead. Then requests wait until there is another (see _begin)."""
+        if refused.code not in (Code.NO_SESSION, Code.NOT_LEADER):
+            return False
+        self._leaders.learn(refused)
         if self._client is client:
             self._down()
             assert self._nursery is not None, "the link is running"
             self._nursery.start_soon(client.aclose)
+        return True
 
     async def close(self) -> None:
         """End the session cleanly, if the service answers within a lease time."""

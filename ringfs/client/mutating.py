@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import trio
 
 from ringfs.base.errors import Code, ConnectionLost, Refused, Retry
-from ringfs.client.patience import WAIT_FOR_LEADER_S, bounded
+from ringfs.client.patience import bounded
 from ringfs.client.window import RequestWindow
 from ringfs.wire.messages.session import Mutate
 from ringfs.wire.rpc import Answer, NoAnswer, RpcClient
@@ -47,8 +47,8 @@ class Line(Protocol):
         """The connection, once what was done ahead has been sent on it."""
         ...
 
-    def session_ended(self, client: RpcClient) -> None:
-        """The service does not know the session any more."""
+    def turned_away(self, client: RpcClient, refused: Refused) -> bool:
+        """Whether the connection leads nowhere any more, as a refusal on it says; then it is given up."""
         ...
 
     def void_leases(self) -> None:
@@ -77,9 +77,11 @@ class _Mutation:
 class Mutator:
     """See the module."""
 
-    def __init__(self, line: Line, window: RequestWindow) -> None:
+    def __init__(self, line: Line, window: RequestWindow, wait_s: float) -> None:
         self._line = line
         self._window = window
+        #: How long a transaction waits for a leader.
+        self._wait_s = wait_s
         #: Who waits because the window is full, or something is to be told first.
         self.waiters = trio.lowlevel.ParkingLot()
 
@@ -87,7 +89,7 @@ class Mutator:
         """See MetadataLink."""
         client = self._client_now(urgent=urgent)
         if client is None:
-            with bounded(WAIT_FOR_LEADER_S):
+            with bounded(self._wait_s):
                 client = await self._wait_client(urgent=urgent)
         if session not in (0, self._line.session):
             raise Refused(Code.NO_SESSION, f"session {session}")
@@ -101,7 +103,7 @@ class Mutator:
             return
         mutation = self._begin(operation, urgent=True)
         on_answer = partial(self._answered, client, mutation, on_done)
-        client.call_soon(self._message(mutation), on_answer, urgent=True, patience_s=WAIT_FOR_LEADER_S)
+        client.call_soon(self._message(mutation), on_answer, urgent=True, patience_s=self._wait_s)
 
     async def _mutate_then(self, operation: Any, on_done: OnDone, session: int) -> None:
         try:
@@ -118,7 +120,8 @@ class Mutator:
             self._end(mutation, is_answered=self._is_known(client, answer))
             on_done(answer)
         else:
-            self._line.start_soon(self._ask_again, mutation, on_done, _RESEND_S if isinstance(answer, Refused) else 0.0)
+            pause_s = self._pause_s(client, answer) if isinstance(answer, Refused) else 0.0
+            self._line.start_soon(self._ask_again, mutation, on_done, pause_s)
 
     async def _ask_again(self, mutation: _Mutation, on_done: OnDone, pause_s: float) -> None:
         try:
@@ -133,7 +136,7 @@ class Mutator:
         window = self._window
         number = window.take()
         window.unanswered[number] = None
-        until_s = trio.current_time() + WAIT_FOR_LEADER_S
+        until_s = trio.current_time() + self._wait_s
         return _Mutation(operation, urgent, self._line.session, number, window.unanswered, until_s)
 
     def _message(self, mutation: _Mutation) -> Mutate:
@@ -158,7 +161,7 @@ class Mutator:
                     if _is_final(refused):
                         is_answered = self._is_known(client, refused)
                         raise
-                    pause_s = _RESEND_S
+                    pause_s = self._pause_s(client, refused)
                 client = None
         finally:
             self._end(mutation, is_answered=is_answered)
@@ -172,9 +175,12 @@ class Mutator:
 
     def _is_known(self, client: RpcClient, refused: Refused) -> bool:
         """Whether a final refusal says that the transaction did not happen."""
-        if refused.code is Code.NO_SESSION:
-            self._line.session_ended(client)
+        self._line.turned_away(client, refused)
         return not isinstance(refused, NoAnswer)
+
+    def _pause_s(self, client: RpcClient, refused: Refused) -> float:
+        """How long to wait before it is sent again: not at all, if that goes to another server."""
+        return 0.0 if self._line.turned_away(client, refused) else _RESEND_S
 
     # --- the connection ---------------------------------------------------------------------------------------------
 

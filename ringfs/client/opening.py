@@ -51,9 +51,10 @@ async def open_file_system(
     key = config.load_key()
     name = f"{socket.gethostname()}:{os.getpid()} {purpose}"
     coherence = Coherence()
-    link = MetadataLink([server.address for server in config.meta], key, name, clock, coherence, dial)
-    inodes = InodeTable(link.holds)
     tunables = config.mount
+    addresses = [server.address for server in config.meta]
+    link = MetadataLink(addresses, key, name, clock, coherence, dial, leader_wait_s=tunables.leader_wait_s)
+    inodes = InodeTable(link.holds)
     async with trio.open_nursery() as nursery:
         objects = Objects(DataNodes(key, name, nursery, dial), run_in_thread, clock)
         link.on_map = objects.follow

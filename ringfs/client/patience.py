@@ -6,9 +6,6 @@ import trio
 
 from ringfs.base.errors import Code, Refused
 
-#: How long a request waits for a leader before the application gets EIO.
-WAIT_FOR_LEADER_S = 300.0
-
 
 class bounded:
     """Waiting for a leader ends in EIO, not never."""

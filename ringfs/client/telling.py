@@ -40,6 +40,10 @@ class Line(Protocol):
         """The connection, once what was done ahead has been sent on it."""
         ...
 
+    def turned_away(self, client: RpcClient, refused: Refused) -> bool:
+        """Whether the connection leads nowhere any more, as a refusal on it says; then it is given up."""
+        ...
+
     def start_soon(self, function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
         """Run something beside."""
         ...
@@ -79,7 +83,9 @@ class Teller:
             self._line.start_soon(self._tell_rest, client, self._untold)
 
     def _told(self, client: RpcClient, operation: Any, answer: Answer | Refused | ConnectionLost) -> None:
-        if isinstance(answer, Refused) and answer.code.retry is Retry.RESEND and client is self._line.live_client:
+        if not isinstance(answer, Refused) or self._line.turned_away(client, answer):
+            return
+        if answer.code.retry is Retry.RESEND and client is self._line.live_client:
             self._tell_later(client, operation)
 
     async def _tell_rest(self, client: RpcClient, untold: deque[Any]) -> None:
@@ -90,6 +96,8 @@ class Teller:
             except ConnectionLost:
                 return
             except Refused as refused:
+                if self._line.turned_away(client, refused):
+                    return
                 if refused.code.retry is Retry.RESEND:
                     await trio.sleep(_AGAIN_S)
                     continue

@@ -171,6 +171,11 @@ class RpcClient:
         """Whether an urgent request would be sent now, and some more."""
         return self._urgent_slots.value > REQUESTS_URGENT // 4
 
+    @property
+    def oldest_unanswered(self) -> int:
+        """The number of the request that has waited longest for its answer; 0 if none does."""
+        return next(iter(self._pending), 0)
+
     async def aclose(self) -> None:
         """End the connection; whatever is unanswered is lost."""
         self._connection.close("closed here")

@@ -41,6 +41,9 @@ class Direction:
         self._waiting_bytes = 0
         self._is_ended = False
         self._is_broken = False
+        #: Nothing is read, and nobody learns of an end: the process at the other end is stopped.
+        self._is_held = False
+        self._breaks_when_released = False
         self._changed = trio.lowlevel.ParkingLot()
 
     @property
@@ -81,14 +84,16 @@ class Direction:
     async def receive(self, count_max: int) -> bytes:
         """The next bytes that have arrived, b"" at the end."""
         while True:
-            if self._pieces:
+            if self._is_held:
+                await self._changed.park()
+            elif self._pieces:
                 if self._pieces[0][0] <= trio.current_time():
                     return self._take(min(count_max, self.piece_bytes_max))
             elif self._is_broken:
                 raise trio.BrokenResourceError("the link was cut")
             elif self._is_ended:
                 return b""
-            with trio.CancelScope(deadline=self._pieces[0][0] if self._pieces else float("inf")):
+            with trio.CancelScope(deadline=self._pieces[0][0] if self._pieces and not self._is_held else float("inf")):
                 await self._changed.park()
 
     def _take(self, count_max: int) -> bytes:
@@ -113,7 +118,21 @@ class Direction:
 
     def break_off(self) -> None:
         """The reader is gone, or the link was cut."""
-        self._is_broken = True
+        if self._is_held:
+            self._breaks_when_released = True
+        else:
+            self._is_broken = True
+        self._changed.unpark_all()
+
+    def hold(self) -> None:
+        """Stop: nothing is read until it is released."""
+        self._is_held = True
+        self._changed.unpark_all()
+
+    def release(self) -> None:
+        """Go on; an end that came meanwhile shows."""
+        self._is_held = False
+        self._is_broken = self._is_broken or self._breaks_when_released
         self._changed.unpark_all()
 
     @property
@@ -203,10 +222,14 @@ class Network:
         self.delay_s = 0.0
         #: Addresses that cannot be reached; dialling one fails.
         self.unreachable: set[str] = set()
+        #: Addresses whose process is stopped.
+        self._frozen: set[str] = set()
 
     async def dial(self, address: str) -> trio.abc.Stream:
         """A stream to the server at address. Raises ConnectionLost."""
         await trio.lowlevel.checkpoint()
+        if address in self._frozen:
+            return self._link_to_nobody(address)
         if address not in self._servers or address in self.unreachable:
             raise ConnectionLost(f"cannot connect to {address}: connection refused")
         link = Link(self._capacity_bytes)
@@ -230,6 +253,29 @@ class Network:
         finally:
             del self._servers[address]
             receive.close()
+
+    def _link_to_nobody(self, address: str) -> trio.abc.Stream:
+        """What a kernel takes for a process that is stopped."""
+        link = Link(self._capacity_bytes)
+        self.links.append((address, link))
+        for direction in link.directions():
+            direction.hold()
+            direction.break_off()
+        return link.client
+
+    def freeze(self, address: str) -> None:
+        """The process there is stopped, as by SIGSTOP: connections are taken, and stay, and nothing is answered."""
+        self._frozen.add(address)
+        for link in self.links_to(address):
+            for direction in link.directions():
+                direction.hold()
+
+    def thaw(self, address: str) -> None:
+        """It goes on. Connections that nobody serves any more break."""
+        self._frozen.discard(address)
+        for link in self.links_to(address):
+            for direction in link.directions():
+                direction.release()
 
     def links_to(self, address: str) -> list[Link]:
         """The links that were made to an address."""

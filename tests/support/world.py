@@ -11,6 +11,7 @@ async with open_world(seed) as world:
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,12 +36,15 @@ LIMIT_S = 3600.0
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
 class WorldConfig(ClusterConfig):
     """The configuration without files."""
 
+    key: bytes = KEY
+
     def load_key(self) -> bytes:
         """See ClusterConfig."""
-        return KEY
+        return self.key
 
 
 class Recording(MemoryJournal):
@@ -129,7 +133,9 @@ class Mounted:
 class World:
     """See the module."""
 
-    def __init__(self, seed: int, nursery: trio.Nursery, mount: dict[str, Any], stored_class: str) -> None:
+    def __init__(
+        self, seed: int, nursery: trio.Nursery, mount: dict[str, Any], stored_class: str, metas: Sequence[str] = (META,)
+    ) -> None:
         self.seed = seed
         self.draw = random.Random(seed)
         self.clock = TrioClock()
@@ -139,6 +145,8 @@ class World:
         self.nodes: list[MemoryNode] = []
         self.leader: Leader
         self.handler: MetaServer
+        #: Where the metadata server listens.
+        self.meta_address = META
         #: How long what would run in a thread takes, at most.
         self.thread_s = 0.0
         self._nursery = nursery
@@ -151,11 +159,14 @@ class World:
             cluster=CLUSTER,
             key_file=Path("/world/key"),
             default_class=stored_class,
-            meta=(MetaConfig("meta1", META, Path("/world/state")),),
+            meta=tuple(MetaConfig(address.partition(":")[0], address, Path("/world/state")) for address in metas),
             data=(),
             mount=MountConfig(**mount),
             log_level="info",
         )
+
+        #: As clients that are mounted from now on see it.
+        self.client_config = self._config
 
     # --- the metadata server --------------------------------------------------------------------------------------------
 
@@ -169,11 +180,12 @@ class World:
         self._meta_gone = trio.Event()
         try:
             with trio.CancelScope() as self._meta_scope:
-                self.leader, self.handler = await start(self.store, self.journal, self.clock, self._config, "meta1")  # type: ignore[arg-type]
+                name = self.meta_address.partition(":")[0]
+                self.leader, self.handler = await start(self.store, self.journal, self.clock, self._config, name)  # type: ignore[arg-type]
                 async with trio.open_nursery() as nursery:
                     await nursery.start(self.leader.run)
                     nursery.start_soon(self.handler.run)
-                    await nursery.start(self.network.serve, self.handler, KEY, META)
+                    await nursery.start(self.network.serve, self.handler, KEY, self.meta_address)
                     task_status.started()
         finally:
             self._meta_gone.set()
@@ -185,7 +197,7 @@ class World:
         self._meta_scope.cancel()
         with trio.CancelScope(shield=True):
             await self._meta_gone.wait()
-        self.network.cut(META)
+        self.network.cut(self.meta_address)
         journal, store = self.journal, self.store
         self.journal, self.store = Recording(list(journal.entries), journal.first, journal.term), store.restarted()
         self.journal.history = journal.history
@@ -227,8 +239,12 @@ class World:
         with trio.CancelScope() as self._node_scopes[node.name]:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.network.serve, node, KEY, node.address)
-                await nursery.start(node.take_part, META, self.network.dial)
+                await nursery.start(node.take_part, META, self._dial_leader)
                 task_status.started()
+
+    async def _dial_leader(self, _address: str) -> trio.abc.Stream:
+        """Data nodes in memory need not look for the leader."""
+        return await self.network.dial(self.meta_address)
 
     def kill_node(self, node: MemoryNode) -> None:
         """The node's process ends; its disk stays."""
@@ -248,7 +264,9 @@ class World:
 
     async def mount_here(self) -> None:
         """Try to open a session, and close it; whatever goes wrong is raised here."""
-        async with open_file_system(self._config, clock=self.clock, dial=self.network.dial, run_in_thread=self._run_in_thread):
+        async with open_file_system(
+            self.client_config, clock=self.clock, dial=self.network.dial, run_in_thread=self._run_in_thread
+        ):
             pass
 
     async def _run_client(self, purpose: str, kernel: KernelCache | None, *, task_status: trio.TaskStatus[Mounted]) -> None:
@@ -257,7 +275,7 @@ class World:
         try:
             with trio.CancelScope() as scope:
                 async with open_file_system(
-                    self._config,
+                    self.client_config,
                     purpose=purpose,
                     kernel=kernel,
                     clock=self.clock,
@@ -293,16 +311,26 @@ def _fix_order(seed: int) -> None:
     run._r.seed(seed)
 
 
+W = TypeVar("W", bound=World)
+
+
 @asynccontextmanager
 async def open_world(
     seed: int, *, node_count: int = 3, stored_class: str = "replica:2", limit_s: float = LIMIT_S, **mount: Any
 ) -> AsyncIterator[World]:
     """A running cluster; `mount` are tunables of its clients (base/config.py)."""
+    async with running(seed, lambda nursery: World(seed, nursery, mount, stored_class), node_count, limit_s) as world:
+        yield world
+
+
+@asynccontextmanager
+async def running(seed: int, make: Callable[[trio.Nursery], W], node_count: int, limit_s: float) -> AsyncIterator[W]:
+    """A world that runs."""
     _fix_order(seed)
     try:
         with trio.fail_after(limit_s):
             async with trio.open_nursery() as nursery:
-                world = World(seed, nursery, mount, stored_class)
+                world = make(nursery)
                 await world.start_meta()
                 for _ in range(node_count):
                     await world.add_node()

@@ -41,7 +41,7 @@ class OpenSession:
 
 @message(0x0202)
 class SessionOpened:
-    """The new or resumed session, the cluster map, and the server's incarnation (changes with each start)."""
+    """The new or resumed session, the cluster map, and the server's incarnation: the term it leads in."""
 
     session: U64
     incarnation: U64

@@ -42,6 +42,7 @@ dirty_bytes_max = 67_108_864
 cache_bytes_max = 33554432
 readahead_bytes = 0
 commit_interval_s = 0.5
+leader_wait_s = 20
 entry_timeout_s = 0
 attr_timeout_s = 2
 atime = "noatime"
@@ -87,7 +88,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert config.default_class == "replica:2"
     assert config.meta == (MetaConfig("meta1", "127.0.0.1:7000", tmp_path / "meta1/state"),)
     assert config.data[0] == DataConfig("data1", "127.0.0.1:7001", Path("/disks/one"), "data1", 100, None)
-    assert config.mount == MountConfig(64 * MIB, 64 * MIB, 16 * MIB, 1.0, 1.0, 1.0)
+    assert config.mount == MountConfig(64 * MIB, 64 * MIB, 16 * MIB, 1.0, 300.0, 1.0, 1.0)
     assert config.log_level == "info"
     assert config.etcd is None
 
@@ -97,7 +98,7 @@ def test_everything(tmp_path: Path) -> None:
     config = load_config(written(tmp_path, FULL))
     assert config.default_class == "replica:3"
     assert config.data[1] == DataConfig("data2", "[::1]:7002", tmp_path / "data2/disk", "rack2", 50, 10**9)
-    assert config.mount == MountConfig(64 * MIB, 32 * MIB, 0, 0.5, 0.0, 2.0, atime="noatime")
+    assert config.mount == MountConfig(64 * MIB, 32 * MIB, 0, 0.5, 20.0, 0.0, 2.0, atime="noatime")
     assert config.log_level == "debug"
 
 
@@ -168,13 +169,14 @@ def test_by_name(tmp_path: Path) -> None:
         ("weight = 50", "weight = 50.5", 21, "[data] weight must be a whole number"),
         ("1_000_000_000", "-1", 22, "[data] capacity_bytes must be"),
         ("67_108_864", '"64 MiB"', 25, "[mount] dirty_bytes_max must be a whole number"),
-        ("attr_timeout_s = 2", "attr_timeout_s = nan", 30, "[mount] attr_timeout_s must be a number of seconds"),
-        ("attr_timeout_s = 2", "attr_timeout = 2", 30, "[mount] attr_timeout is not known here"),
-        ('atime = "noatime"', 'atime = "never"', 31, "[mount] atime must be relatime, strictatime or noatime"),
-        ('level = "debug"', 'level = "loud"', 34, "[log] level must be one of debug, info, warning, error"),
-        ('level = "debug"', "level = [1]", 34, "[log] level must be one of"),
-        ("[log]", "[logs]", 33, "logs is not known here"),
-        ("[log]", "[[log]]", 33, "log must be a table"),
+        ("leader_wait_s = 20", "leader_wait_s = 0", 29, "[mount] leader_wait_s must be a number of seconds from 1"),
+        ("attr_timeout_s = 2", "attr_timeout_s = nan", 31, "[mount] attr_timeout_s must be a number of seconds"),
+        ("attr_timeout_s = 2", "attr_timeout = 2", 31, "[mount] attr_timeout is not known here"),
+        ('atime = "noatime"', 'atime = "never"', 32, "[mount] atime must be relatime, strictatime or noatime"),
+        ('level = "debug"', 'level = "loud"', 35, "[log] level must be one of debug, info, warning, error"),
+        ('level = "debug"', "level = [1]", 35, "[log] level must be one of"),
+        ("[log]", "[logs]", 34, "logs is not known here"),
+        ("[log]", "[[log]]", 34, "log must be a table"),
     ],
 )
 def test_mistakes(tmp_path: Path, old: str, new: str, line: int, what: str) -> None:

@@ -43,14 +43,18 @@ class Trial:
     def __init__(self) -> None:
         self.mistakes: list[tuple[bytes, Code | None]] = []
         self.answered = 0
+        self.refusals: list[Code] = []
         self.line = Line()
-        self.queue = AheadQueue(self._mistaken, self._on_answers)
+        self.queue = AheadQueue(self._mistaken, self._on_answers, self._on_refusal)
 
     def _mistaken(self, operation: Any, refused: Refused | None) -> None:
         self.mistakes.append((operation.name, refused.code if refused else None))
 
     def _on_answers(self) -> None:
         self.answered += 1
+
+    def _on_refusal(self, _client: Any, refused: Refused) -> None:
+        self.refusals.append(refused.code)
 
     def add(self, *numbers: int) -> None:
         """Do something ahead under each number; its mark is the number."""
@@ -131,6 +135,7 @@ async def test_a_refused_batch_is_sent_again(trial: Trial, autojump_clock: trio.
     trial.add(1, 2)
     trial.send()
     trial.line.take()[1](Refused(Code.OVERLOADED))
+    assert trial.refusals == [Code.OVERLOADED]
     assert not trial.queue.is_clear
     await trial.queue.pause()
     trial.send()

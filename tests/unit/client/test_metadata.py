@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import trio
 
+from ringfs.base.config import MountConfig
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import LEASE_NS, REPLY_WINDOW_MAX, REQUESTS_URGENT
 from ringfs.client.metadata import MetadataLink
-from ringfs.client.patience import WAIT_FOR_LEADER_S
 from ringfs.wire.messages.cluster import ClusterMap, MapChanged
 from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.namespace import GetAttributes, StatFs, Unlink
@@ -36,6 +36,7 @@ from tests.support.world import until
 
 META = "meta1:7000"
 LEASE_S = LEASE_NS / 1e9
+WAIT_S = MountConfig().leader_wait_s
 
 
 class Service:
@@ -137,7 +138,7 @@ async def line() -> AsyncIterator[Line]:
     network, service, owner = Network(), Service(), Owner()
     async with trio.open_nursery() as nursery:
         await nursery.start(network.serve, service, KEY, META)
-        link = MetadataLink([META], KEY, "test", TrioClock(), owner, network.dial)
+        link = MetadataLink([META], KEY, "test", TrioClock(), owner, network.dial, leader_wait_s=WAIT_S)
         assert await nursery.start(link.run) is None
         yield Line(link, service, owner, network)
         nursery.cancel_scope.cancel()
@@ -332,7 +333,7 @@ async def test_an_operation_of_another_session_is_not_sent(autojump_clock: trio.
 
 @pytest.mark.parametrize("kind", ["query", "mutate"])
 async def test_waiting_ends(kind: str, autojump_clock: trio.testing.MockClock) -> None:
-    """Without a service: EIO after WAIT_FOR_LEADER_S, whether the request was sent before or not."""
+    """Without a service: EIO after WAIT_S, whether the request was sent before or not."""
     async with line() as at:
         at.network.unreachable.add(META)
         at.cut()
@@ -341,7 +342,7 @@ async def test_waiting_ends(kind: str, autojump_clock: trio.testing.MockClock) -
             begun_s = trio.current_time()
             with refused(Code.IO):
                 await ask(unlink(1))
-            assert trio.current_time() - begun_s == pytest.approx(WAIT_FOR_LEADER_S)
+            assert trio.current_time() - begun_s == pytest.approx(WAIT_S)
 
 
 async def test_what_is_told_stays_in_order(autojump_clock: trio.testing.MockClock) -> None:

@@ -5,10 +5,9 @@ from typing import Any
 import trio
 
 from ringfs.base.errors import Code, Refused
-from ringfs.client.patience import WAIT_FOR_LEADER_S
 from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.session import Mutate
-from tests.unit.client.test_metadata import line, unlink
+from tests.unit.client.test_metadata import WAIT_S, line, unlink
 
 
 async def test_soon_means_now(autojump_clock: trio.testing.MockClock) -> None:
@@ -57,7 +56,7 @@ async def test_patience_ends(autojump_clock: trio.testing.MockClock) -> None:
         done: list[Refused] = []
         lost = at.owner.lost_count
         at.link.mutate_soon(unlink(1), done.append, session=at.link.session)
-        await trio.sleep(WAIT_FOR_LEADER_S - 1)
+        await trio.sleep(WAIT_S - 1)
         assert not done
         await trio.sleep(2)
         assert [refused.code for refused in done] == [Code.IO]
