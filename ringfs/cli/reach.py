@@ -45,7 +45,7 @@ async def _find_leader(config: ClusterConfig, verb: str) -> tuple[str, Status]:
         try:
             return server.address, await _status_of(server.address, config.load_key(), verb)
         except* (ConnectionLost, Refused) as group:
-            failures.append(f"{server.name}: {_first(group)}")
+            failures.append(f"{server.name}: {first_error(group)}")
     raise NotReachable(f"no metadata server answers ({'; '.join(failures)}): start it, or look at its log")
 
 
@@ -55,7 +55,7 @@ async def _status_of(address: str, key: bytes, verb: str) -> Status:
         return status
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """A leaf of the group."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):

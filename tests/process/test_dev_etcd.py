@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,9 @@ def states(cluster: DevCluster) -> list[str]:
     return [found[name]["state"] for name in MEMBERS]
 
 
-def etcd_leader(cluster: DevCluster) -> str:
-    """Of those that run, the member that leads."""
-    (name,) = (name for name, row in rows(cluster).items() if name in MEMBERS and row["role"] == "leader")
+def leader(cluster: DevCluster, of: Sequence[str]) -> str:
+    """Which of those leads."""
+    (name,) = (name for name, row in rows(cluster).items() if name in of and row["role"] == "leader")
     return name
 
 
@@ -79,7 +79,7 @@ async def test_members(made: DevCluster) -> None:
     assert {rows(made)[name]["note"] for name in MEMBERS} == {""}
     assert await put_and_get(made, b"1") == []
 
-    first, second = (name for name in MEMBERS if name != etcd_leader(made))
+    first, second = (name for name in MEMBERS if name != leader(made, MEMBERS))
     made.dev("kill", first)
     assert rows(made)[first]["state"] == "killed"
     made.dev("start", first)
@@ -106,6 +106,15 @@ def test_a_member_that_lost_its_data(made: DevCluster) -> None:
     assert "has already been bootstrapped" in said
     assert "has already been bootstrapped" in rows(made)["etcd1"]["note"]
     assert states(made) == ["failed", "running", "running"]
+
+
+def test_a_metadata_server_without_etcd(made: DevCluster) -> None:
+    """It is not waited for in vain: the line says what must be started first."""
+    made.dev("start", "etcd1")
+    said = refused(made, "dev", "start", made.directory, "meta1", code=NOT_CLEAN)
+    assert "etcd has no quorum: 1 of 3 members run" in said
+    row = rows(made)["meta1"]
+    assert (row["state"], row["role"]) == ("running", "starting")
 
 
 def test_another_number_is_refused(made: DevCluster) -> None:

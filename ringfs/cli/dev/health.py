@@ -1,4 +1,4 @@
-"""Whether a dev cluster is healthy: the metadata service answers, every node is up, every mount answers statfs."""
+"""Whether a dev cluster is healthy: one metadata server leads, others stand by, all nodes are up, mounts answer statfs."""
 
 import time
 from collections.abc import Container, Sequence
@@ -7,17 +7,19 @@ import trio
 
 from ringfs.base.config import ClusterConfig
 from ringfs.cli.dev.etcd import ETCD
+from ringfs.cli.dev.etcd_health import quorum_trouble
 from ringfs.cli.dev.layout import Layout, Server
 from ringfs.cli.dev.mount_health import mount_trouble
 from ringfs.cli.dev.supervise import is_running
 from ringfs.cli.exits import NotClean, NotReachable
 from ringfs.cli.reach import ask_status
-from ringfs.wire.messages.cluster import NODE_UP, Status
+from ringfs.cli.servers import ask_servers, role_of
+from ringfs.wire.messages.cluster import NODE_UP, ROLE_LEADER, ROLE_STANDBY, ServerStatus, Status
 
 _NODES_TIMEOUT_S = 30.0
 _MOUNT_TIMEOUT_S = 30.0
 #: Between two looks at the nodes.
-_LOOK_S = 0.05
+_LOOK_S = 0.1
 
 
 def require_leader(layout: Layout) -> None:
@@ -26,24 +28,26 @@ def require_leader(layout: Layout) -> None:
 
 
 def wait_healthy(layout: Layout, servers: Sequence[Server]) -> None:
-    """Return once the metadata service answers, and those of the servers that are nodes are up, and mounts answer.
+    """Return once there is a leader, and of these servers others stand by, nodes are up, and mounts answer.
 
     Members of etcd are waited for where they are started. What a process has begun, though it was started by another command that
     was interrupted, is waited for. Raises NotReachable, NotClean.
     """
     names = {server.name for server in servers if server.verb != ETCD}
     if names:
-        trio.run(_wait_nodes, layout, names)
+        if trouble := quorum_trouble(layout):
+            raise NotClean(f"etcd has {trouble}: start the others, 'ringfs dev up {layout.root}' starts all")
+        trio.run(_wait_servers, layout, names)
     for server in servers:
         if server.verb == "mount":
             _wait_mount(server)
 
 
-async def _wait_nodes(layout: Layout, names: Container[str]) -> None:
+async def _wait_servers(layout: Layout, names: Container[str]) -> None:
     missing = ["no answer"]
     with trio.move_on_after(_NODES_TIMEOUT_S):
         while missing:
-            missing = await _missing_nodes(layout, names)
+            missing = await _missing_nodes(layout, names) or await _missing_standbys(layout, names)
             await trio.sleep(_LOOK_S if missing else 0)
     if missing:
         raise NotClean(f"not healthy after {_NODES_TIMEOUT_S:.0f} s: {', '.join(missing)}; look at its log, or 'ringfs status'")
@@ -56,7 +60,25 @@ async def _missing_nodes(layout: Layout, names: Container[str]) -> list[str]:
         starting = [server.name for server in layout.servers() if server.verb == "meta" and is_running(server)]
         if not starting:
             raise
-        return [f"{name} does not answer yet" for name in starting]
+        return (
+            [f"{name} does not answer yet" for name in starting] if len(layout.config.meta) == 1 else ["no metadata server leads"]
+        )
+
+
+async def _missing_standbys(layout: Layout, names: Container[str]) -> list[str]:
+    """A line for each metadata server of those names that neither leads nor could."""
+    if len(layout.config.meta) == 1:
+        return []
+    told = await ask_servers(layout.config, "dev")
+    return [f"{name} {trouble}" for name, status in told.items() if name in names and (trouble := _standby_trouble(status))]
+
+
+def _standby_trouble(status: ServerStatus | str) -> str:
+    if isinstance(status, str):
+        return status
+    if status.role == ROLE_LEADER or (status.role == ROLE_STANDBY and not status.trouble):
+        return ""
+    return f"is {role_of(status)}" + (f": {status.trouble}" if status.trouble else "")
 
 
 def _wait_mount(server: Server) -> None:

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import trio
+
 from ringfs.cli.dev import supervise
 from ringfs.cli.dev.etcd import ETCD, read_members
 from ringfs.cli.dev.etcd_health import ask_members, quorum_trouble
 from ringfs.cli.dev.layout import Layout, Server
 from ringfs.cli.dev.mount_health import mount_trouble
 from ringfs.cli.output import age_text, size_text, table
+from ringfs.cli.servers import ask_servers, role_of
 
 #: A mount that takes longer to answer is shown as not answering.
 _ANSWER_TIMEOUT_S = 3.0
@@ -19,7 +22,7 @@ _ANSWER_TIMEOUT_S = 3.0
 class Row:
     """A process as status shows it. `state`: running, stopped, killed or failed; `note`: what is wrong or was said at its end.
 
-    `role`: leader, of those that choose one.
+    `role`: leader, standby or starting, of those that choose a leader.
     """
 
     name: str
@@ -37,7 +40,7 @@ def read_rows(layout: Layout, servers: Sequence[Server] | None = None) -> list[R
     chosen = layout.servers() if servers is None else servers
     addresses = {row.name: row.address for row in layout.config.meta} | {row.name: row.address for row in layout.config.data}
     addresses |= {member.name: member.client for member in read_members(layout.root)}
-    told = _ask_members(layout, chosen)
+    told = _ask_members(layout, chosen) | _ask_metas(layout, chosen)
     return [_row(server, addresses, told.get(server.name, _Told())) for server in chosen]
 
 
@@ -81,6 +84,16 @@ def _ask_members(layout: Layout, servers: Sequence[Server]) -> dict[str, _Told]:
     return {
         name: _Told("leader" if member.is_leader else "", "; ".join(filter(None, (member.reason, *member.alarms))))
         for name, member in ask_members(layout, running).items()
+    }
+
+
+def _ask_metas(layout: Layout, servers: Sequence[Server]) -> dict[str, _Told]:
+    """Of all metadata servers, if one of them is to be shown."""
+    if not any(server.verb == "meta" for server in servers):
+        return {}
+    return {
+        name: _Told(trouble=status) if isinstance(status, str) else _Told(role_of(status), status.trouble)
+        for name, status in trio.run(ask_servers, layout.config, "dev").items()
     }
 
 

@@ -50,11 +50,13 @@ def command(
     with progress() as shown, _opened(Path(directory).resolve(), wanted) as layout:
         _place_mount1(layout, mount, driver)
         shown.step("starting servers")
-        start(layout, [server for server in layout.servers() if server.verb != "mount"])
+        servers = [server for server in layout.servers() if server.verb != "mount"]
+        start(layout, servers)
+        shown.step("waiting for a leader and every node")
+        wait_healthy(layout, servers)
         shown.step("mounting")
         start(layout, layout.mounts())
-        shown.step("waiting for every node")
-        wait_healthy(layout, layout.servers())
+        wait_healthy(layout, layout.mounts())
     click.echo(render(read_rows(layout)))
 
 
