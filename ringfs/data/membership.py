@@ -1,8 +1,7 @@
-"""A data node's place in the cluster: join, send a heartbeat each second, keep the map; begin anew on a lost connection."""
+"""A data node's place in the cluster: join at the leader, send a heartbeat each second, keep the map; begin anew if that ends."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from itertools import cycle
 
 import structlog
 import trio
@@ -11,6 +10,7 @@ from ringfs.base.config import DataConfig
 from ringfs.base.errors import Code, ConnectionLost, Refused, UserError
 from ringfs.data.reaper import reap_forever
 from ringfs.data.store import ObjectStore
+from ringfs.wire.leaders import Leaders
 from ringfs.wire.messages.cluster import ClusterMap, JoinNode, MapChanged, NodeHeartbeat, NodeJoined
 from ringfs.wire.rpc import OnPush, RpcClient
 
@@ -18,8 +18,8 @@ log = structlog.get_logger("ringfs.data")
 
 HEARTBEAT_S = 1.0
 _TIMEOUT_S = 5.0
-_BACKOFF_MIN_S = 0.1
-_BACKOFF_MAX_S = 2.0
+#: Between attempts to join.
+_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
 
 #: Connects to a metadata server's address.
 Connect = Callable[[str, OnPush], AbstractAsyncContextManager[RpcClient]]
@@ -40,8 +40,8 @@ class Membership:
         self._config = node
         self._store = store
         self._address = address
-        self._metas = metas
         self._connect = connect
+        self._leaders = Leaders(metas, lambda address: connect(address, self._hear), _PAUSES_S)
         self._on_joined = on_joined
         #: The newest map that was heard of; None before the first join.
         self.map: ClusterMap | None = None
@@ -50,33 +50,36 @@ class Membership:
 
     async def run(self) -> None:
         """For ever. Raises UserError if the cluster does not want this node."""
-        backoff_s = _BACKOFF_MIN_S
-        for address in cycle(self._metas):
+        while True:
             self.joined = trio.Event()
+            address = await self._leaders.next()
             try:
                 end = await self._take_part(address)
             except ConnectionLost as lost:
                 end = lost
             if isinstance(end, Refused) and end.code is Code.NODE_NAME_TAKEN:
                 raise self._name_taken()
-            backoff_s = _BACKOFF_MIN_S if self.joined.is_set() else min(2 * backoff_s, _BACKOFF_MAX_S)
-            log.warning("not in the cluster: joining again", meta=address, reason=str(end), in_s=backoff_s)
-            await trio.sleep(backoff_s)
+            self._leaders.failed(address, end)
 
     async def _take_part(self, address: str) -> ConnectionLost | Refused:
         """Join at one metadata server and stay as long as that goes well; how it ended. Raises ConnectionLost."""
         async with self._connect(address, self._hear) as client:
-            # Errors leave this block by value: the client's nursery would wrap them.
-            try:
-                node = await self._join(client)
-            except (ConnectionLost, Refused) as error:
-                return error
+            # Errors leave this block by value: nurseries would wrap them.
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._reap, client, node)
-                end = await self._send_heartbeats(client, node)
+                nursery.start_soon(self._leaders.leave_when_replaced, client, address)
+                end = await self._stay(client, address, nursery)
                 nursery.cancel_scope.cancel()
             return end
         raise AssertionError("a client does not suppress exceptions")
+
+    async def _stay(self, client: RpcClient, address: str, nursery: trio.Nursery) -> ConnectionLost | Refused:
+        try:
+            node = await self._join(client)
+        except (ConnectionLost, Refused) as error:
+            return error
+        self._leaders.found(address)
+        nursery.start_soon(self._reap, client, node)
+        return await self._send_heartbeats(client, node)
 
     async def _join(self, client: RpcClient) -> int:
         config = self._config

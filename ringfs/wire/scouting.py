@@ -95,7 +95,7 @@ class Scouts:
             # Without anybody to ask this goes on until it is cancelled.
             while True:
                 await trio.sleep(SAY_S)
-                say(self.words)
+                say(dict(self.words))
         if search.found is None:
             raise next(iter(search.refused.values()))
         return search.found

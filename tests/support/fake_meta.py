@@ -3,15 +3,18 @@
 from ringfs.base.errors import Code
 from ringfs.wire.messages.cluster import (
     NODE_UP,
+    ROLE_LEADER,
     ClusterMap,
     Condemned,
     CondemnedPage,
+    GetServer,
     JoinNode,
     ListCondemned,
     Node,
     NodeHeartbeat,
     NodeJoined,
     Reaped,
+    ServerStatus,
 )
 from ringfs.wire.messages.common import Done
 from ringfs.wire.rpc import Peer, Request
@@ -32,6 +35,9 @@ class FakeMeta:
         self.reaped: list[Reaped] = []
         self.peers: list[Peer] = []
         self.join_count = 0
+        #: What it says of itself, and how often it did.
+        self.asked_count = 0
+        self.status = ServerStatus("meta1", ROLE_LEADER, 1, 0, "meta1", "", [], 0, "")
 
     def connected(self, peer: Peer) -> None:
         """See Handler."""
@@ -49,6 +55,9 @@ class FakeMeta:
     def handle(self, request: Request) -> None:
         """See Handler."""
         match request.message:
+            case GetServer():
+                self.asked_count += 1
+                request.reply(self.status)
             case JoinNode() as joining:
                 self._join(request, joining)
             case NodeHeartbeat() as heartbeat:

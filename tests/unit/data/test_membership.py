@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from ringfs.data import membership as membership_module
 from ringfs.data import reaper
 from ringfs.data.membership import Membership
 from ringfs.data.store import ObjectStore
-from ringfs.wire.messages.cluster import ClusterMap, Condemned, MapChanged
+from ringfs.wire import leaders, scouting
+from ringfs.wire.messages.cluster import ROLE_STANDBY, ClusterMap, Condemned, MapChanged
 from ringfs.wire.rpc import OnPush, RpcClient, open_client
 from tests.support.fake_meta import FakeMeta
 from tests.support.stores import EIO, Faults, TickingClock, made, put, running
@@ -22,7 +24,7 @@ from tests.support.streams import Network
 from tests.support.waiting import until
 
 KEY = bytes(32)
-META = "meta1:1"
+META, OTHER = "meta1:1", "meta2:1"
 
 
 class Cluster:
@@ -30,11 +32,13 @@ class Cluster:
 
     def __init__(self, store: ObjectStore, disk: Path) -> None:
         self.meta = FakeMeta()
+        #: Listens only if a test has it do so.
+        self.other = FakeMeta()
         self.network = Network()
         self.store = store
         self.joined: list[int] = []
         config = DataConfig("data1", "d:1", disk, "rack1", 150, None)
-        self.membership = Membership(config, store, "d:17", ["nowhere:1", META], self._connect, self._on_joined)
+        self.membership = Membership(config, store, "d:17", [OTHER, META], self._connect, self._on_joined)
 
     def _connect(self, address: str, on_push: OnPush) -> AbstractAsyncContextManager[RpcClient]:
         return open_client(address, KEY, name="data1", on_push=on_push, dial=self.network.dial)
@@ -48,9 +52,11 @@ class Cluster:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that are seconds in life; threads at work forbid the virtual clock."""
     monkeypatch.setattr(membership_module, "HEARTBEAT_S", 0.001)
-    monkeypatch.setattr(membership_module, "_BACKOFF_MIN_S", 0.001)
-    monkeypatch.setattr(membership_module, "_BACKOFF_MAX_S", 0.002)
+    monkeypatch.setattr(membership_module, "_PAUSES_S", (0.001,))
     monkeypatch.setattr(reaper, "PAUSE_S", 0.001)
+    monkeypatch.setattr(leaders, "_SILENCE_S", 0.02)
+    monkeypatch.setattr(leaders, "_LOOK_S", 0.001)
+    monkeypatch.setattr(scouting, "_PAUSE_S", 0.001)
 
 
 @asynccontextmanager
@@ -178,3 +184,39 @@ async def test_nothing_is_reaped_that_could_not_be_deleted(tmp_path: Path) -> No
         assert meta.reaped == []
         assert {asked.after for asked in meta.listed} == {0}
         assert faults.on_write != EIO
+
+
+async def test_a_silent_leader_is_left_when_it_is_replaced(tmp_path: Path) -> None:
+    """Not before another one says so, however long it is asked; the node joins there, beats and reaps."""
+    async with cluster(tmp_path) as at, trio.open_nursery() as nursery:
+        at.other.status = replace(at.other.status, name="meta2", role=ROLE_STANDBY, leader_address=META)
+        await nursery.start(at.network.serve, at.other, KEY, OTHER)
+        await until(lambda: at.meta.heartbeats)
+        asked = at.other.asked_count
+        at.network.freeze(META)
+        await until(lambda: at.other.asked_count > asked + 10)
+        assert at.other.join_count == 0
+        at.other.status = replace(at.meta.status, term=2)
+        at.other.condemned = [Condemned(3, made(1).oid, 1 << 61)]
+        await until(lambda: at.other.heartbeats and at.other.reaped)
+        at.network.thaw(META)
+        for _ in range(5):
+            at.other.heartbeats.clear()
+            at.network.cut(OTHER)
+            await until(lambda: at.other.heartbeats)
+        assert at.meta.join_count == 1, "it leads in an older term"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_hint_is_taken(tmp_path: Path) -> None:
+    """A server that does not lead says where the leader is; the node need not know the address."""
+    async with cluster(tmp_path) as at, trio.open_nursery() as nursery:
+        await until(lambda: at.meta.heartbeats)
+        third = FakeMeta()
+        third.status = replace(third.status, term=2)
+        await nursery.start(at.network.serve, third, KEY, "meta3:1")
+        at.meta.status = replace(at.meta.status, role=ROLE_STANDBY, term=2, leader_address="meta3:1")
+        at.meta.refuse_heartbeat = Code.NOT_LEADER
+        await until(lambda: third.heartbeats)
+        assert at.meta.join_count == 1
+        nursery.cancel_scope.cancel()

@@ -50,7 +50,7 @@ def config(tmp_path: Path) -> ClusterConfig:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that are seconds in life."""
     monkeypatch.setattr(membership, "HEARTBEAT_S", 0.005)
-    monkeypatch.setattr(membership, "_BACKOFF_MAX_S", 0.01)
+    monkeypatch.setattr(membership, "_PAUSES_S", (0.01,))
     monkeypatch.setattr(node, "_LOOK_S", 0.01)
 
 
