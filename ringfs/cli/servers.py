@@ -1,12 +1,15 @@
 """What each metadata server of a cluster says of itself, asked side by side. Finding the one that leads: reach.py."""
 
+from contextlib import AbstractAsyncContextManager
+
 import trio
 
 from ringfs.base.config import ClusterConfig, MetaConfig
 from ringfs.base.errors import ConnectionLost, Refused
 from ringfs.cli.reach import caller_name, first_error
-from ringfs.wire.messages.cluster import ROLE_LEADER, ROLE_STANDBY, GetServer, ServerStatus
-from ringfs.wire.rpc import open_client
+from ringfs.wire.messages.cluster import ROLE_LEADER, ROLE_STANDBY, ServerStatus
+from ringfs.wire.rpc import RpcClient, open_client
+from ringfs.wire.scouting import ask_server
 
 #: A server answers at once, whatever it is busy with; one that is stopped never does.
 _TIMEOUT_S = 3.0
@@ -17,12 +20,14 @@ async def ask_servers(config: ClusterConfig, verb: str) -> dict[str, ServerStatu
     told: dict[str, ServerStatus | str] = {}
     key = config.load_key()
 
+    def connect(address: str) -> AbstractAsyncContextManager[RpcClient]:
+        return open_client(address, key, name=caller_name(verb))
+
     async def ask(server: MetaConfig) -> None:
         told[server.name] = f"does not answer in {_TIMEOUT_S:g} s"
         with trio.move_on_after(_TIMEOUT_S):
             try:
-                async with open_client(server.address, key, name=caller_name(verb)) as client:
-                    told[server.name] = (await client.call(GetServer(), timeout_s=_TIMEOUT_S)).message
+                told[server.name] = await ask_server(connect, server.address)
             except* (ConnectionLost, Refused) as group:
                 told[server.name] = str(first_error(group))
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,11 @@ from ringfs.cli.dev import layout as layouts
 from ringfs.cli.dev.etcd import read_members
 from ringfs.meta.etcd.client import Access, EtcdClient
 from ringfs.meta.etcd.interface import Get, Put
-from tests.support.mounts import RINGFS, DevCluster
+from tests.support.mounts import RINGFS, DevCluster, dev_cluster
 
 NOT_CLEAN, USAGE = 1, 2
 MEMBERS = ["etcd1", "etcd2", "etcd3"]
+METAS = ["meta1", "meta2", "meta3"]
 
 
 @pytest.fixture
@@ -32,6 +34,13 @@ def made() -> Iterator[DevCluster]:
         yield cluster
     finally:
         cluster.destroy()
+
+
+@pytest.fixture
+def own() -> Iterator[DevCluster]:
+    """Such a cluster that is up, healthy and mounted."""
+    with dev_cluster("--meta", "3", "--data", "1", "--class", "replica:1") as cluster:
+        yield cluster
 
 
 def rows(cluster: DevCluster) -> dict[str, dict[str, Any]]:
@@ -115,6 +124,38 @@ def test_a_metadata_server_without_etcd(made: DevCluster) -> None:
     assert "etcd has no quorum: 1 of 3 members run" in said
     row = rows(made)["meta1"]
     assert (row["state"], row["role"]) == ("running", "starting")
+
+
+def test_whole_cluster(own: DevCluster) -> None:
+    """Healthy is: one leads, two stand by. Without the leaders of both it goes on; `up` and `down` do all there is to do."""
+    found = rows(own)
+    assert list(found) == [*MEMBERS, *METAS, "data1", "mount1"]
+    assert {(row["state"], row["note"]) for row in found.values()} == {("running", "")}
+    assert sorted(found[name]["role"] for name in METAS) == ["leader", "standby", "standby"]
+    (own.mount / "file").write_bytes(b"before")
+
+    killed = {leader(own, METAS), leader(own, MEMBERS)}
+    for name in killed:
+        own.dev("kill", name)
+    with open(own.mount / "file", "ab") as file:
+        file.write(b" and after")
+        file.flush()
+        os.fsync(file.fileno())
+    assert leader(own, METAS) not in killed
+    assert own.dev("status", check=False).returncode == NOT_CLEAN
+    own.up()
+    assert {(row["state"], row["note"]) for row in rows(own).values()} == {("running", "")}
+
+    standby = next(name for name, row in rows(own).items() if row["role"] == "standby")
+    os.kill(rows(own)[standby]["pid"], signal.SIGSTOP)
+    assert rows(own)[standby]["note"] == "does not answer in 3 s"
+    os.kill(rows(own)[standby]["pid"], signal.SIGCONT)
+
+    assert "8 processes stopped, nothing left running" in own.dev("down").stdout
+    assert own.pids() == []
+    own.up()
+    assert (own.mount / "file").read_bytes() == b"before and after"
+    own.ringfs("check", own.mount)
 
 
 def test_another_number_is_refused(made: DevCluster) -> None:
