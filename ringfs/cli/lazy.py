@@ -7,11 +7,22 @@ import click
 
 
 class LazyGroup(click.Group):
-    """`verbs` maps a name to (module, what it does in one line); the module's `command` is the verb."""
+    """`verbs` maps a name to (module, what it does in one line); the module's `command` is the verb.
 
-    def __init__(self, *args: object, verbs: Mapping[str, tuple[str, str]], **kwargs: object) -> None:
+    `unnamed` is the verb that is meant by arguments that begin with no verb's name.
+    """
+
+    def __init__(self, *args: object, verbs: Mapping[str, tuple[str, str]], unnamed: str | None = None, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # click's own arguments, passed on
         self.verbs = verbs
+        self._unnamed = unnamed
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Name the verb that was not."""
+        named = (*self.verbs, *self.get_help_option_names(ctx))
+        if self._unnamed is not None and (not args or args[0] not in named):
+            args = [self._unnamed, *args]
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order of the table, which goes from the whole to the parts."""

@@ -17,7 +17,7 @@ VERBS = {
     "bench": ("ringfs.cli.bench", "A short benchmark of a mounted directory."),
     "mount": ("ringfs.cli.mount", "Mount a cluster; runs until it is unmounted."),
     "umount": ("ringfs.cli.umount", "Unmount; returns when everything is durable."),
-    "meta": ("ringfs.cli.meta", "Run a metadata server."),
+    "meta": ("ringfs.cli.meta", "A metadata server: run it."),
     "data": ("ringfs.cli.data", "Run a data node."),
     "version": ("ringfs.cli.version", "The versions of ringfs, Python and FUSE."),
 }

@@ -69,6 +69,26 @@ def test_help_imports_no_verb() -> None:
         assert heavy not in modules
 
 
+@pytest.mark.parametrize("words", [["CONFIG"], ["run", "CONFIG"], ["--name", "meta2", "CONFIG"], ["--run-dir", "/x", "CONFIG"]])
+def test_a_metadata_server_is_run_without_saying_so(words: list[str]) -> None:
+    """Whatever begins with no verb of `ringfs meta` is for the one that runs a server."""
+    done = subprocess.run([sys.executable, "-m", "ringfs.cli.main", "meta", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == exits.USAGE
+    assert done.stderr.startswith("ringfs: cannot read ")
+    assert done.stderr.endswith("/CONFIG: No such file or directory\n")
+
+
+def test_help_of_what_can_be_left_unnamed() -> None:
+    """`ringfs meta --help` is about the whole; a mistake, and nothing at all, are about the verb."""
+    assert "Commands:" in CliRunner().invoke(cli, ["meta", "--help"]).output
+    for words, mistake in ((["--nmae"], "No such option"), ([], "Missing argument 'CONFIG'")):
+        done = subprocess.run(
+            [sys.executable, "-m", "ringfs.cli.main", "meta", *words], capture_output=True, text=True, check=False
+        )
+        assert mistake in done.stderr
+        assert done.stderr.endswith("try 'ringfs meta run --help'\n")
+
+
 def test_unknown_verb_is_one_line() -> None:
     """A usage error is one line that points to the help, with exit code 2."""
     done = subprocess.run([sys.executable, "-m", "ringfs.cli.main", "mont"], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""`ringfs meta`."""
+"""`ringfs meta run`, or `ringfs meta` for short."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from ringfs.base.errors import UserError
 from ringfs.cli.daemon import Started, run_daemon, run_dir_option, until_told
 
 
-@click.command("meta")
+@click.command("run")
 @run_dir_option
 @click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path))
 @click.option("--name", help="Which [[meta]] of CONFIG to be. Default: the only one.")
@@ -19,7 +19,7 @@ def command(run_dir: Path | None, config_path: Path, name: str | None) -> None:
     Says "ready" on standard output when it serves. SIGTERM ends it; whatever it answered is durable already.
 
     \b
-    Example:  ringfs meta /etc/ringfs/cluster.toml --name meta1
+    Example:  ringfs meta run /etc/ringfs/cluster.toml --name meta1
     """
     config = load_config(config_path.absolute())
     if name is None:

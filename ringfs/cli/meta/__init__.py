@@ -1,0 +1,18 @@
+"""`ringfs meta`: a metadata server, and what is done with several of them. One module per verb."""
+
+import click
+
+from ringfs.cli.lazy import LazyGroup
+
+VERBS = {
+    "run": ("ringfs.cli.meta.run", "Run a metadata server; the word may be left out."),
+}
+
+
+@click.group("meta", cls=LazyGroup, verbs=VERBS, unnamed="run")
+def command() -> None:
+    """Run a metadata server: `ringfs meta CONFIG` is `ringfs meta run CONFIG`. And what is done with several of them.
+
+    \b
+    Example:  ringfs meta /etc/ringfs/cluster.toml --name meta1
+    """
