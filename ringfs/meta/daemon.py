@@ -22,18 +22,22 @@ from ringfs.meta.leader import Leader
 from ringfs.meta.live import Live
 from ringfs.meta.namespace import facts
 from ringfs.meta.nodes import NodeTable
+from ringfs.meta.object_store import OpenObjectStore
 from ringfs.meta.recovery import recover
 from ringfs.meta.roles import Roles, Self
 from ringfs.meta.server import MetaServer
 from ringfs.meta.sessions import SessionTable
+from ringfs.meta.snapshot_duty import SnapshotDuty
 from ringfs.meta.standby_service import alone
 from ringfs.wire.rpc import serve_tcp
 
 log = structlog.get_logger("ringfs.meta")
 
 
-async def run_meta(config: ClusterConfig, name: str, *, started: Callable[[str], None] | None = None) -> None:
-    """Serve until cancelled; then write a last checkpoint. `started` gets the actual "host:port".
+async def run_meta(
+    config: ClusterConfig, name: str, ring: OpenObjectStore, *, started: Callable[[str], None] | None = None
+) -> None:
+    """Serve until cancelled; then write a last checkpoint. `started` gets the actual "host:port"; snapshots go into the ring.
 
     Raises UserError: what is wrong with the state, or that journal or store failed (nothing acknowledged is lost).
     """
@@ -43,7 +47,7 @@ async def run_meta(config: ClusterConfig, name: str, *, started: Callable[[str],
         if config.etcd is None:
             await _run_alone(config, server, started)
         else:
-            await _run_with_others(config, config.etcd, server, started)
+            await _run_with_others(config, config.etcd, server, ring, started)
     except (JournalFailed, StoreFailed) as failure:
         raise _stopped_by(name, failure) from failure
     except BaseExceptionGroup as group:
@@ -68,13 +72,14 @@ async def _run_alone(config: ClusterConfig, server: MetaConfig, started: Callabl
 
 
 async def _run_with_others(
-    config: ClusterConfig, etcd_config: EtcdConfig, server: MetaConfig, started: Callable[[str], None] | None
+    config: ClusterConfig, etcd_config: EtcdConfig, server: MetaConfig, ring: OpenObjectStore, started: Callable[[str], None] | None
 ) -> None:
     """One of several, on etcd."""
     from ringfs.meta.etcd.client import EtcdClient
     from ringfs.meta.etcd.connect import access_of
 
-    etcd = EtcdClient(access_of(etcd_config))
+    etcd, prefix = EtcdClient(access_of(etcd_config)), etcd_config.prefix.encode()
+    snapshots = SnapshotDuty(etcd, prefix, ring, server.state / "store", config.cluster)
     serve = partial(serve_tcp, key=config.load_key(), address=server.address)
     me = Self(
         name=server.name,
@@ -83,9 +88,11 @@ async def _run_with_others(
         cluster=config.cluster,
         default_class=config.default_class,
         open_store=partial(_open_store, server.state),
-        load_snapshot=_no_snapshot,
+        load_snapshot=snapshots.load,
+        duties=(snapshots.keep,),
     )
-    roles = Roles(me, etcd, etcd_config.prefix.encode(), SystemClock(), serve, lease_s=etcd_config.lease_s)
+    roles = Roles(me, etcd, prefix, SystemClock(), serve, lease_s=etcd_config.lease_s)
+    snapshots.tell = roles.note_snapshot
     try:
         async with trio.open_nursery() as nursery:
             address = await nursery.start(roles.run)
@@ -94,10 +101,6 @@ async def _run_with_others(
                 started(address)
     finally:
         etcd.close()
-
-
-async def _no_snapshot() -> None:
-    raise UserError("the journal in etcd does not reach back to this server's state, and there is no snapshot to begin from")
 
 
 def _open_store(state: Path) -> Store:

@@ -104,6 +104,8 @@ class Roles:
         #: Position of the newest snapshot that this server knows of, and what is wrong, told in ServerStatus.
         self.snapshot_position = 0
         self.trouble = ""
+        #: What the duties of a term have to complain about, by what it is about.
+        self.troubles: dict[str, str] = {}
         self._started: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
@@ -122,8 +124,15 @@ class Roles:
                     self.term = self._standby = None
                     store.close()
                 if is_behind:
-                    log.warning("the journal does not reach back to this server's state; loading the newest snapshot")
-                    await self._me.load_snapshot()
+                    await self._load_snapshot()
+
+    async def _load_snapshot(self) -> None:
+        """Begin anew from the newest snapshot; who asks meanwhile is told that we do not lead."""
+        log.warning("the journal does not reach back to this server's state; loading the newest snapshot")
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._serve, StandbyService(self.tell))
+            await self._me.load_snapshot()
+            nursery.cancel_scope.cancel()
 
     # --- one life ---------------------------------------------------------------------------------------------------------
 
@@ -260,10 +269,16 @@ class Roles:
             self._said_trouble(term),
         )
 
+    def note_snapshot(self, position: int, trouble: str) -> None:
+        """Which snapshot is the newest, and what is wrong with snapshots."""
+        self.snapshot_position = position
+        self.troubles["snapshot"] = trouble
+
     def _said_trouble(self, term: Term | None) -> str:
         if term is not None and term.journal.is_full:
             return "etcd's database is full"
-        return self.trouble or (term.leader.trouble if term is not None else "")
+        of_term = "" if term is None else term.leader.trouble
+        return "; ".join(filter(None, (self.trouble, of_term, *self.troubles.values())))
 
     async def _look_at_members(self) -> None:
         while True:

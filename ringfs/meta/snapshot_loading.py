@@ -5,7 +5,8 @@ store, or none, or the new one: each is a place to begin from.
 """
 
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import structlog
@@ -20,7 +21,7 @@ from ringfs.meta.etcd.interface import Etcd
 from ringfs.meta.marks import Marks
 from ringfs.meta.namespace import facts
 from ringfs.meta.object_store import ObjectStore
-from ringfs.meta.snapshot_pointer import SnapshotPointer, StoredObject, read_pointer
+from ringfs.meta.snapshot_pointer import SnapshotPointer, StoredObject, look_at_pointer
 from ringfs.meta.snapshot_stream import SnapshotDamaged, StreamReader
 
 log = structlog.get_logger("ringfs.meta.snapshot")
@@ -49,12 +50,12 @@ async def load_snapshot(
 
     Raises SnapshotDamaged, SnapshotUnreadable, EtcdUnavailable, StoreFull, UserError; the store is as it was then.
     """
-    found = await read_pointer(etcd, prefix)
+    found = await look_at_pointer(etcd, prefix)
     while found is not None:
         try:
-            return await _load(found.pointer, objects, directory, cluster, shown)
+            return await _load(found.read(), objects, directory, cluster, shown)
         except SnapshotUnreadable:
-            newer = await read_pointer(etcd, prefix)
+            newer = await look_at_pointer(etcd, prefix)
             if newer == found or newer is None:
                 raise
             log.info("the snapshot was replaced while it was read; reading the newer one")
@@ -83,28 +84,21 @@ async def _load(pointer: SnapshotPointer, objects: ObjectStore, directory: Path,
 
 async def _fill(store: Store, pointer: SnapshotPointer, objects: ObjectStore, shown: Shown) -> None:
     reader = StreamReader()
-    async for content, done_bytes in _contents(pointer, objects):
-        gathered: dict[bytes, bytes] = {}
-        for key, value in reader.feed(content):
-            gathered[key] = value
-            if len(gathered) >= _TURN_PAIRS:
-                store.apply(gathered)
-                gathered = {}
-                await trio.lowlevel.checkpoint()
-        store.apply(gathered)
+    done_bytes = 0
+    for stored in pointer.objects:
+        await _take_in(store, reader.feed(await _read(stored, objects)))
         if store.pending_bytes > _PENDING_BYTES_MAX:
             await store.checkpoint({})
+        done_bytes += stored.size_bytes
         shown(done_bytes, pointer.size_bytes)
     reader.finish(pointer.size_bytes, pointer.digest)
 
 
-async def _contents(pointer: SnapshotPointer, objects: ObjectStore) -> AsyncIterator[tuple[memoryview, int]]:
-    """Each object's bytes, and how many have been read with it."""
-    done_bytes = 0
-    for stored in pointer.objects:
-        content = await _read(stored, objects)
-        done_bytes += len(content)
-        yield content, done_bytes
+async def _take_in(store: Store, pairs: Iterator[tuple[bytes, bytes]]) -> None:
+    """Rows, some at a time."""
+    while gathered := dict(islice(pairs, _TURN_PAIRS)):
+        store.apply(gathered)
+        await trio.lowlevel.checkpoint()
 
 
 async def _read(stored: StoredObject, objects: ObjectStore) -> memoryview:

@@ -86,12 +86,16 @@ def _pointer_of(
 
 
 @dataclass(frozen=True, slots=True)
-class FoundPointer:
-    """The pointer as etcd has it now."""
+class SeenPointer:
+    """The pointer as etcd had it at a time."""
 
-    pointer: SnapshotPointer
+    value: bytes
     created: int
     version: int
+
+    def read(self) -> SnapshotPointer:
+        """What it says. Raises SnapshotDamaged."""
+        return unpack_pointer(self.value)
 
 
 def pointer_key(prefix: bytes) -> bytes:
@@ -99,18 +103,18 @@ def pointer_key(prefix: bytes) -> bytes:
     return prefix + b"snapshot"
 
 
-async def read_pointer(etcd: Etcd, prefix: bytes) -> FoundPointer | None:
-    """The latest one, None if there never was one. Raises EtcdUnavailable, SnapshotDamaged."""
-    return _found((await etcd.transact([], [Get(pointer_key(prefix))])).found[0])
+async def look_at_pointer(etcd: Etcd, prefix: bytes) -> SeenPointer | None:
+    """The latest one, None if there never was one. Raises EtcdUnavailable."""
+    return next(map(_seen, (await etcd.transact([], [Get(pointer_key(prefix))])).found[0]), None)
 
 
-def _found(pairs: list[KeyValue]) -> FoundPointer | None:
-    return next((FoundPointer(unpack_pointer(pair.value), pair.create_revision, pair.version) for pair in pairs), None)
+def _seen(pair: KeyValue) -> SeenPointer:
+    return SeenPointer(pair.value, pair.create_revision, pair.version)
 
 
 async def write_pointer(
-    etcd: Etcd, prefix: bytes, pointer: SnapshotPointer, holds: CreatedAt, before: FoundPointer | None
-) -> FoundPointer:
+    etcd: Etcd, prefix: bytes, pointer: SnapshotPointer, holds: CreatedAt, before: SeenPointer | None
+) -> SeenPointer:
     """Replace the one before, while the leader's key is as `holds` says. Tries until it is known whether it was written.
 
     Raises Superseded, EtcdFull: then it was not, and never will be by this call.
@@ -134,6 +138,4 @@ async def write_pointer(
         found = done.found[0]
         if [pair.value for pair in found] != [value]:
             raise Superseded(f"the snapshot at {pointer.marks.position} comes from a leader that leads no more")
-        written = _found(found)
-        assert written is not None, "it was just found"
-        return written
+        return _seen(found[0])

@@ -54,7 +54,8 @@ class StreamWriter:
 
     def take(self) -> bytes:
         """The next object's bytes, b"" if there are none: a whole one, or after the end what is left."""
-        taken = bytes(self._buffer[: self._object_bytes])
+        with memoryview(self._buffer) as view:
+            taken = bytes(view[: self._object_bytes])
         del self._buffer[: self._object_bytes]
         return taken
 

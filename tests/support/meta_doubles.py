@@ -161,7 +161,7 @@ class MemoryStore(MemoryView):
 
     def snapshot(self) -> "MemorySnapshot":
         """See Store."""
-        return MemorySnapshot(self._durable)
+        return MemorySnapshot(self._durable, self._marks)
 
     def restarted(self) -> "MemoryStore":
         """What the next process finds."""
@@ -171,9 +171,14 @@ class MemoryStore(MemoryView):
 class MemorySnapshot(MemoryView):
     """A Snapshot."""
 
-    def __init__(self, rows: Mapping[bytes, bytes]) -> None:
+    def __init__(self, rows: Mapping[bytes, bytes], marks: Mapping[bytes, bytes]) -> None:
         super().__init__(rows)
+        self._marks = dict(marks)
         self.is_closed = False
+
+    def mark(self, name: bytes) -> bytes | None:
+        """See Snapshot."""
+        return self._marks.get(name)
 
     def close(self) -> None:
         """See Snapshot."""

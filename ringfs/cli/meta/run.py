@@ -1,5 +1,6 @@
 """`ringfs meta run`, or `ringfs meta` for short."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -29,8 +30,10 @@ def command(run_dir: Path | None, config_path: Path, name: str | None) -> None:
     server = config.meta_named(name)
 
     async def main(started: Started) -> None:
+        from ringfs.cli.ring_objects import ring_objects
         from ringfs.meta.daemon import run_meta
 
-        await until_told(lambda: run_meta(config, server.name, started=lambda at: started(f"{server.name} serves {at}")))
+        ring = partial(ring_objects, config.load_key(), f"ringfs meta {server.name}")
+        await until_told(lambda: run_meta(config, server.name, ring, started=lambda at: started(f"{server.name} serves {at}")))
 
     run_daemon(config, run_dir, main)

@@ -47,6 +47,8 @@ class EtcdJournal:
         self._term = newest.term if newest else 0
         self._first = self._last + 1
         self._appending_bytes = 0
+        #: After a checkpoint and after a snapshot, by different tasks.
+        self._trimming = trio.Lock()
         self._failure: Exception | None = None
         #: What the newest snapshot in the ring has: servers without a state begin there, so trim leaves what comes after it.
         self.snapshot_position = 0
@@ -113,7 +115,11 @@ class EtcdJournal:
 
         The newest batch always stays: it says where the journal is, and of which term.
         """
-        gone, upto = 0, min(upto, self.snapshot_position)
+        async with self._trimming:
+            await self._trim(min(upto, self.snapshot_position))
+
+    async def _trim(self, upto: int) -> None:
+        gone = 0
         while gone < len(self._keys) - 1 and self._keys[gone].begun <= upto:
             gone += 1
         if gone:

@@ -49,6 +49,11 @@ class ClosableStore(MemoryStore):
         await super().checkpoint(marks)
 
 
+def no_ring() -> Any:
+    """Without etcd nothing goes there."""
+    raise AssertionError
+
+
 class Machine:
     """A configuration, and the doubles that stand for its state directory."""
 
@@ -67,7 +72,7 @@ class Machine:
 
     async def run(self, task_status: trio.TaskStatus[str]) -> None:
         """The server, started when it listens."""
-        await run_meta(self.config, "meta1", started=task_status.started)
+        await run_meta(self.config, "meta1", no_ring, started=task_status.started)
 
     async def make_directory(self, address: str, name: bytes) -> None:
         """One session, one transaction."""
@@ -128,7 +133,7 @@ async def test_a_failed_journal_ends_it_in_one_line(machine: Machine) -> None:
 
     async with trio.open_nursery() as nursery:
         with pytest.raises(UserError, match=r"meta1 stops: the disk is on fire; .* mend the disk"):
-            await run_meta(machine.config, "meta1", started=fail_soon)
+            await run_meta(machine.config, "meta1", no_ring, started=fail_soon)
     assert machine.store.is_closed
     assert not machine.journal.entries
 
@@ -137,11 +142,11 @@ async def test_a_failed_store_ends_it_in_one_line(machine: Machine) -> None:
     """The same for the store, at a checkpoint or at the start."""
     machine.store.fails = True
     with pytest.raises(UserError, match="meta1 stops: the disk is on fire"):
-        await run_meta(machine.config, "meta1")
+        await run_meta(machine.config, "meta1", no_ring)
     assert machine.store.is_closed
 
 
 async def test_an_unknown_name_is_refused(machine: Machine) -> None:
     """A server that the configuration does not have."""
     with pytest.raises(UserError, match="meta9"):
-        await run_meta(machine.config, "meta9")
+        await run_meta(machine.config, "meta9", no_ring)

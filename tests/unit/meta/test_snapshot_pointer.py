@@ -11,7 +11,7 @@ from ringfs.meta.snapshot_pointer import (
     SnapshotPointer,
     StoredObject,
     Superseded,
-    read_pointer,
+    look_at_pointer,
     unpack_pointer,
     write_pointer,
 )
@@ -61,15 +61,15 @@ async def test_written_one_after_the_other(autojump_clock: object) -> None:
     model = EtcdModel()
     etcd = ModelClient(model)
     holds = await lead(model)
-    assert await read_pointer(etcd, PREFIX) is None
+    assert await look_at_pointer(etcd, PREFIX) is None
     first = await write_pointer(etcd, PREFIX, pointer(7), holds, None)
-    assert await read_pointer(etcd, PREFIX) == first
+    assert await look_at_pointer(etcd, PREFIX) == first
     second = await write_pointer(etcd, PREFIX, pointer(9), holds, first)
-    assert second.pointer.marks.position == 9
+    assert second.read().marks.position == 9
     for before in (None, first):
         with pytest.raises(Superseded):
             await write_pointer(etcd, PREFIX, pointer(8), holds, before)
-    assert await read_pointer(etcd, PREFIX) == second
+    assert await look_at_pointer(etcd, PREFIX) == second
 
 
 async def test_deposed_leader_writes_nothing(autojump_clock: object) -> None:
@@ -79,7 +79,7 @@ async def test_deposed_leader_writes_nothing(autojump_clock: object) -> None:
     await lead(model)
     with pytest.raises(Superseded):
         await write_pointer(ModelClient(model), PREFIX, pointer(), holds, None)
-    assert await read_pointer(ModelClient(model), PREFIX) is None
+    assert await look_at_pointer(ModelClient(model), PREFIX) is None
 
 
 async def test_lost_answer(autojump_clock: object) -> None:
@@ -91,7 +91,7 @@ async def test_lost_answer(autojump_clock: object) -> None:
     first = await write_pointer(etcd, PREFIX, pointer(7), holds, None)
     etcd.answers_to_lose = 2
     second = await write_pointer(etcd, PREFIX, pointer(9), holds, first)
-    assert await read_pointer(etcd, PREFIX) == second
+    assert await look_at_pointer(etcd, PREFIX) == second
     assert second.version == first.version + 1
 
 
@@ -124,7 +124,7 @@ async def test_late_request(autojump_clock: object) -> None:
     assert not etcd.arrive()
     second = await write_pointer(etcd, PREFIX, pointer(9), holds, first)
     assert not etcd.arrive()
-    assert await read_pointer(etcd, PREFIX) == second
+    assert await look_at_pointer(etcd, PREFIX) == second
 
 
 async def test_full_is_said(autojump_clock: object) -> None:
@@ -134,4 +134,4 @@ async def test_full_is_said(autojump_clock: object) -> None:
     model.quota_bytes = model.used_bytes
     with pytest.raises(EtcdFull):
         await write_pointer(ModelClient(model), PREFIX, pointer(), holds, None)
-    assert await read_pointer(ModelClient(model), PREFIX) is None
+    assert await look_at_pointer(ModelClient(model), PREFIX) is None

@@ -60,6 +60,21 @@ async def test_only_what_a_snapshot_has_is_trimmed(autojump_clock: object) -> No
     assert await replayed(journal, 2) == list(enumerate(entries(3, 2), 3))
 
 
+async def test_trims_at_once(autojump_clock: object) -> None:
+    """After a checkpoint and after a snapshot: together they let go of what is in both, and of nothing twice."""
+    etcd = ModelClient(EtcdModel())
+    journal = await opened(etcd)
+    for position in range(1, 11):
+        await journal.append(1, entries(position, 1))
+    journal.snapshot_position = 3
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(journal.trim, 3)
+        nursery.start_soon(journal.trim, 3)
+    assert journal.first == 4
+    assert await replayed(journal, 3) == list(enumerate(entries(4, 7), 4))
+    assert journal.held_bytes == (await opened(etcd)).held_bytes
+
+
 async def test_a_lost_answer_is_found_out(autojump_clock: object) -> None:
     """What took effect although nobody said so is there once, and the journal goes on."""
     etcd = ModelClient(EtcdModel())
