@@ -1,8 +1,9 @@
 """Load on a metadata server over loopback: what one request costs it, with one client and with many.
 
-    python -m tools.meta_load [--clients 32] [--depth 4] [--count 20000]
+    python -m tools.meta_load [--clients 32] [--depth 4] [--count 20000] [--cluster FILE|DIR]
 
-Starts a server of its own in a temporary directory. "cpu" is the server's user and system time per request.
+Starts a server of its own in a temporary directory, unless it is to load the leader of a cluster that runs. "cpu" is that server's
+user and system time per request, if it was started here.
 """
 
 import argparse
@@ -15,15 +16,18 @@ import tempfile
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from ringfs.base.ids import ROOT_INODE
+from ringfs.cli.place import find_cluster
+from ringfs.cli.reach import ask_status
 from ringfs.wire.messages.namespace import GetAttributes, Lookup, Mkdir, Mknod
-from ringfs.wire.messages.session import CloseSession, Mutate, OpenSession, Query
+from ringfs.wire.messages.session import CloseSession, Mutate, OpenSession, Query, Recall, RecallDone
 from ringfs.wire.rpc import RpcClient, open_client
 
 ADDRESS = "127.0.0.1:17499"
@@ -68,6 +72,10 @@ class Session:
         """One question."""
         return (await self._client.call(Query(self._session, question))).message
 
+    def confirm(self, recall: Recall) -> None:
+        """Nothing is cached here."""
+        self._client.call_soon(RecallDone(self._session, recall.serial), lambda _answer: None, urgent=True)
+
     def kinds(self) -> dict[str, Ask]:
         """What is measured, by name."""
         return {
@@ -77,10 +85,26 @@ class Session:
         }
 
 
-async def run_client(key: bytes, kind: str, depth: int, numbers: Iterator[int]) -> None:
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The server that is loaded. pid: None if it was not started here."""
+
+    address: str
+    key: bytes
+    pid: int | None = None
+
+
+async def run_client(target: Target, kind: str, depth: int, numbers: Iterator[int]) -> None:
     """Ask until numbers ends, depth requests at a time."""
-    async with open_client(ADDRESS, key, name="load", on_push=lambda _message: None) as client:
+    sessions: list[Session] = []
+
+    def obey(message: Any) -> None:
+        if isinstance(message, Recall):
+            sessions[0].confirm(message)
+
+    async with open_client(target.address, target.key, name="load", on_push=obey) as client:
         session = Session(client, (await client.call(OpenSession("load"))).message.session)
+        sessions.append(session)
         made = await session.mutate(Mkdir(ROOT_INODE, secrets.token_hex(8).encode(), 0o755, 0, 0, 0))
         session.directory = made.attributes.inode
         ask = session.kinds()[kind]
@@ -96,8 +120,8 @@ async def run_client(key: bytes, kind: str, depth: int, numbers: Iterator[int]) 
 
 
 @contextmanager
-def running_server() -> Iterator[tuple[int, bytes]]:
-    """Pid and key of a fresh server."""
+def running_server() -> Iterator[Target]:
+    """A fresh server."""
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="ringfs-load-") as name:
         directory = Path(name)
         (directory / "cluster.toml").write_text(CONFIG.format(cluster=uuid.uuid4(), address=ADDRESS))
@@ -110,9 +134,16 @@ def running_server() -> Iterator[tuple[int, bytes]]:
             try:
                 if not server.stdout.readline():
                     raise SystemExit("the server did not start")
-                yield server.pid, key
+                yield Target(ADDRESS, key, server.pid)
             finally:
                 server.terminate()
+
+
+async def leader_of(cluster: str) -> Target:
+    """The server that leads a cluster."""
+    config = find_cluster(cluster, None)
+    leader = (await ask_status(config, "load")).leader
+    return Target(config.meta_named(leader).address, config.load_key())
 
 
 def cpu_s(pid: int) -> float:
@@ -126,20 +157,19 @@ def resident_mib(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
-async def measure(pid: int, key: bytes, kind: str, clients: int, depth: int, count: int) -> None:
+async def measure(target: Target, kind: str, clients: int, depth: int, count: int) -> None:
     """One line of the table."""
     numbers = itertools.count()
     limited = itertools.islice(numbers, count)
-    start_s, before_s = time.perf_counter(), cpu_s(pid)
+    start_s, before_s = time.perf_counter(), cpu_s(target.pid) if target.pid else 0
     async with trio.open_nursery() as nursery:
         for _ in range(clients):
-            nursery.start_soon(run_client, key, kind, depth, limited)
-    took_s, used_s = time.perf_counter() - start_s, cpu_s(pid) - before_s
-    print(
-        f"{kind:8} {clients:3} clients, {depth:3} deep: {count / took_s:7.0f}/s"
-        f"  cpu {used_s / count * 1e6:5.0f} us  {resident_mib(pid)} MiB",
-        flush=True,
-    )
+            nursery.start_soon(run_client, target, kind, depth, limited)
+    took_s = time.perf_counter() - start_s
+    line = f"{kind:8} {clients:3} clients, {depth:3} deep: {count / took_s:7.0f}/s"
+    if target.pid:
+        line += f"  cpu {(cpu_s(target.pid) - before_s) / count * 1e6:5.0f} us  {resident_mib(target.pid)} MiB"
+    print(line, flush=True)
 
 
 async def main() -> None:
@@ -148,12 +178,13 @@ async def main() -> None:
     parser.add_argument("--clients", type=int, default=32, help="the larger number of clients (default 32)")
     parser.add_argument("--depth", type=int, default=4, help="requests in flight of each of them (default 4)")
     parser.add_argument("--count", type=int, default=20_000, help="requests of each measurement (default 20000)")
+    parser.add_argument("--cluster", help="load the leader of this cluster, which holds what is created afterwards")
     arguments = parser.parse_args()
-    with running_server() as (pid, key):
+    with nullcontext(await leader_of(arguments.cluster)) if arguments.cluster else running_server() as target:
         for kind in ("create", "lookup", "getattr"):
             for clients, depth in ((1, 1), (1, 32), (arguments.clients, 1), (arguments.clients, arguments.depth)):
                 count = arguments.count // 8 if clients * depth == 1 else arguments.count
-                await measure(pid, key, kind, clients, depth, count)
+                await measure(target, kind, clients, depth, count)
 
 
 if __name__ == "__main__":
