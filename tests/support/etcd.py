@@ -18,8 +18,9 @@ _HEALTHY_S = 30.0
 class RealEtcd:
     """The members, numbered from 0."""
 
-    def __init__(self, directory: Path, count: int, options: Sequence[str] = ()) -> None:
+    def __init__(self, directory: Path, count: int, options: Sequence[str] = (), scheme: str = "http") -> None:
         self._directory = directory
+        self._scheme = scheme
         ports = free_ports(2 * count)
         self.endpoints = tuple(f"127.0.0.1:{port}" for port in ports[:count])
         self._peers = [f"http://127.0.0.1:{port}" for port in ports[count:]]
@@ -28,7 +29,7 @@ class RealEtcd:
 
     def start(self, number: int) -> None:
         """Start a member."""
-        client_url, peer_url = f"http://{self.endpoints[number]}", self._peers[number]
+        client_url, peer_url = f"{self._scheme}://{self.endpoints[number]}", self._peers[number]
         cluster = ",".join(f"etcd{each}={peer}" for each, peer in enumerate(self._peers))
         options = {
             "--name": f"etcd{number}",

@@ -72,6 +72,8 @@ class EtcdClient:
         self._current = 0
         self._is_serving = True
         self._token = ""
+        #: One asks for a token, the others wait for it: etcd takes a tenth of a second to check a password.
+        self._authenticating = trio.Lock()
 
     def close(self) -> None:
         """End all connections; what is unanswered fails."""
@@ -109,6 +111,7 @@ class EtcdClient:
     async def keep_alive(self, lease: int, *, timeout_s: float = _CALL_S) -> int:
         """See Etcd."""
         endpoint = self._endpoint()
+        await self._authenticate(endpoint)
         method = self._stream(endpoint, "Lease/LeaseKeepAlive", pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse)
         request = pb.LeaseKeepAliveRequest(ID=lease)
 
@@ -137,6 +140,8 @@ class EtcdClient:
     async def watch(self, key: bytes, end: bytes, *, from_revision: int) -> AsyncIterator[Changes]:
         """See Etcd."""
         endpoint = self._endpoint()
+        await self._authenticate(endpoint)
+        token = self._token
         method = self._stream(endpoint, "Watch/Watch", pb.WatchRequest, pb.WatchResponse)
         wanted = pb.WatchCreateRequest(key=key, range_end=end, start_revision=from_revision, fragment=True)
         requests = _OneThenOpen(pb.WatchRequest(create_request=wanted))
@@ -151,6 +156,8 @@ class EtcdClient:
                 except grpc.RpcError as error:
                     failure.append(self._failed(endpoint, error))
                 except (EtcdCompacted, EtcdUnavailable) as error:
+                    # "permission denied" is all that it says of a token that it does not know.
+                    self._forget_token(token)
                     failure.append(error)
 
         body_error: Exception | None = None
@@ -211,22 +218,39 @@ class EtcdClient:
         return self._access.endpoints[self._current]
 
     async def _call(self, name: str, request: Any, answer: Any, timeout_s: float) -> Any:
-        """One call at the current endpoint, with a token that is valid if one is needed."""
-        if self._access.user and not self._token:
-            await self._authenticate()
-        try:
-            return await self._call_at(self._endpoint(), name, request, answer, timeout_s)
-        except _TokenEnded:
-            await self._authenticate()
+        """One call at the current endpoint."""
         return await self._call_at(self._endpoint(), name, request, answer, timeout_s)
 
-    async def _authenticate(self) -> None:
-        request = pb.AuthenticateRequest(name=self._access.user, password=self._access.password)
-        self._token = ""
-        found = await self._call_at(self._endpoint(), "Auth/Authenticate", request, pb.AuthenticateResponse, _CALL_S)
-        self._token = found.token
-
     async def _call_at(self, endpoint: str, name: str, request: Any, answer: Any, timeout_s: float) -> Any:
+        """One call, with a token that is valid if one is needed."""
+        await self._authenticate(endpoint)
+        token = self._token
+        try:
+            return await self._call_once(endpoint, name, request, answer, timeout_s, self._metadata())
+        except _TokenEnded:
+            # A member that was started knows none but those that are made from then on.
+            self._forget_token(token)
+            await self._authenticate(endpoint)
+        return await self._call_once(endpoint, name, request, answer, timeout_s, self._metadata())
+
+    async def _authenticate(self, endpoint: str) -> None:
+        """Get a token if one is needed and there is none."""
+        if not self._access.user or self._token:
+            return
+        async with self._authenticating:
+            if not self._token:
+                request = pb.AuthenticateRequest(name=self._access.user, password=self._access.password)
+                found = await self._call_once(endpoint, "Auth/Authenticate", request, pb.AuthenticateResponse, _CALL_S, [])
+                self._token = found.token
+
+    def _forget_token(self, token: str) -> None:
+        """It is not known to a member any more."""
+        if self._token == token:
+            self._token = ""
+
+    async def _call_once(
+        self, endpoint: str, name: str, request: Any, answer: Any, timeout_s: float, metadata: list[tuple[str, str]]
+    ) -> Any:
         method = self._channels[endpoint].unary_unary(
             f"/etcdserverpb.{name}", request_serializer=type(request).SerializeToString, response_deserializer=answer.FromString
         )
@@ -238,7 +262,7 @@ class EtcdClient:
             with contextlib.suppress(trio.RunFinishedError):
                 token.run_sync_soon(done.set, idempotent=True)
 
-        future = method.future(request, timeout=timeout_s, metadata=self._metadata())
+        future = method.future(request, timeout=timeout_s, metadata=metadata)
         future.add_done_callback(ended)
         try:
             await done.wait()
@@ -265,7 +289,8 @@ class EtcdClient:
         """What an error of gRPC means; the next call goes to another endpoint if this one may be to blame."""
         code, details = error.code(), error.details() or ""
         failure = _meaning(code, details, endpoint)
-        if isinstance(failure, EtcdUnavailable) and code is not grpc.StatusCode.CANCELLED and endpoint == self._endpoint():
+        is_to_blame = isinstance(failure, EtcdUnavailable) and not isinstance(failure, _TokenEnded)
+        if is_to_blame and code is not grpc.StatusCode.CANCELLED and endpoint == self._endpoint():
             self._current = (self._current + 1) % len(self._access.endpoints)
             if self._is_serving:
                 log.warning("etcd endpoint does not serve; trying the others", endpoint=endpoint, reason=details or code.name)
@@ -348,7 +373,7 @@ def _meaning(code: Any, details: str, endpoint: str) -> Exception:
         return EtcdCompacted(where)
     if "invalid auth token" in details or "auth: revision" in details:
         return _TokenEnded(where)
-    if code in _HOPELESS or "larger than max" in details:
+    if code in _HOPELESS or "larger than max" in details or "permission denied" in details:
         return EtcdMisused(f"{where}: mend [etcd] in cluster.toml, or etcd's own settings")
     return EtcdUnavailable(where)
 

@@ -179,7 +179,10 @@ class Etcd(Protocol):
         ...
 
     async def defragment(self, endpoint: str) -> None:
-        """Give what one member's database does not use back to its disk; it answers nothing meanwhile. Raises EtcdUnavailable."""
+        """Give what one member's database does not use back to its disk; it answers nothing meanwhile.
+
+        Raises EtcdUnavailable; EtcdMisused if our user has not the role root.
+        """
         ...
 
     async def disarm(self) -> None:
