@@ -1,63 +1,47 @@
-"""Reaching the servers of a cluster from a verb: the metadata leader, a data node. Failure is one line."""
+"""Reaching the metadata server that leads, from a verb. Which one that is: servers.py."""
 
-import os
-import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from ringfs.base.config import ClusterConfig
 from ringfs.base.errors import ConnectionLost, Refused
 from ringfs.cli.exits import NotReachable
+from ringfs.cli.servers import ask_servers, caller_name, leader_among
 from ringfs.wire.messages.cluster import GetStatus, Status
 from ringfs.wire.rpc import RpcClient, open_client
 
 #: Longer than a server needs for any single answer to a verb.
 ANSWER_TIMEOUT_S = 60.0
-#: For the first answer of a server, which tells whether it leads.
-_FIRST_ANSWER_TIMEOUT_S = 10.0
+#: A status is told at once, unless the server cannot tell whether it leads, or its journal is stuck.
+_STATUS_TIMEOUT_S = 10.0
 
 Push = Callable[[Any], None]
-
-
-def caller_name(verb: str) -> str:
-    """What a verb calls itself at servers: for people."""
-    return f"ringfs {verb} on {socket.gethostname()}, pid {os.getpid()}"
 
 
 @asynccontextmanager
 async def reach_leader(config: ClusterConfig, verb: str, on_push: Push | None = None) -> AsyncIterator[RpcClient]:
     """A connection to the metadata server that leads. Raises NotReachable."""
-    address, _ = await _find_leader(config, verb)
-    async with open_client(address, config.load_key(), name=caller_name(verb), on_push=on_push) as client:
+    leader = leader_among(await ask_servers(config, verb, leader_is_enough=True))
+    async with _connection(config, leader.name, verb, on_push) as client:
         yield client
+
+
+def _connection(config: ClusterConfig, name: str, verb: str, on_push: Push | None = None) -> AbstractAsyncContextManager[RpcClient]:
+    return open_client(config.meta_named(name).address, config.load_key(), name=caller_name(verb), on_push=on_push)
 
 
 async def ask_status(config: ClusterConfig, verb: str) -> Status:
     """The status of the cluster as its leader tells it. Raises NotReachable."""
-    return (await _find_leader(config, verb))[1]
+    return await status_at(config, leader_among(await ask_servers(config, verb, leader_is_enough=True)).name, verb)
 
 
-async def _find_leader(config: ClusterConfig, verb: str) -> tuple[str, Status]:
-    """Address and status of the first server that answers as leader."""
-    failures = []
-    for server in config.meta:
-        try:
-            return server.address, await _status_of(server.address, config.load_key(), verb)
-        except* (ConnectionLost, Refused) as group:
-            failures.append(f"{server.name}: {first_error(group)}")
-    raise NotReachable(f"no metadata server answers ({'; '.join(failures)}): start it, or look at its log")
-
-
-async def _status_of(address: str, key: bytes, verb: str) -> Status:
-    async with open_client(address, key, name=caller_name(verb)) as client:
-        status: Status = (await client.call(GetStatus(), timeout_s=_FIRST_ANSWER_TIMEOUT_S)).message
-        return status
-
-
-def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """A leaf of the group."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+async def status_at(config: ClusterConfig, name: str, verb: str) -> Status:
+    """The same, asked at a server that said it leads."""
+    try:
+        async with _connection(config, name, verb) as leader:
+            status: Status = (await leader.call(GetStatus(), timeout_s=_STATUS_TIMEOUT_S)).message
+            return status
+    except (ConnectionLost, Refused) as error:
+        raise NotReachable(f"{name} led the metadata service, and does not any more ({error}): try again") from error
+    raise AssertionError("a client does not suppress exceptions")

@@ -1,40 +1,67 @@
-"""What each metadata server of a cluster says of itself, asked side by side. Finding the one that leads: reach.py."""
+"""What each metadata server of a cluster says of itself, asked side by side, and which of them leads. Failure is one line."""
 
-from contextlib import AbstractAsyncContextManager
+import os
+import socket
+from functools import partial
 
 import trio
 
 from ringfs.base.config import ClusterConfig, MetaConfig
 from ringfs.base.errors import ConnectionLost, Refused
-from ringfs.cli.reach import caller_name, first_error
+from ringfs.cli.exits import NotReachable
 from ringfs.wire.messages.cluster import ROLE_LEADER, ROLE_STANDBY, ServerStatus
-from ringfs.wire.rpc import RpcClient, open_client
-from ringfs.wire.scouting import ask_server
+from ringfs.wire.rpc import open_client
+from ringfs.wire.scouting import ask_server, role_text
 
 #: A server answers at once, whatever it is busy with; one that is stopped never does.
 _TIMEOUT_S = 3.0
+#: After one has said that it leads, another one may still say that it does in a newer term.
+_NEWER_TERM_S = 0.2
+
+#: By name what each server says, or why it could not be asked.
+Told = dict[str, ServerStatus | str]
 
 
-async def ask_servers(config: ClusterConfig, verb: str) -> dict[str, ServerStatus | str]:
-    """By name what each says, or why it could not be asked."""
-    told: dict[str, ServerStatus | str] = {}
-    key = config.load_key()
+def caller_name(verb: str) -> str:
+    """What a verb calls itself at servers: for people."""
+    return f"ringfs {verb} on {socket.gethostname()}, pid {os.getpid()}"
 
-    def connect(address: str) -> AbstractAsyncContextManager[RpcClient]:
-        return open_client(address, key, name=caller_name(verb))
+
+async def ask_servers(config: ClusterConfig, verb: str, *, leader_is_enough: bool = False) -> Told:
+    """Ask all. leader_is_enough: who has not answered soon after the leader is left out."""
+    told: Told = {server.name: f"does not answer in {_TIMEOUT_S:g} s" for server in config.meta}
+    connect = partial(open_client, key=config.load_key(), name=caller_name(verb))
 
     async def ask(server: MetaConfig) -> None:
-        told[server.name] = f"does not answer in {_TIMEOUT_S:g} s"
-        with trio.move_on_after(_TIMEOUT_S):
-            try:
-                told[server.name] = await ask_server(connect, server.address)
-            except* (ConnectionLost, Refused) as group:
-                told[server.name] = str(first_error(group))
+        try:
+            told[server.name] = status = await ask_server(connect, server.address)
+        except (ConnectionLost, Refused) as error:
+            told[server.name] = str(error)
+        else:
+            if status.role == ROLE_LEADER and leader_is_enough:
+                scope.deadline = min(scope.deadline, trio.current_time() + _NEWER_TERM_S)
 
-    async with trio.open_nursery() as nursery:
-        for server in config.meta:
-            nursery.start_soon(ask, server)
+    with trio.move_on_after(_TIMEOUT_S) as scope:
+        async with trio.open_nursery() as nursery:
+            for server in config.meta:
+                nursery.start_soon(ask, server)
     return told
+
+
+def leader_among(told: Told) -> ServerStatus:
+    """The one that leads, in the newest term. Raises NotReachable, with what each has said."""
+    statuses = [status for status in told.values() if isinstance(status, ServerStatus)]
+    leaders = [status for status in statuses if status.role == ROLE_LEADER]
+    if leaders:
+        return max(leaders, key=lambda status: status.term)
+    said = "; ".join(_said(name, status) for name, status in told.items())
+    if statuses:
+        raise NotReachable(f"no metadata server leads ({said}): look at etcd, and at their logs")
+    raise NotReachable(f"no metadata server answers ({said}): start it, or look at its log")
+
+
+def _said(name: str, status: ServerStatus | str) -> str:
+    return f"{name} {role_text(status)}" if isinstance(status, ServerStatus) else f"{name}: {status}"
 
 
 def role_of(status: ServerStatus) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from ringfs.base.config import ClusterConfig
 from ringfs.base.errors import ConnectionLost, Refused
-from ringfs.cli.reach import ANSWER_TIMEOUT_S, caller_name, reach_leader
+from ringfs.cli.reach import ANSWER_TIMEOUT_S, reach_leader
+from ringfs.cli.servers import caller_name
 from ringfs.wire.messages.session import CloseSession, Mutate, OpenSession, Query, Recall, RecallDone, SessionOpened
 from ringfs.wire.rpc import Answer, RpcClient
 

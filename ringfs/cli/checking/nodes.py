@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from ringfs.base.config import ClusterConfig
 from ringfs.base.errors import ConnectionLost, Refused
 from ringfs.base.limits import PAGE_ENTRIES_MAX
-from ringfs.cli.reach import ANSWER_TIMEOUT_S, caller_name
+from ringfs.cli.reach import ANSWER_TIMEOUT_S
+from ringfs.cli.servers import caller_name
 from ringfs.wire.messages.cluster import ClusterMap
 from ringfs.wire.messages.data import Have, Held, ListObjects, ObjectPage, ObjectRow, Verified, Verify
 from ringfs.wire.rpc import RpcClient, open_client
