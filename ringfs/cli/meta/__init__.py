@@ -5,6 +5,7 @@ import click
 from ringfs.cli.lazy import LazyGroup
 
 VERBS = {
+    "promote": ("ringfs.cli.meta.promote", "Have another metadata server lead."),
     "run": ("ringfs.cli.meta.run", "Run a metadata server; the word may be left out."),
 }
 
