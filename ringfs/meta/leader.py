@@ -23,7 +23,7 @@ from ringfs.base.kv.store import Snapshot, Store, StoreFull
 from ringfs.base.kv.view import View
 from ringfs.base.limits import MIB
 from ringfs.meta import marks
-from ringfs.meta.journal.interface import Journal
+from ringfs.meta.journal.interface import Journal, JournalFailed
 from ringfs.meta.marks import Marks
 from ringfs.meta.namespace import machine, usage
 from ringfs.meta.namespace.batch import Batch
@@ -213,6 +213,8 @@ class Leader:
         """After `run` was cancelled: make everything durable. Raises JournalFailed."""
         while self._batch:
             await self._append()
+        if self.durable != self.applied:
+            raise JournalFailed("the journal did not take what was applied last")
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 

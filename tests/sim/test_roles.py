@@ -233,6 +233,22 @@ async def test_a_leader_that_is_cut_off_answers_nothing(autojump_clock: object) 
         world.check_same()
 
 
+async def test_a_leader_that_learns_it_by_an_append_stands_by(autojump_clock: object) -> None:
+    """Its lease lives, but its key is gone: what it had applied and etcd refused is dropped, and nothing waits for it."""
+    async with World.open() as world:
+        first = await world.leader()
+        session = await world.session(first)
+        world.model.transact([], [Delete(PREFIX + b"leader")], [])
+        with pytest.raises(ConnectionLost):
+            await world.make_directory(first, b"lost", session, 1)
+        await trio.sleep(FAILOVER_S)
+        second = await world.leader()
+        await world.make_directory(second, b"kept", session, 1)
+        await trio.sleep(3)
+        assert {(await server.tell()).role for server in world.servers if server is not second} == {ROLE_STANDBY}
+        world.check_same()
+
+
 async def test_without_a_quorum_everybody_waits(autojump_clock: object) -> None:
     """For a while the leader holds its requests, and goes on in its term; nothing was acknowledged meanwhile."""
     async with World.open() as world:
