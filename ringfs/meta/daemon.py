@@ -24,7 +24,7 @@ from ringfs.meta.namespace import facts
 from ringfs.meta.nodes import NodeTable
 from ringfs.meta.object_store import OpenObjectStore
 from ringfs.meta.recovery import recover
-from ringfs.meta.roles import Roles, Self
+from ringfs.meta.roles import Roles, Self, Term
 from ringfs.meta.server import MetaServer
 from ringfs.meta.sessions import SessionTable
 from ringfs.meta.snapshot_duty import SnapshotDuty
@@ -75,11 +75,19 @@ async def _run_with_others(
     config: ClusterConfig, etcd_config: EtcdConfig, server: MetaConfig, ring: OpenObjectStore, started: Callable[[str], None] | None
 ) -> None:
     """One of several, on etcd."""
+    from ringfs.meta.etcd.care import Care
     from ringfs.meta.etcd.client import EtcdClient
     from ringfs.meta.etcd.connect import access_of
 
     etcd, prefix = EtcdClient(access_of(etcd_config)), etcd_config.prefix.encode()
     snapshots = SnapshotDuty(etcd, prefix, ring, server.state / "store", config.cluster)
+
+    async def care(term: Term) -> None:
+        try:
+            await Care(etcd, roles.note_etcd, snapshots.want, term.leadership.is_certain).run()
+        finally:
+            roles.note_etcd("")
+
     serve = partial(serve_tcp, key=config.load_key(), address=server.address)
     me = Self(
         name=server.name,
@@ -89,7 +97,7 @@ async def _run_with_others(
         default_class=config.default_class,
         open_store=partial(_open_store, server.state),
         load_snapshot=snapshots.load,
-        duties=(snapshots.keep,),
+        duties=(snapshots.keep, care),
     )
     roles = Roles(me, etcd, prefix, SystemClock(), serve, lease_s=etcd_config.lease_s)
     snapshots.tell = roles.note_snapshot

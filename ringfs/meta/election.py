@@ -62,6 +62,10 @@ class Leadership:
         """For how long it has not been certain that nobody else leads; 0 or less while it is."""
         return self._clock.monotonic_ns() - self._certain_until_ns
 
+    def is_certain(self) -> bool:
+        """Whether it is certain that nobody else leads."""
+        return not self.lost.is_set() and self.uncertain_ns() < 0
+
     def when_certain(self, act: Callable[[], None]) -> None:
         """Call act() while it is certain that nobody else leads: now, or after a renewal; never if the leadership is lost."""
         if self.lost.is_set():

@@ -269,6 +269,10 @@ class Roles:
             self._said_trouble(term),
         )
 
+    def note_etcd(self, trouble: str) -> None:
+        """What is wrong with etcd."""
+        self.troubles["etcd"] = trouble
+
     def note_snapshot(self, position: int, trouble: str) -> None:
         """Which snapshot is the newest, and what is wrong with snapshots."""
         self.snapshot_position = position

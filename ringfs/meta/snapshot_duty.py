@@ -45,6 +45,11 @@ class SnapshotDuty:
                 self.tell(self.keeper.position, "")
                 self.keeper = None
 
+    def want(self) -> None:
+        """The journal should be shorter."""
+        if self.keeper is not None:
+            self.keeper.want()
+
     async def load(self) -> None:
         """The newest one, in the place of the closed store; waits for one, for etcd, and for the data nodes. Raises UserError."""
         said = ""

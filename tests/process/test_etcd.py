@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import trio
 
+from ringfs.base.limits import MIB
+from ringfs.meta.etcd.care import Care, plan
 from ringfs.meta.etcd.client import Access, EtcdClient
-from ringfs.meta.etcd.interface import EtcdMisused, EtcdUnavailable, Get, Put
+from ringfs.meta.etcd.interface import Delete, EtcdFull, EtcdMisused, EtcdUnavailable, Get, Put
 from tests.contract.etcd_contract import Connect, EtcdContract
 from tests.support.etcd import RealEtcd, running_etcd
 
@@ -86,5 +88,34 @@ async def test_a_request_that_is_too_large(tmp_path: Path) -> None:
         try:
             with pytest.raises(EtcdMisused, match="larger"):
                 await client.transact([], [Put(b"k", bytes(4 << 20))])
+        finally:
+            client.close()
+
+
+async def put_journal(client: EtcdClient, count: int) -> None:
+    """So many half MiB."""
+    for number in range(count):
+        await client.transact([], [Put(b"j/%03d" % number, bytes(MIB // 2))])
+
+
+async def test_a_full_database_is_mended(tmp_path: Path) -> None:
+    """Past its quota etcd takes nothing; once the journal is shorter, care gives the space back on every member, and it goes on."""
+    async with running_etcd(tmp_path / "etcd", 3, [f"--quota-backend-bytes={16 * MIB}"]) as etcd:
+        client = EtcdClient(Access(etcd.endpoints))
+        told: list[str] = []
+        care = Care(client, told.append, lambda: None, lambda: True)
+        try:
+            with pytest.raises(EtcdFull):
+                await put_journal(client, 100)
+            assert plan(await client.members()).is_full
+            await client.transact([], [Delete(b"j/", b"j0")])
+            with trio.fail_after(60):
+                while any(member.alarms for member in await client.members()):
+                    await care.look()
+            assert "no space" in told[-1]
+            assert all(member.database_bytes < MIB for member in await client.members())
+            await put_journal(client, 10)
+            await care.look()
+            assert told[-1] == ""
         finally:
             client.close()

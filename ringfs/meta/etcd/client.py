@@ -197,7 +197,9 @@ class EtcdClient:
             return Member(endpoint, str(error), False, 0, 0)
         identity = status.header.member_id
         raised = tuple(_ALARMS.get(each.alarm, str(each.alarm)) for each in alarms.alarms if each.memberID == identity)
-        reason = "has no leader" if not status.leader else "; ".join(status.errors)
+        # Alarms are told as errors too, by every member.
+        errors = [error for error in status.errors if " alarm:" not in error]
+        reason = "has no leader" if not status.leader else "; ".join(errors)
         return Member(endpoint, reason, status.leader == identity, status.dbSize, status.dbSizeInUse or status.dbSize, raised)
 
     async def defragment(self, endpoint: str) -> None:
