@@ -4,6 +4,7 @@
 Both are locked by the process that uses them; a second server on them is refused.
 """
 
+import uuid
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -98,6 +99,7 @@ async def _run_with_others(
         open_store=partial(_open_store, server.state),
         load_snapshot=snapshots.load,
         duties=(snapshots.keep, care),
+        identity=_identity(server.state),
     )
     roles = Roles(me, etcd, prefix, SystemClock(), serve, lease_s=etcd_config.lease_s)
     snapshots.tell = roles.note_snapshot
@@ -109,6 +111,17 @@ async def _run_with_others(
                 started(address)
     finally:
         etcd.close()
+
+
+def _identity(state: Path) -> str:
+    """Of a state directory: made with it."""
+    path = state / "identity"
+    state.mkdir(parents=True, exist_ok=True)
+    if not path.is_file():
+        new = path.with_name("identity.new")
+        new.write_text(str(uuid.uuid4()))
+        new.replace(path)
+    return path.read_text()
 
 
 def _open_store(state: Path) -> Store:

@@ -25,6 +25,7 @@ from ringfs.meta.live import Live
 from ringfs.meta.namespace import facts
 from ringfs.meta.nodes import NodeTable
 from ringfs.meta.origin import Origin, settle_origin
+from ringfs.meta.registration import Registration
 from ringfs.meta.server import MetaServer
 from ringfs.meta.sessions import SessionTable
 from ringfs.meta.standby import BehindJournal, Standby, check_not_ahead
@@ -85,6 +86,8 @@ class Self:
     open_store: Callable[[], Store]
     load_snapshot: Callable[[], Awaitable[None]]
     duties: Sequence[Duty] = ()
+    #: Of the state directory: what tells two servers of one name apart.
+    identity: str = ""
 
 
 class Roles:
@@ -97,6 +100,7 @@ class Roles:
         self._clock = clock
         self._serve = serve
         self._election = Election(etcd, prefix, LeaderName(me.name, me.address), clock, lease_s=lease_s)
+        self._registration = Registration(etcd, prefix, me.name, me.identity, me.address)
         self._members: list[Member] = []
         self._standby: Standby | None = None
         #: Of the present term, if we lead.
@@ -116,6 +120,7 @@ class Roles:
         self._started = task_status
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._look_at_members)
+            nursery.start_soon(self._registration.keep)
             while True:
                 store = self._me.open_store()
                 try:

@@ -36,8 +36,10 @@ class Server:
         self.world = world
         self.name = name
         self.address = f"{name}:7000"
+        self.identity = f"state of {name}"
         self.etcd = ModelClient(world.model)
         self.store: Any = MemoryStore()
+        self.clock = TrioClock()
         self.roles: Roles
         self.ended: BaseException | None = None
         self.is_dead = False
@@ -47,9 +49,11 @@ class Server:
     async def start(self) -> None:
         """Run it, from what its store has durably."""
         self._scope, self._stopped, self.is_dead = trio.CancelScope(), trio.Event(), False
-        me = Self(self.name, self.address, NAMES, CLUSTER, "replica:2", self._open_store, self._load_snapshot)
+        me = Self(
+            self.name, self.address, NAMES, CLUSTER, "replica:2", self._open_store, self._load_snapshot, identity=self.identity
+        )
         serve = partial(_serve, self.world.network, self.address)
-        self.roles = Roles(me, self.etcd, PREFIX, TrioClock(), serve, lease_s=2)
+        self.roles = Roles(me, self.etcd, PREFIX, self.clock, serve, lease_s=2)
         await self.world.nursery.start(self._run)
 
     async def _run(self, *, task_status: trio.TaskStatus[str]) -> None:
@@ -332,3 +336,44 @@ async def test_the_journal_is_trimmed_behind_a_standby(autojump_clock: object) -
         await late.start()
         await trio.sleep(1)
         assert "no snapshot" in str(late.ended)
+
+
+async def test_two_servers_with_one_name(autojump_clock: object) -> None:
+    """The second one says so and ends; one that was killed, and one on a new disk, get their name when the old lease has ended."""
+    async with World.open() as world:
+        await world.leader()
+        await trio.sleep(1)
+        twin = Server(world, "meta2")
+        twin.address, twin.identity = "elsewhere:7000", "another state"
+        await twin.start()
+        await trio.sleep(20)
+        assert "another metadata server is named meta2 (at meta2:7000" in str(twin.ended)
+        second = world.servers[1]
+        await second.kill()
+        await second.start()
+        await trio.sleep(20)
+        assert second.ended is None
+        await second.kill()
+        second.identity, second.store = "a new disk", MemoryStore()
+        await second.start()
+        await trio.sleep(20)
+        assert second.ended is None
+        world.check_same()
+
+
+async def test_wall_clocks_that_jump(autojump_clock: object) -> None:
+    """A leader whose clock is hours behind gives out times that never go back."""
+    async with World.open() as world:
+        first = await world.leader()
+        session = await world.session(first)
+        assert first.roles.term is not None
+        before_ns = first.roles.term.leader.tell_now_ns()
+        await world.make_directory(first, b"before", session, 1)
+        for server in world.servers:
+            server.clock.wall_offset_ns -= 5 * 3600 * 10**9
+        await first.kill()
+        second = await world.leader()
+        await world.make_directory(second, b"after", session, 2)
+        assert second.roles.term is not None
+        assert second.roles.term.leader.tell_now_ns() >= before_ns
+        assert second.roles.term.leadership.uncertain_ns() < 0
