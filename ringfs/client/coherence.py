@@ -80,12 +80,9 @@ class Coherence:
 
     async def change(self, operation: Any) -> tuple[Any, int]:
         """The answer to a transaction, and the epoch as in ask: our own answer, at once, if all it is about is delegated to us."""
-        if self._to_open and type(operation) in _REMOVALS:
-            # What it takes the last name from lives on for those who have it open.
-            self.tell_opens()
         for may_wait in (True, False):
             try:
-                return self._delegations.apply(operation), self._link.lease_epoch
+                return self._apply_ahead(operation)
             except NotHeld:
                 break
             except Busy:
@@ -94,6 +91,19 @@ class Coherence:
                     await self._delegations.wait_idle()
         with self._delegations.asking(operation):
             return await self._change(operation)
+
+    def change_now(self, operation: Any) -> tuple[Any, int] | None:
+        """The same, if that takes no waiting."""
+        try:
+            return self._apply_ahead(operation)
+        except (NotHeld, Busy):
+            return None
+
+    def _apply_ahead(self, operation: Any) -> tuple[Any, int]:
+        if self._to_open and type(operation) in _REMOVALS:
+            # What it takes the last name from lives on for those who have it open.
+            self.tell_opens()
+        return self._delegations.apply(operation), self._link.lease_epoch
 
     async def _change(self, operation: Any) -> tuple[Any, int]:
         link = self._link

@@ -100,14 +100,25 @@ class FileSystem:
         open_mode = OPEN_WRITE if writes else OPEN_READ
         operation = ns.Mknod(parent, name, mode, 0, caller.uid, caller.gid, caller.umask, open_mode, exclusive)
         closes_told = self._coherence.closes_told
-        entry, epoch = await self._coherence.change(operation)
-        inode = self.names.made(parent, name, entry, epoch)
+        handle = self._created(operation, *await self._coherence.change(operation))
         if self._coherence.closes_told != closes_told:
             # One may have been of this inode, and have come after it was opened.
-            self.link.tell(Open(inode.number, open_mode))
+            self.link.tell(Open(handle.inode.number, open_mode))
+        return handle
+
+    def create_now(self, parent: int, name: bytes, mode: int, caller: Caller, *, writes: bool, exclusive: bool) -> Handle | None:
+        """The same, if that takes no waiting."""
+        open_mode = OPEN_WRITE if writes else OPEN_READ
+        operation = ns.Mknod(parent, name, mode, 0, caller.uid, caller.gid, caller.umask, open_mode, exclusive)
+        done = self._coherence.change_now(operation)
+        return None if done is None else self._created(operation, *done)
+
+    def _created(self, operation: ns.Mknod, entry: ns.Entry, epoch: int) -> Handle:
+        inode = self.names.made(operation.parent, operation.name, entry, epoch)
+        open_mode = operation.open_mode
         inode.server_mode = max(inode.server_mode, open_mode)
         self._coherence.know_no_extents(inode)
-        return self._handle(inode, writes=writes)
+        return self._handle(inode, writes=open_mode == OPEN_WRITE)
 
     async def tmpfile(self, parent: int, mode: int, caller: Caller, *, is_linkable: bool) -> Handle:
         """Make and open a regular file without a name; link_to may give it one if is_linkable."""
@@ -280,12 +291,22 @@ class FileSystem:
 
     async def release(self, handle: Handle) -> None:
         """The handle is closed. What is dirty goes on being flushed in the background."""
+        self._let_go(handle)
+        await self.locks.release_handle(handle)
+
+    def release_now(self, handle: Handle) -> bool:
+        """The same, if that takes no waiting; else False."""
+        if self.locks.knows_any(handle.inode):
+            return False
+        self._let_go(handle)
+        return True
+
+    def _let_go(self, handle: Handle) -> None:
         inode = handle.inode
         inode.open_count -= 1
         inode.write_count -= handle.writes
         if inode.open_count == 0:
             self._coherence.close_later(inode)
-        await self.locks.release_handle(handle)
 
     @property
     def mistake_count(self) -> int:

@@ -121,6 +121,10 @@ class Locks:
                 raise
             await self._wait(handle, lock, lock.space == SPACE_FILES or await is_of_file())
 
+    def knows_any(self, inode: Inode) -> bool:
+        """Whether anything is locked through handles of the file."""
+        return inode.number in self._records
+
     async def release_owner(self, inode: Inode, owner: int) -> None:
         """A process closed one of its descriptors of the file: as POSIX has it, all its fcntl locks there are gone."""
         await self._release(inode, [(SPACE_RANGES, owner)])

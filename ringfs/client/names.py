@@ -44,14 +44,11 @@ class Names:
         known = self.inodes.get(parent)
         if known is not None and known.is_removed_directory:
             raise Refused(Code.NOT_FOUND)
-        directory = self.inodes.leased(parent) if name != b".." else None
-        if directory is not None:
-            number = self.inodes.find_name(directory, name)
-            if number == ABSENT:
-                raise Refused(Code.NOT_FOUND)
-            child = self.inodes.leased(number) if number else None
-            if child is not None:
-                return child
+        found, is_known = self.look_up_known(parent, name)
+        if found is not None:
+            return found
+        if is_known:
+            raise Refused(Code.NOT_FOUND)
         entry, epoch = await self._ask(ns.Lookup(parent, name))
         directory = self.inodes.absorb(entry.parent, epoch, own=False, leased=entry.parent_leased)
         current = directory.attributes.change == entry.parent.change
@@ -63,6 +60,19 @@ class Names:
         if current and name != b"..":
             self.inodes.set_name(directory, name, child.number)
         return child
+
+    def look_up_known(self, parent: int, name: bytes) -> tuple[Inode | None, bool]:
+        """What leases say of a name: the inode, if there is one, and whether that can be told."""
+        if name in (b".", b"..") or len(name) > NAME_BYTES_MAX:
+            return None, False
+        directory = self.inodes.leased(parent)
+        if directory is None:
+            return None, False
+        number = self.inodes.find_name(directory, name)
+        if not number:
+            return None, number == ABSENT
+        child = self.inodes.leased(number)
+        return child, child is not None
 
     async def getattr(self, number: int) -> Inode:
         """The inode with attributes that are right now. Refused STALE."""
@@ -117,8 +127,16 @@ class Names:
     async def mkdir(self, parent: int, name: bytes, mode: int, caller: Caller) -> Inode:
         """Make a directory."""
         operation = ns.Mkdir(parent, name, mode, caller.uid, caller.gid, caller.umask)
-        entry, epoch = await self._coherence.change(operation)
-        made = self.made(parent, name, entry, epoch)
+        return self._made_directory(operation, *await self._coherence.change(operation))
+
+    def mkdir_now(self, parent: int, name: bytes, mode: int, caller: Caller) -> Inode | None:
+        """The same, if that takes no waiting."""
+        operation = ns.Mkdir(parent, name, mode, caller.uid, caller.gid, caller.umask)
+        done = self._coherence.change_now(operation)
+        return None if done is None else self._made_directory(operation, *done)
+
+    def _made_directory(self, operation: ns.Mkdir, entry: ns.Entry, epoch: int) -> Inode:
+        made = self.made(operation.parent, operation.name, entry, epoch)
         made.complete = made.attributes == entry.attributes
         return made
 
@@ -136,15 +154,25 @@ class Names:
 
     async def unlink(self, parent: int, name: bytes) -> Inode | None:
         """Remove the name of something that is no directory. The inode, if it is still open here."""
-        return await self._removed(parent, name, ns.Unlink(parent, name))
+        return await self._remove(ns.Unlink(parent, name))
 
     async def rmdir(self, parent: int, name: bytes) -> Inode | None:
         """Remove an empty directory."""
-        return await self._removed(parent, name, ns.Rmdir(parent, name))
+        return await self._remove(ns.Rmdir(parent, name))
 
-    async def _removed(self, parent: int, name: bytes, operation: ns.Unlink | ns.Rmdir) -> Inode | None:
+    def remove_now(self, operation: ns.Unlink | ns.Rmdir) -> bool:
+        """Do what unlink and rmdir do, if that takes no waiting; else False."""
+        done = self._coherence.change_now(operation)
+        if done is not None:
+            self._removed(operation, done[0])
+        return done is not None
+
+    async def _remove(self, operation: ns.Unlink | ns.Rmdir) -> Inode | None:
         removed, _ = await self._coherence.change(operation)
-        self._renamed(removed.parent, name, ABSENT)
+        return self._removed(operation, removed)
+
+    def _removed(self, operation: ns.Unlink | ns.Rmdir, removed: ns.Removed) -> Inode | None:
+        self._renamed(removed.parent, operation.name, ABSENT)
         return self._gone(removed.removed)
 
     def _gone(self, attributes: Attributes) -> Inode | None:

@@ -17,8 +17,9 @@ from ringfs.base.memory import keep_freed_pages
 from ringfs.base.mountinfo import mount_at
 from ringfs.client.opening import open_file_system
 from ringfs.fuse import DRIVERS
+from ringfs.fuse.at_once import Timeouts
 from ringfs.fuse.drivers import Driver, make_driver
-from ringfs.fuse.operations import Operations, Timeouts
+from ringfs.fuse.operations import Operations
 
 log = structlog.get_logger("ringfs.fuse")
 

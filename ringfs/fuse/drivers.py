@@ -5,7 +5,8 @@ from typing import Protocol
 
 from ringfs.base.errors import UserError
 from ringfs.client.coherence import KernelCache
-from ringfs.fuse.operations import Operations, Timeouts
+from ringfs.fuse.at_once import Timeouts
+from ringfs.fuse.operations import Operations
 
 
 class Driver(Protocol):

@@ -14,10 +14,7 @@ answer (`is_page_unsure`). There is no writeback cache: what was written is here
 import json
 import os
 import stat
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 
 import trio
@@ -28,6 +25,7 @@ from ringfs.base.ids import ROOT_INODE
 from ringfs.client.file_system import Caller, Changes, FileSystem, Handle
 from ringfs.client.inodes import Inode
 from ringfs.client.locks import IsOfFile
+from ringfs.fuse.at_once import AtOnce, Caching, Timeouts
 from ringfs.fuse.directories import Directories
 from ringfs.fuse.entry import KernelEntry
 from ringfs.wire.messages.locks import LockFound, LockRange
@@ -41,92 +39,23 @@ _VIRTUAL_XATTRS = (CONFIG_XATTR, REQUESTS_XATTR)
 _TRUSTED = b"trusted."
 
 
-class Caching(Enum):
-    """What the kernel does with the pages of a file that it opens."""
-
-    #: Those that it has are right.
-    KEEP = "keep"
-    #: Those that it has may be wrong, new ones may be kept.
-    DROP = "drop"
-    #: Others write the file: none are to be used.
-    PASS = "pass"
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long the kernel may believe a name, and attributes, under a lease: for ever if the driver can take them back."""
-
-    entry_s: float
-    attr_s: float
-
-
-@dataclass(slots=True)
-class OpenFile:
-    """A handle, and whether what is read through it gets into the kernel's page cache."""
-
-    handle: Handle
-    is_cached: bool
-
-
-class Operations:
+class Operations(AtOnce):
     """See the module."""
 
     def __init__(self, fs: FileSystem, config_path: str, timeouts: Timeouts) -> None:
-        self.fs = fs
+        super().__init__(fs, timeouts)
         self._config_path = os.fsencode(config_path)
-        self._timeouts = timeouts
-        self._handles: dict[int, OpenFile] = {}
-        self._next_handle = 1
         self.directories = Directories(fs, self.getattr, self.looking_up)
-        #: Handles that read through the kernel's page cache, by inode number.
-        self._cached_counts: Counter[int] = Counter()
-        #: By inode number: a write past the page cache that is not finished yet (_write_beside).
-        self._settling: dict[int, trio.Event] = {}
         #: Requests by name since the mount, if the driver counts them.
         self.count_requests: Callable[[], dict[str, int]] = dict
 
     # --- entries and attributes -------------------------------------------------------------------------------------
-
-    def set_timeouts(self, timeouts: Timeouts) -> None:
-        """Once the driver knows what this kernel can take back."""
-        self._timeouts = timeouts
-
-    def _entry(self, parent: int, inode: Inode) -> KernelEntry:
-        """Tell the kernel what a name stands for."""
-        entry_timeout_s = self.name_timeout_s(parent)
-        return KernelEntry(inode.merged(), entry_timeout_s, self._attr_timeout_s(inode))
-
-    def name_timeout_s(self, parent: int) -> float:
-        """How long the kernel may believe what a name in that directory stands for, or that there is none."""
-        return self._timeouts.entry_s if self.fs.inodes.leased(parent) is not None else 0.0
-
-    def _attr_timeout_s(self, inode: Inode) -> float:
-        is_sure = self.fs.link.holds(inode.lease_epoch) and (not (inode.dirty or inode.times) or inode.stays_as_merged)
-        return self._timeouts.attr_s if is_sure else 0.0
 
     async def lookup(self, parent: int, name: bytes) -> KernelEntry:
         """LOOKUP."""
         inode = await self.fs.lookup(parent, name)
         await self._settled(inode.number)
         return self.looking_up(parent)(inode)
-
-    def looking_up(self, parent: int) -> Callable[[Inode], KernelEntry]:
-        """What tells the kernel of inodes that have names in a directory; to be used before anything else happens: what holds for
-        all of them is found out once.
-
-        Attributes of a file that is being written are not to be believed: before Linux 6.15 the kernel may take over the answer
-        after it has written the file, closed it, and forgotten it."""
-        link = self.fs.link
-        entry_timeout_s, attr_timeout_s = self.name_timeout_s(parent), self._timeouts.attr_s
-        epoch = link.lease_epoch if link.holds(link.lease_epoch) else None
-
-        def looked_up(inode: Inode) -> KernelEntry:
-            told = inode.merged()
-            is_settled = told is inode.attributes or not (inode.dirty or inode.times) or inode.stays_as_merged
-            is_sure = is_settled and inode.lease_epoch == epoch and not inode.write_count
-            return KernelEntry(told, entry_timeout_s, attr_timeout_s if is_sure else 0.0)
-
-        return looked_up
 
     async def getattr(self, number: int) -> KernelEntry:
         """GETATTR, STATX."""
@@ -177,13 +106,6 @@ class Operations:
 
     # --- files ------------------------------------------------------------------------------------------------------
 
-    def _keep(self, handle: Handle, *, is_cached: bool) -> int:
-        number = self._next_handle
-        self._next_handle += 1
-        self._handles[number] = OpenFile(handle, is_cached)
-        self._cached_counts[handle.inode.number] += is_cached
-        return number
-
     async def create(
         self, parent: int, name: bytes, mode: int, flags: int, caller: Caller, *, kills_privileges: bool = True
     ) -> tuple[int, KernelEntry, Caching]:
@@ -225,15 +147,6 @@ class Operations:
         except BaseException:
             await self.fs.release(handle)
             raise
-
-    def _opened(self, handle: Handle, flags: int) -> tuple[int, Caching]:
-        inode = handle.inode
-        # Where an append goes is decided here: through its cache the kernel would see it where it thought that the end was.
-        if flags & os.O_APPEND or not self.fs.link.holds(inode.lease_epoch):
-            return self._keep(handle, is_cached=False), Caching.PASS
-        caching = Caching.KEEP if inode.content_version == inode.kernel_version else Caching.DROP
-        inode.kernel_version = inode.content_version
-        return self._keep(handle, is_cached=True), caching
 
     async def read(self, handle: int, offset: int, size_bytes: int) -> Buffer:
         """READ."""
@@ -316,12 +229,7 @@ class Operations:
 
     async def release(self, handle: int) -> None:
         """RELEASE."""
-        opened = self._handles.pop(handle)
-        number = opened.handle.inode.number
-        self._cached_counts[number] -= opened.is_cached
-        if not self._cached_counts[number]:
-            del self._cached_counts[number]
-        await self.fs.release(opened.handle)
+        await self.fs.release(self._let_go(handle))
 
     # --- ranges -----------------------------------------------------------------------------------------------------
 

@@ -17,9 +17,10 @@ from ringfs.base.ids import ROOT_INODE
 from ringfs.client.coherence import KernelCache
 from ringfs.client.file_system import Caller, Changes
 from ringfs.client.inodes import Inode
+from ringfs.fuse.at_once import Caching, Timeouts
 from ringfs.fuse.entry import KernelEntry
 from ringfs.fuse.errno_map import errno_of
-from ringfs.fuse.operations import Caching, Operations, Timeouts
+from ringfs.fuse.operations import Operations
 from ringfs.wire.messages.common import Attributes
 
 #: Requests answered at once; each has libfuse's 1 MiB buffer.

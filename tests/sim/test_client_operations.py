@@ -15,8 +15,9 @@ from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import CHUNK_BYTES
 from ringfs.client.coherence import KernelCache
 from ringfs.client.file_system import Caller, Changes
+from ringfs.fuse.at_once import Caching, Timeouts
 from ringfs.fuse.errno_map import errno_of
-from ringfs.fuse.operations import CONFIG_XATTR, Caching, Operations, Timeouts
+from ringfs.fuse.operations import CONFIG_XATTR, Operations
 from tests.support.refusals import refused
 from tests.support.world import META, Mounted, open_world
 

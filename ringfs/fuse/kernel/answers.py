@@ -13,25 +13,25 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import FILE_BYTES_MAX
 from ringfs.client.file_system import Changes
 from ringfs.fuse.kernel import ioctls, wire
+from ringfs.fuse.kernel.answers_now import OPEN_FLAGS, AnswersNow
 from ringfs.fuse.kernel.callers import waits_for_file_lock
 from ringfs.fuse.kernel.channel import Channel
 from ringfs.fuse.kernel.requests import Request
-from ringfs.fuse.operations import Caching, Operations
+from ringfs.fuse.operations import Operations
 from ringfs.wire.messages.locks import LOCK_END, LOCK_NONE, LOCK_READ, LOCK_WRITE, SPACE_FILES, SPACE_RANGES, LockRange
 
 Reply = bytes | tuple[bytes, Buffer] | None
 #: Told of pages that may be wrong in the kernel: inode, start, length.
 DropPages = Callable[[int, int, int], None]
 
-_OPEN_FLAGS = {Caching.KEEP: wire.FOPEN_KEEP_CACHE, Caching.DROP: 0, Caching.PASS: wire.FOPEN_DIRECT_IO}
 _NS = 1_000_000_000
 
 
-class Answers:
+class Answers(AnswersNow):
     """See the module."""
 
     def __init__(self, operations: Operations, channel: Channel, drop_pages: DropPages) -> None:
-        self._operations = operations
+        super().__init__(operations)
         self._channel = channel
         self._drop_pages = drop_pages
         #: Bytes before the name in SETXATTR: more with SETXATTR_EXT.
@@ -131,20 +131,20 @@ class Answers:
         kills = self._kills_privileges(request, more & wire.OPEN_KILL_SUIDGID)
         made = self._operations.create(request.node, name, mode, flags, request.caller(umask), kills_privileges=kills)
         handle, told, caching = await made
-        return wire.pack_create(request.unique, told, handle, _OPEN_FLAGS[caching])
+        return wire.pack_create(request.unique, told, handle, OPEN_FLAGS[caching])
 
     async def tmpfile(self, request: Request) -> Reply:
         """TMPFILE."""
         flags, mode, umask, _ = request.fields(wire.CREATE_IN)
         handle, told, caching = await self._operations.tmpfile(request.node, mode, flags, request.caller(umask))
-        return wire.pack_create(request.unique, told, handle, _OPEN_FLAGS[caching])
+        return wire.pack_create(request.unique, told, handle, OPEN_FLAGS[caching])
 
     async def open(self, request: Request) -> Reply:
         """OPEN."""
         flags, more = request.fields(wire.OPEN_IN)
         kills = self._kills_privileges(request, more & wire.OPEN_KILL_SUIDGID)
         handle, caching = await self._operations.open(request.node, flags, kills_privileges=kills)
-        return wire.pack_open(request.unique, handle, _OPEN_FLAGS[caching])
+        return wire.pack_open(request.unique, handle, OPEN_FLAGS[caching])
 
     async def read(self, request: Request) -> Reply:
         """READ."""

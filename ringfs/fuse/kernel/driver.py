@@ -15,6 +15,7 @@ import trio
 
 from ringfs.base.buffers import buffers
 from ringfs.client.dirty import KEPT_BYTES_MIN
+from ringfs.fuse.at_once import Timeouts
 from ringfs.fuse.errno_map import errno_of
 from ringfs.fuse.kernel import channel as channels
 from ringfs.fuse.kernel import opcodes, wire
@@ -23,10 +24,12 @@ from ringfs.fuse.kernel.channel import Channel
 from ringfs.fuse.kernel.dying import is_dying
 from ringfs.fuse.kernel.negotiation import Agreement, negotiate, reply_to
 from ringfs.fuse.kernel.notify import Notifier
-from ringfs.fuse.kernel.opcodes import Row
+from ringfs.fuse.kernel.opcodes import BATCH_FORGET, FORGET, WRITE, AnswerNow, Row
 from ringfs.fuse.kernel.requests import Request
 from ringfs.fuse.kernel.workers import Workers
-from ringfs.fuse.operations import Operations, Timeouts
+from ringfs.fuse.operations import Operations
+
+_unpack_header = wire.IN_HEADER.unpack_from
 
 log = structlog.get_logger("ringfs.fuse")
 
@@ -36,12 +39,16 @@ _REQUESTS_MAX = 256
 _HELD_BUFFERS_MAX = 64
 #: Requests that are read before other tasks get a turn.
 _BURST = 64
-_HEAD_BYTES = wire.IN_HEADER.size + wire.WRITE_IN.size
+_HEADER_BYTES = wire.IN_HEADER.size
+_HEAD_BYTES = _HEADER_BYTES + wire.WRITE_IN.size
 #: The largest request besides its head; also the largest value of an xattr with its name.
 _PAYLOAD_BYTES = 1 << 20
 #: What the kernel may believe until it is told otherwise.
 _FOR_EVER_S = 1e6
+_FORGETS = (FORGET, BATCH_FORGET)
 _NO_ROW = Row(0, "unknown")
+#: What is beyond has no row.
+_ROW_COUNT = 64
 _NOTHING = memoryview(b"")
 
 
@@ -88,7 +95,7 @@ class Loop:
         self._agreed = agreed
         self._answers = Answers(operations, channel, notifier.drop_range_soon)
         self._workers: Workers[Request] = Workers(self._serve, _REQUESTS_MAX)
-        self._rows = [opcodes.BY_NUMBER.get(number, _NO_ROW) for number in range(64)]
+        self._rows = [opcodes.BY_NUMBER.get(number, _NO_ROW) for number in range(_ROW_COUNT)]
         self._head = memoryview(bytearray(_HEAD_BYTES))
         self._payload = buffers.take(_PAYLOAD_BYTES)
         #: Requests that wait for others, by their unique number: INTERRUPT cancels them.
@@ -100,7 +107,7 @@ class Loop:
         self._held_buffers = 0
         self._returned_buffer = trio.lowlevel.ParkingLot()
         #: By opcode; what is beyond the table in the last one.
-        self._counts = [0] * (len(self._rows) + 1)
+        self._counts = [0] * (_ROW_COUNT + 1)
         operations.count_requests = self._count_requests
 
     def _count_requests(self) -> dict[str, int]:
@@ -134,16 +141,16 @@ class Loop:
 
     def _take(self, size: int) -> None:
         """One request, which is in the buffers."""
-        if size < wire.IN_HEADER.size:
+        if size < _HEADER_BYTES:
             log.error("request without a whole header", size_bytes=size)
             return
-        length, opcode, unique, node, uid, gid, pid, _, _ = wire.IN_HEADER.unpack_from(self._head)
-        self._counts[min(opcode, len(self._rows))] += 1
-        if opcode in (opcodes.FORGET, opcodes.BATCH_FORGET):
+        length, opcode, unique, node, uid, gid, pid, _, _ = _unpack_header(self._head)
+        self._counts[opcode if opcode < _ROW_COUNT else _ROW_COUNT] += 1
+        if opcode in _FORGETS:
             return
-        body = bytes(self._head[wire.IN_HEADER.size : size])
+        body = bytes(self._head[_HEADER_BYTES:size])
         payload = _NOTHING
-        if opcode == opcodes.WRITE:
+        if opcode == WRITE:
             payload = self._payload[: max(size - _HEAD_BYTES, 0)]
         elif size > _HEAD_BYTES:
             body += self._payload[: size - _HEAD_BYTES]
@@ -155,7 +162,9 @@ class Loop:
             self._hand_out(request)
 
     def _hand_out(self, request: Request) -> None:
-        row = self._rows[request.opcode] if request.opcode < len(self._rows) else _NO_ROW
+        row = self._rows[request.opcode] if request.opcode < _ROW_COUNT else _NO_ROW
+        if row.now is not None and self._answer_now(row.now, request, row.name):
+            return
         if row.answer is None:
             self._answer_here(request)
         elif row.waits:
@@ -170,6 +179,17 @@ class Loop:
                 self._payload = buffers.take(_PAYLOAD_BYTES)
                 request.holds_buffer = not request.is_answered
                 self._held_buffers += request.holds_buffer
+
+    def _answer_now(self, answer: AnswerNow, request: Request, name: str) -> bool:
+        """Whether it could be answered without waiting, and so without a task."""
+        try:
+            reply = answer(self._answers, request)
+        except Exception as error:
+            reply = wire.pack_error(request.unique, errno_of(error, name))
+        if reply is None:
+            return False
+        self._channel.write(reply)
+        return True
 
     def _answer_here(self, request: Request) -> None:
         """What is no operation."""

@@ -14,6 +14,7 @@ from ringfs.fuse.kernel.requests import Request
 FORGET, WRITE, INIT, INTERRUPT, DESTROY, BATCH_FORGET = 2, 16, 26, 36, 38, 42
 
 Answer = Callable[[Answers, Request], Awaitable[Reply]]
+AnswerNow = Callable[[Answers, Request], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Row:
     """One opcode.
 
     waits: it may wait for somebody else for as long as they like, and INTERRUPT ends that. keeps: what it gives (a handle, a
-    lock) must be given back by whoever asked.
+    lock) must be given back by whoever asked. now: the same answer, or None, with nothing done, if it takes waiting.
     """
 
     number: int
@@ -29,32 +30,33 @@ class Row:
     answer: Answer | None = None
     waits: bool = False
     keeps: bool = False
+    now: AnswerNow | None = None
 
 
 ROWS = (
-    Row(1, "LOOKUP", Answers.lookup),
+    Row(1, "LOOKUP", Answers.lookup, now=Answers.lookup_now),
     Row(FORGET, "FORGET"),
-    Row(3, "GETATTR", Answers.getattr),
+    Row(3, "GETATTR", Answers.getattr, now=Answers.getattr_now),
     Row(4, "SETATTR", Answers.setattr),
     Row(5, "READLINK", Answers.readlink),
     Row(6, "SYMLINK", Answers.symlink),
     Row(8, "MKNOD", Answers.mknod),
-    Row(9, "MKDIR", Answers.mkdir),
-    Row(10, "UNLINK", Answers.unlink),
-    Row(11, "RMDIR", Answers.rmdir),
+    Row(9, "MKDIR", Answers.mkdir, now=Answers.mkdir_now),
+    Row(10, "UNLINK", Answers.unlink, now=Answers.unlink_now),
+    Row(11, "RMDIR", Answers.rmdir, now=Answers.rmdir_now),
     Row(12, "RENAME", Answers.rename),
     Row(13, "LINK", Answers.link),
     Row(14, "OPEN", Answers.open, keeps=True),
     Row(15, "READ", Answers.read),
     Row(WRITE, "WRITE", Answers.write),
     Row(17, "STATFS", Answers.statfs),
-    Row(18, "RELEASE", Answers.release),
+    Row(18, "RELEASE", Answers.release, now=Answers.release_now),
     Row(20, "FSYNC", Answers.fsync),
     Row(21, "SETXATTR", Answers.setxattr),
     Row(22, "GETXATTR", Answers.getxattr),
     Row(23, "LISTXATTR", Answers.listxattr),
     Row(24, "REMOVEXATTR", Answers.removexattr),
-    Row(25, "FLUSH", Answers.flush),
+    Row(25, "FLUSH", Answers.flush, now=Answers.flush_now),
     Row(INIT, "INIT"),
     Row(27, "OPENDIR", Answers.opendir, keeps=True),
     Row(28, "READDIR", Answers.readdir),
@@ -64,7 +66,7 @@ ROWS = (
     Row(32, "SETLK", Answers.setlk, keeps=True),
     Row(33, "SETLKW", Answers.setlkw, waits=True),
     Row(34, "ACCESS"),
-    Row(35, "CREATE", Answers.create, keeps=True),
+    Row(35, "CREATE", Answers.create, keeps=True, now=Answers.create_now),
     Row(INTERRUPT, "INTERRUPT"),
     Row(37, "BMAP"),
     Row(DESTROY, "DESTROY"),

@@ -6,12 +6,14 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 import trio
 
 from ringfs.base.errors import Code, Refused, UserError
+from ringfs.fuse.at_once import Timeouts
 from ringfs.fuse.entry import KernelEntry
 from ringfs.fuse.kernel import wire
 from ringfs.fuse.kernel.answers import Answers, Reply
@@ -21,7 +23,7 @@ from ringfs.fuse.kernel.negotiation import Agreement
 from ringfs.fuse.kernel.notify import Notifier
 from ringfs.fuse.kernel.opcodes import Row
 from ringfs.fuse.kernel.requests import Request
-from ringfs.fuse.operations import Operations, Timeouts
+from ringfs.fuse.operations import Operations
 from tests.support.fuse_requests import CAPTURED
 
 LOOKUP, READLINK, WRITE, SETLKW, INTERRUPT, FORGET, DESTROY = 1, 5, 16, 33, 36, 2, 38
@@ -44,6 +46,10 @@ class FakeOperations:
         if number == 4:
             raise ZeroDivisionError
         return b"target %d" % number
+
+    def lookup_now(self, parent: int, name: bytes) -> tuple[KernelEntry | None, bool]:
+        """Not known."""
+        return None, False
 
     async def lookup(self, parent: int, name: bytes) -> KernelEntry:
         """Nothing is there."""
@@ -140,6 +146,22 @@ async def test_refusals_and_bugs() -> None:
         assert await at.reply() == (2, errno.EIO, b"")
         await at.send(READLINK, 3, 1)
         assert await at.reply() == (3, 0, b"target 1")
+
+
+async def test_what_can_be_told_at_once() -> None:
+    """It is the reply, with no task, and so is what goes wrong; what cannot is answered by the way that may wait."""
+
+    def now(_answers: Answers, request: Request) -> bytes | None:
+        if request.node == 3:
+            raise Refused(Code.EXISTS)
+        return wire.pack_error(request.unique, errno.EXDEV) if request.node == 1 else None
+
+    async with kernel() as at:
+        at.operations.may_answer.set()
+        at.loop._rows[READLINK] = replace(at.loop._rows[READLINK], now=now)
+        for node, expected in ((1, (errno.EXDEV, b"")), (2, (0, b"target 2")), (3, (errno.EEXIST, b""))):
+            await at.send(READLINK, node, node)
+            assert await at.reply() == (node, *expected)
 
 
 async def test_what_waits_holds_up_nobody() -> None:

@@ -3,7 +3,7 @@
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, cast
 
 import hypothesis.strategies as st
@@ -31,13 +31,16 @@ class RefusingOperations:
         """Nothing is to be believed."""
         return 0.0
 
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[None]]:
+    def __getattr__(self, name: str) -> Callable[..., Any]:
         """Any operation."""
+
+        def refuse_now(*_arguments: Any) -> None:
+            raise Refused(Code.INVALID, name)
 
         async def refuse(*_arguments: Any, **_options: Any) -> None:
             raise Refused(Code.INVALID, name)
 
-        return refuse
+        return refuse_now if name.endswith("_now") else refuse
 
 
 @st.composite
