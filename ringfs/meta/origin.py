@@ -26,17 +26,37 @@ class Origin:
 
 async def settle_origin(etcd: Etcd, prefix: bytes, mine: Origin) -> Origin:
     """The origin that etcd has, or `mine`, which it has from now on. UserError if it has another cluster."""
-    key = prefix + b"format"
-    done = await etcd.transact([Absent(key)], [Put(key, pack((_VERSION, *astuple(mine))))], [Get(key)])
+    key = origin_key(prefix)
+    done = await etcd.transact([Absent(key)], [Put(key, pack_origin(mine))], [Get(key)])
     if done.succeeded:
         return mine
-    version, *fields = unpack(done.found[0][0].value)
+    return _checked(done.found[0][0].value, prefix, mine.cluster)
+
+
+async def look_at_origin(etcd: Etcd, prefix: bytes, cluster: str) -> Origin | None:
+    """The origin that etcd has, if it has one. UserError if it is another cluster's."""
+    found = (await etcd.transact([], [Get(origin_key(prefix))])).found[0]
+    return _checked(found[0].value, prefix, cluster) if found else None
+
+
+def origin_key(prefix: bytes) -> bytes:
+    """Where it is."""
+    return prefix + b"format"
+
+
+def pack_origin(origin: Origin) -> bytes:
+    """The value."""
+    return pack((_VERSION, *astuple(origin)))
+
+
+def _checked(value: bytes, prefix: bytes, cluster: str) -> Origin:
+    version, *fields = unpack(value)
     if version != _VERSION:
         raise UserError(f"etcd has a journal of version {version}, this ringfs knows {_VERSION}: use the ringfs that wrote it")
     found = Origin(*fields)
-    if found.cluster != mine.cluster:
+    if found.cluster != cluster:
         raise UserError(
-            f"etcd has cluster {found.cluster} under {prefix.decode()}, the configuration is of {mine.cluster}: "
+            f"etcd has cluster {found.cluster} under {prefix.decode()}, the configuration is of {cluster}: "
             "set another [etcd] prefix or other endpoints"
         )
     return found

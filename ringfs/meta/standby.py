@@ -81,9 +81,9 @@ class Standby:
         Raises BehindJournal; UserError if it does not belong to it; EtcdUnavailable.
         """
         found = marks.read(self._store)
+        if (0 if found is None else found.position) < self._origin.base_position:
+            raise BehindJournal
         if found is None:
-            if self._origin.base_position:
-                raise BehindJournal
             machine.format_namespace(self._store, self._origin.cluster, self._origin.default_class, self._origin.now_ns)
             found = Marks(0, 0, self._origin.now_ns)
             await self._store.checkpoint(marks.write(found))

@@ -10,9 +10,14 @@ from typing import Any
 import pytest
 import trio
 
-from ringfs.meta import snapshot_keeping, snapshot_loading
+from ringfs.base.errors import UserError
+from ringfs.meta import marks, restoring, snapshot_keeping, snapshot_loading
 from ringfs.meta.journal.etcd import journal_prefix
+from ringfs.meta.marks import Marks
+from ringfs.meta.namespace import machine
 from ringfs.meta.namespace.check import check
+from ringfs.meta.origin import Origin, settle_origin
+from ringfs.meta.restoring import restore
 from ringfs.meta.roles import Roles, Self
 from ringfs.meta.snapshot_duty import SnapshotDuty
 from ringfs.meta.snapshot_pointer import look_at_pointer
@@ -114,6 +119,7 @@ def small_snapshots(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """They are made often, of several objects."""
     with monkeypatch.context() as patched:
         patched.setattr(snapshot_loading, "Store", DirectoryStore)
+        patched.setattr(restoring, "Store", DirectoryStore)
         patched.setattr(snapshot_keeping, "JOURNAL_BYTES", 2500)
         patched.setattr(snapshot_keeping, "StreamWriter", partial(StreamWriter, 2000))
         yield
@@ -202,3 +208,102 @@ async def test_waits_for_the_ring(autojump_clock: object) -> None:
         await trio.sleep(10)
         assert (await wiped.tell()).trouble == ""
         await world.check_all()
+
+
+# --- ringfs meta run --restore ----------------------------------------------------------------------------------------
+
+
+async def restored(world: KeptWorld, server: KeptServer) -> int:
+    """What the command does for a server that is stopped."""
+    return await restore(server.etcd, PREFIX, world.ring, server.directory, CLUSTER, lambda _done, _total: None)
+
+
+async def one_stopped(world: KeptWorld) -> KeptServer:
+    """A standby that has most, and is stopped."""
+    leader = await world.leader()
+    server = next(server for server in world.servers if server is not leader)
+    assert isinstance(server, KeptServer)
+    await trio.sleep(6)
+    await server.stop()
+    return server
+
+
+async def test_restore(autojump_clock: object) -> None:
+    """The state is thrown away, and comes back: from the journal alone while that has everything, later from the snapshot."""
+    async with KeptWorld.open() as world:
+        assert isinstance(world, KeptWorld)
+        await world.make_directories(5)
+        server = await one_stopped(world)
+        assert await restored(world, server) == 6
+        assert not server.directory.exists()
+        await server.start()
+        await world.make_directories(60)
+        await world.snapshot_after(0)
+        server = await one_stopped(world)
+        store = DirectoryStore(server.directory)
+        store.put(b"D" + bytes(8) + b"never", b"was there")
+        await store.checkpoint({})
+        await restored(world, server)
+        found = marks.read(DirectoryStore(server.directory))
+        assert found is not None
+        assert found.position == (await world.leader()).roles.snapshot_position
+        await server.start()
+        await world.check_all()
+
+
+async def test_restore_refuses_what_would_lose_something(autojump_clock: object) -> None:
+    """A journal with a gap or without an end, a ring that does not answer, a state ahead of all: it stays as it is."""
+    async with KeptWorld.open() as world:
+        assert isinstance(world, KeptWorld)
+        await world.make_directories(60)
+        await world.snapshot_after(0)
+        await world.make_directories(6)
+        server = await one_stopped(world)
+        before = (server.directory / "rows").read_bytes()
+        whole = {key: value for key, value in world.model.pairs(PREFIX).items() if key != PREFIX + b"leader"}
+        for other in world.servers:
+            if other is not server:
+                await other.stop()
+        batches = sorted(key for key in whole if key.startswith(journal_prefix(PREFIX)))
+        for gone, words in (
+            (batches[3:4], "is missing"),
+            (batches, "there is no journal"),
+            (batches[2:], "etcd has lost"),
+            ([PREFIX + b"format"], "nothing to restore from"),
+            ([PREFIX + b"snapshot"], "is missing"),
+        ):
+            world.model.restore({key: value for key, value in whole.items() if key not in gone})
+            with pytest.raises(UserError, match=words):
+                await restored(world, server)
+        world.model.restore(whole)
+        world.ring.is_down = True
+        with pytest.raises(UserError, match="cannot be read"):
+            await restored(world, server)
+        assert (server.directory / "rows").read_bytes() == before
+        world.ring.is_down = False
+        await restored(world, server)
+
+
+async def test_migrated_state_is_not_thrown_away(autojump_clock: object) -> None:
+    """Before the first snapshot it is all there is. Others wait for that; it leads first."""
+    async with trio.open_nursery() as nursery:
+        world = KeptWorld(nursery)
+        first, other = world.servers = world.servers[:2]
+        assert isinstance(first, KeptServer)
+        store = DirectoryStore(first.directory)
+        machine.format_namespace(store, CLUSTER, "replica:2", 1)
+        await store.checkpoint(marks.write(Marks(40, 7, 1)))
+        await settle_origin(first.etcd, PREFIX, Origin(CLUSTER, "replica:2", 1, 1 << 20, 40))
+        with pytest.raises(UserError, match="which has to lead first"):
+            await restored(world, first)
+        await other.start()
+        await trio.sleep(20)
+        assert "no snapshot yet" in (await other.tell()).trouble
+        await first.start()
+        assert await world.leader() is first
+        await world.make_directories(3)
+        await world.snapshot_after(0)
+        await trio.sleep(5)
+        assert (await other.tell()).role == ROLE_STANDBY
+        assert dict(other.store.scan(b"", b"\xff")) == dict(first.store.scan(b"", b"\xff"))
+        nursery.cancel_scope.cancel()

@@ -5,6 +5,7 @@ import click
 from ringfs.cli.lazy import LazyGroup
 
 VERBS = {
+    "migrate": ("ringfs.cli.meta.migrate", "Take the state of a single metadata server to a journal on etcd."),
     "promote": ("ringfs.cli.meta.promote", "Have another metadata server lead."),
     "run": ("ringfs.cli.meta.run", "Run a metadata server; the word may be left out."),
 }
