@@ -22,8 +22,8 @@ def scratch() -> Iterator[Path]:
     """An empty directory; a cluster that a failed session left in it is taken down."""
     with tempfile.TemporaryDirectory(prefix="ringfs-documents.") as directory:
         yield Path(directory)
-        if (Path(directory) / "cluster").exists():
-            subprocess.run([RINGFS, "dev", "down", Path(directory) / "cluster", "--timeout", "10"], check=False)
+        for lock in Path(directory).glob("*/dev.lock"):
+            subprocess.run([RINGFS, "dev", "down", lock.parent, "--timeout", "10"], check=False)
 
 
 def session_of(page: Path) -> str:
