@@ -102,10 +102,12 @@ class Leaders:
     async def leave_when_replaced(self, client: RpcClient, address: str) -> None:
         """Until the connection to the leader at an address is lost: end it if the leader is silent and there is a newer term."""
         while self.are_several and (number := await _falls_silent(client)):
+            silent_since_s = trio.current_time() - _SILENCE_S
             newer_term = await self._newer_term(client, number, address)
             if newer_term:
                 log.warning("metadata service is silent, and replaced", address=address, term=self.term, newer_term=newer_term)
                 self.term = newer_term
+                self._lost_s, self._said_s = silent_since_s, trio.current_time()
                 await client.aclose()
 
     async def _newer_term(self, client: RpcClient, number: int, address: str) -> int:
