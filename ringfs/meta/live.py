@@ -19,11 +19,13 @@ from ringfs.meta.lock_waits import LockWaits
 from ringfs.meta.namespace.facts import counters
 from ringfs.meta.namespace.locks import held_on
 from ringfs.meta.namespace.machine import Transaction
+from ringfs.meta.namespace.system import FreeOrphans
 from ringfs.meta.namespace.usage import is_limited
 from ringfs.meta.nodes import NodeTable
 from ringfs.meta.opens import OpenTable
 from ringfs.meta.sessions import Session, SessionTable
 from ringfs.ring.classes import parse_class
+from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.locks import OWNERS_MAX, LockFreed
 from ringfs.wire.messages.session import Recall, RecallItem
 from ringfs.wire.rpc import Peer, Request
@@ -37,6 +39,8 @@ SPACE_RETRY_NS = 10**9
 QUOTA_PAUSE_NS = 10**9
 #: A session that renews its leases but leaves a recall unconfirmed for so long is ended.
 RECALL_TIMEOUT_NS = 60 * 10**9
+#: Orphans that one transaction frees.
+_FREED_TOGETHER_MAX = 64
 
 log = structlog.get_logger("ringfs.meta")
 
@@ -219,6 +223,16 @@ class Live:
     def transact_own(self, operation: Any) -> Any:
         """Apply a transaction of the leader's own; only from work given to Leader.admit. Its answer, or a Refused."""
         return self.leader.transact(Transaction(NO_SESSION, 0, 0, 0, [], operation), frees=True).answer
+
+    def free_orphans(self, session: int, orphans: list[int]) -> Any:
+        """The session keeps these alive no longer; as transact_own. A few at a time: a transaction looks through all that it has
+        changed for each of them."""
+        answer: Any = Done()
+        for start in range(0, len(orphans), _FREED_TOGETHER_MAX):
+            answer = self.transact_own(FreeOrphans(session, orphans[start : start + _FREED_TOGETHER_MAX]))
+            if isinstance(answer, Refused):
+                break
+        return answer
 
     def look_at_grace(self) -> None:
         """Let waiting requests go if the grace period is over."""

@@ -18,7 +18,6 @@ from ringfs.meta.namespace import keys, machine
 from ringfs.meta.namespace.ahead import AHEAD_OPERATIONS
 from ringfs.meta.namespace.machine import Transaction
 from ringfs.meta.namespace.marks import AheadMark
-from ringfs.meta.namespace.system import FreeOrphans
 from ringfs.meta.sessions import Session
 from ringfs.meta.targets import (
     brings_under_quota,
@@ -319,8 +318,7 @@ class NamespaceService:
             self._live.reply(request, Done())
 
     def _free(self, request: Request, session: int, orphans: list[int]) -> None:
-        answer = self._live.transact_own(FreeOrphans(session, orphans))
-        self._live.reply(request, answer)
+        self._live.reply(request, self._live.free_orphans(session, orphans))
 
     def _statfs(self, request: Request, question: StatFs) -> None:
         self._live.session_of(request, request.message.session)

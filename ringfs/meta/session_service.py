@@ -10,10 +10,9 @@ from typing import Any
 import structlog
 
 from ringfs.base.errors import Code, Refused
-from ringfs.base.limits import PAGE_ENTRIES_MAX
 from ringfs.meta.live import Live
 from ringfs.meta.namespace.facts import orphans_of
-from ringfs.meta.namespace.system import BeginSession, EndSession, FreeOrphans
+from ringfs.meta.namespace.system import BeginSession, EndSession
 from ringfs.meta.opens import OPENS_MAX
 from ringfs.meta.sessions import Session
 from ringfs.wire.messages.common import Done
@@ -119,8 +118,7 @@ class SessionService:
             live.opens.open(session.number, inode, mode & ~OPEN_DIRTY)
         orphans = [inode for inode in orphans_of(live.leader.view, session.number) if inode not in session.resuming]
         # Where not even these find room, they go with the session.
-        for start in range(0, len(orphans), PAGE_ENTRIES_MAX):
-            live.transact_own(FreeOrphans(session.number, orphans[start : start + PAGE_ENTRIES_MAX]))
+        live.free_orphans(session.number, orphans)
 
     def _written(self, session: Session) -> list[int]:
         live = self._live
