@@ -33,15 +33,17 @@ def _connection(config: ClusterConfig, name: str, verb: str, on_push: Push | Non
 
 async def ask_status(config: ClusterConfig, verb: str) -> Status:
     """The status of the cluster as its leader tells it. Raises NotReachable."""
-    return await status_at(config, leader_among(await ask_servers(config, verb, leader_is_enough=True)).name, verb)
+    leader = leader_among(await ask_servers(config, verb, leader_is_enough=True))
+    return await status_at(config, leader.name, verb)
 
 
 async def status_at(config: ClusterConfig, name: str, verb: str) -> Status:
-    """The same, asked at a server that said it leads."""
+    """The same, asked at a server that said it leads. If it cannot tell, all servers have their say once more."""
     try:
         async with _connection(config, name, verb) as leader:
             status: Status = (await leader.call(GetStatus(), timeout_s=_STATUS_TIMEOUT_S)).message
             return status
     except (ConnectionLost, Refused) as error:
-        raise NotReachable(f"{name} led the metadata service, and does not any more ({error}): try again") from error
+        leader_among(await ask_servers(config, verb))
+        raise NotReachable(f"{name} said that it leads, and did not tell the status ({error}): try again") from error
     raise AssertionError("a client does not suppress exceptions")
