@@ -10,7 +10,8 @@ import click
 from ringfs.base import mountinfo
 from ringfs.cli import mounts
 from ringfs.cli.dev import supervise
-from ringfs.cli.dev.etcd import read_members
+from ringfs.cli.dev.etcd import ETCD, read_members
+from ringfs.cli.dev.etcd_health import ask_members
 from ringfs.cli.dev.layout import find_root, locked, mounts_in
 from ringfs.cli.exits import NotClean
 from ringfs.cli.output import progress
@@ -43,14 +44,21 @@ def command(directory: str, timeout_s: float) -> None:
             shown.step(f"stopping: {verb}", len(found) - len(supervise.processes_of(root)), len(found))
             hopeless = verb == "mount" and not (by_verb["meta"] and 2 * len(by_verb["etcd"]) >= len(read_members(root)))
             patience_s = min(timeout_s, _HOPELESS_TIMEOUT_S) if hopeless else timeout_s
-            # The leader of etcd hands over when it is stopped, and is long about it if those it knows are leaving too.
-            for group in [[process] for process in running] if verb == "etcd" else [running]:
+            for group in _followers_first(root, running) if verb == ETCD else [running]:
                 problems += _end(group, patience_s)
         _detach_dead(root)
         problems += [f"process {process.pid} still runs" for process in supervise.processes_of(root)]
     if problems:
         raise NotClean(f"{directory} is down, but not cleanly: {'; '.join(problems)}")
     click.echo(f"{directory} is down: {len(found)} processes stopped, nothing left running")
+
+
+def _followers_first(root: Path, members: Sequence[Process]) -> list[list[Process]]:
+    """etcd's leader hands over when it is stopped: in vain for 7 s if those it knows leave too, and to nobody at once."""
+    names = {supervise.run_dir_of(process).name for process in members} & {member.name for member in read_members(root)}
+    leaders = {name for name, member in ask_members(root, sorted(names)).items() if member.is_leader}
+    last = [process for process in members if supervise.run_dir_of(process).name in leaders]
+    return [[process for process in members if process not in last], last]
 
 
 def _end(running: Sequence[Process], timeout_s: float) -> list[str]:

@@ -40,7 +40,8 @@ def start_members(layout: Layout, servers: Sequence[Server]) -> None:
     started = [spawn(server, argv) for server, argv in argvs]
     if etcd_health.quorum_trouble(layout):
         return
-    missing = etcd_health.wait_members(layout, servers, lambda: any(one.has_ended() for one in started), _MEMBERS_TIMEOUT_S)
+    names = [server.name for server in servers]
+    missing = etcd_health.wait_members(layout.root, names, lambda: any(one.has_ended() for one in started), _MEMBERS_TIMEOUT_S)
     for one in started:
         if one.has_ended():
             raise exits.NotClean(_did_not_start(one.server, etcd.last_words(one.words()) or "it ended without a word"))

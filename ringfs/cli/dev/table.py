@@ -77,13 +77,13 @@ class _Told:
 
 def _ask_members(layout: Layout, servers: Sequence[Server]) -> dict[str, _Told]:
     """Of the members of etcd that run."""
-    running = [server for server in servers if server.verb == ETCD and supervise.is_running(server)]
+    running = [server.name for server in servers if server.verb == ETCD and supervise.is_running(server)]
     trouble = quorum_trouble(layout)
     if trouble:
-        return {server.name: _Told(trouble=trouble) for server in running}
+        return {name: _Told(trouble=trouble) for name in running}
     return {
         name: _Told("leader" if member.is_leader else "", "; ".join(filter(None, (member.reason, *member.alarms))))
-        for name, member in ask_members(layout, running).items()
+        for name, member in ask_members(layout.root, running).items()
     }
 
 
