@@ -7,11 +7,13 @@ program's.
 
 from dataclasses import dataclass, field
 
+import trio
+
 from ringfs.base.checksums import Buffer
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
-from ringfs.base.limits import FILE_BYTES_MAX
+from ringfs.base.limits import FILE_BYTES_MAX, LEASE_NS
 from ringfs.client.access_times import AccessTimes
 from ringfs.client.appender import Appender
 from ringfs.client.attributes import AttributeChanges, Changes
@@ -243,7 +245,9 @@ class FileSystem:
         inode = handle.inode
         link = self.link
         if kills_privileges and not appends and not link.holds(inode.lease_epoch) and link.holds(link.lease_epoch):
-            await self.getattr(inode.number)  # another client may have given it suid; in an outage writes go on without asking
+            # Another client may have given it suid. In an outage, which may just have begun, writes go on without asking.
+            with trio.move_on_after(LEASE_NS / 1e9):
+                await self.getattr(inode.number)
         known = inode.attributes
         if known.flags:
             refuse_writing(known)
