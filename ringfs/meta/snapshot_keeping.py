@@ -17,7 +17,7 @@ import trio
 from ringfs.base.errors import Refused
 from ringfs.base.ids import NO_SESSION
 from ringfs.base.kv.store import Snapshot, StoreFull
-from ringfs.base.limits import KIB, MIB, PAGE_ENTRIES_MAX
+from ringfs.base.limits import ETCD_JOURNAL_BYTES_MAX, KIB, MIB, PAGE_ENTRIES_MAX
 from ringfs.meta import marks
 from ringfs.meta.etcd.interface import CreatedAt, Etcd, EtcdFull, EtcdUnavailable
 from ringfs.meta.live import Live
@@ -34,6 +34,7 @@ log = structlog.get_logger("ringfs.meta.snapshot")
 #: A snapshot is due when the journal holds more than this, or more transactions: what a new server has to read, and to apply.
 JOURNAL_BYTES = 64 * MIB
 JOURNAL_ENTRIES = 500_000
+assert 2 * JOURNAL_BYTES <= ETCD_JOURNAL_BYTES_MAX, "there is room in the journal while a snapshot is made, and made again"
 #: How often it is looked whether one is due.
 LOOK_S = 1.0
 #: After a failure, at first and at most; it doubles in between.
