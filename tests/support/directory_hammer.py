@@ -20,8 +20,8 @@ from tests.support.directory_history import KINDS, Call, Outcome, write_call
 
 #: Names of a group have to do with each other.
 GROUPS = tuple(tuple(f"{group}{number}" for number in range(3)) for group in "abc")
-_WEIGHTS = {"create": 5, "rename": 4, "unlink": 3, "link": 3, "stat": 5}
-assert tuple(_WEIGHTS) == KINDS
+WEIGHTS = {"create": 5, "rename": 4, "unlink": 3, "link": 3, "stat": 5}
+assert tuple(WEIGHTS) == KINDS
 _KNOWN = (errno.EEXIST, errno.ENOENT)
 
 
@@ -38,7 +38,7 @@ class Hammer:
         """Until standard input ends."""
         while not select.select([sys.stdin], [], [], 0)[0]:
             names = self._draw.sample(self._draw.choice(GROUPS), 2)
-            (kind,) = self._draw.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
+            (kind,) = self._draw.choices(list(WEIGHTS), list(WEIGHTS.values()))
             self.call(kind, names[0], names[1] if kind in ("rename", "link") else "")
             os.write(1, b".")
 

@@ -349,22 +349,24 @@ class ModelClient:
 
 
 class _Receiver:
-    """The channel of a watch; silent while the line is cut."""
+    """The channel of a watch; silent while the line is cut. Cancelling loses nothing."""
 
     def __init__(self, client: ModelClient, watcher: _Watcher) -> None:
         self._client = client
         self._watcher = watcher
+        #: Came in, and was not given out yet.
+        self._next: list[Change] = []
 
     async def receive(self) -> list[Change]:
         """The next changes."""
-        changes: list[Change] = []
-        while not changes:
+        while not self._next:
             with trio.move_on_after(_TICK_S):
-                changes = await self._watcher.receive.receive()
+                self._next = await self._watcher.receive.receive()
             self._client.model.expire()
         await trio.sleep(self._client.delay_s)
         while self._client.is_cut:  # noqa: ASYNC110 -- a plain attribute is simpler for whoever sets it
             await trio.sleep(0.05)
+        changes, self._next = self._next, []
         return changes
 
     def __aiter__(self) -> "_Receiver":

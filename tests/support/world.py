@@ -304,7 +304,7 @@ async def until(condition: Callable[[], bool], limit_s: float = 100.0) -> None:
     raise AssertionError(f"not within {limit_s:g} s")
 
 
-def _fix_order(seed: int) -> None:
+def fix_order(seed: int) -> None:
     """Have trio run what is ready in an order that the seed decides (as pytest-trio does it): a failure can be had again."""
     run: Any = trio._core._run
     run._ALLOW_DETERMINISTIC_SCHEDULING = True
@@ -326,7 +326,7 @@ async def open_world(
 @asynccontextmanager
 async def running(seed: int, make: Callable[[trio.Nursery], W], node_count: int, limit_s: float) -> AsyncIterator[W]:
     """A world that runs."""
-    _fix_order(seed)
+    fix_order(seed)
     try:
         with trio.fail_after(limit_s):
             async with trio.open_nursery() as nursery:
