@@ -144,13 +144,6 @@ RINGFS = (
         ),
     ),
     Difference(
-        "names of trusted xattrs",
-        "ringfs",
-        "listed to every user; on local file systems to root alone",
-        lambda call: call.kind == "listxattr" and call.user != 0,
-        example=(_open(), Call("setxattr", ("a", "trusted.t", 1, 1, 0, True)), Call("listxattr", ("a", True), user=1)),
-    ),
-    Difference(
         "suid",
         "pyfuse3",
         "a write clears suid and sgid, root's too",
