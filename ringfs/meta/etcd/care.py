@@ -9,7 +9,7 @@ import structlog
 import trio
 
 from ringfs.base.limits import MIB
-from ringfs.meta.etcd.interface import Etcd, EtcdFull, EtcdUnavailable, Get, Member
+from ringfs.meta.etcd.interface import Etcd, EtcdFull, EtcdMisused, EtcdUnavailable, Get, Member
 
 log = structlog.get_logger("ringfs.meta.etcd")
 
@@ -85,6 +85,10 @@ class Care:
                     pass
             except (EtcdUnavailable, EtcdFull) as error:
                 log.info("etcd could not be cared for", reason=str(error))
+            except EtcdMisused as error:
+                # Its user lacks a right, as a rule: somebody has to be told, and the journal goes on meanwhile.
+                log.warning("etcd may not be cared for", reason=str(error))
+                self._tell(str(error))
 
     async def look(self) -> bool:
         """Look once, and act; True if there may be more to do at once."""

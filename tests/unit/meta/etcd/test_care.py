@@ -8,7 +8,7 @@ import trio
 from ringfs.base.limits import MIB
 from ringfs.meta.etcd import care
 from ringfs.meta.etcd.care import Care, Plan, plan
-from ringfs.meta.etcd.interface import Delete, EtcdFull, Member, Put
+from ringfs.meta.etcd.interface import Delete, EtcdFull, EtcdMisused, Member, Put
 from tests.support.etcd_model import EtcdModel, ModelClient
 
 LEADER = Member("a:1", "", True, 200 * MIB, 180 * MIB)
@@ -167,3 +167,16 @@ async def test_a_full_model_is_mended(autojump_clock: object) -> None:
     await etcd.transact([], [Put(b"k", bytes(100))])
     await caretaker.look()
     assert told[-1] == ""
+
+
+async def test_a_user_without_the_right_to_care(autojump_clock: object) -> None:
+    """Is told of, and stops nobody: etcd 3.4 lets only root defragment."""
+
+    class Forbidding(Watched):
+        async def defragment(self, endpoint: str) -> None:
+            raise EtcdMisused("permission denied")
+
+    caretaker, told = caring(Forbidding([full(LEADER), FOLLOWER]))
+    with trio.move_on_after(3 * care.LOOK_S):
+        await caretaker.run()
+    assert "permission denied" in told
