@@ -54,3 +54,10 @@ def test_one_metadata_server(cluster: DevCluster, tmp_path: Path) -> None:
     """SIGKILL and a new start, twice."""
     calls = hammered(cluster, [cluster.mount, cluster.another_mount("mnt2")], tmp_path, ["meta1", "meta1"])
     assert_linearizable(cluster, calls)
+
+
+def test_failover(tmp_path: Path) -> None:
+    """Three metadata servers on etcd: each is killed in turn, whichever leads."""
+    with dev_cluster("--meta", "3", "--data", "2") as cluster:
+        mounts = [cluster.mount, cluster.another_mount("mnt2")]
+        assert_linearizable(cluster, hammered(cluster, mounts, tmp_path, ["meta1", "meta2", "meta3"]))
