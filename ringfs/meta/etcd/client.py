@@ -5,7 +5,6 @@ thread each. One channel to each endpoint; calls go to one of them, the next one
 """
 
 import contextlib
-import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from ringfs.meta.etcd.interface import (
     Member,
     Transacted,
 )
+from ringfs.meta.etcd.watching import FailingChannel, OneThenOpen, read_changes
 
 log = structlog.get_logger("ringfs.meta.etcd")
 
@@ -144,7 +144,7 @@ class EtcdClient:
         token = self._token
         method = self._stream(endpoint, "Watch/Watch", pb.WatchRequest, pb.WatchResponse)
         wanted = pb.WatchCreateRequest(key=key, range_end=end, start_revision=from_revision, fragment=True)
-        requests = _OneThenOpen(pb.WatchRequest(create_request=wanted))
+        requests = OneThenOpen(pb.WatchRequest(create_request=wanted))
         stream = method(requests, metadata=self._metadata())
         send, receive = trio.open_memory_channel[list[Change]](_CHANGES_MAX)
         failure: list[Exception] = []
@@ -152,7 +152,7 @@ class EtcdClient:
         async def read() -> None:
             with send:
                 try:
-                    await trio.to_thread.run_sync(_read_changes, stream, send)
+                    await trio.to_thread.run_sync(read_changes, stream, send)
                 except grpc.RpcError as error:
                     failure.append(self._failed(endpoint, error))
                 except (EtcdCompacted, EtcdUnavailable) as error:
@@ -164,7 +164,7 @@ class EtcdClient:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read)
             try:
-                yield _FailingChannel(receive, failure)  # type: ignore[misc]
+                yield FailingChannel(receive, failure)  # type: ignore[misc]
             except Exception as error:
                 # Raised again outside of the nursery, which would wrap it in a group.
                 body_error = error
@@ -302,67 +302,6 @@ class EtcdClient:
 
 class _TokenEnded(EtcdUnavailable):
     """The token is not known any more: authenticate again."""
-
-
-class _OneThenOpen:
-    """The requests of a watch: one, then none, but the stream stays open until it is closed."""
-
-    def __init__(self, request: Any) -> None:
-        self._request: Any = request
-        self._closed = threading.Event()
-
-    def __iter__(self) -> "_OneThenOpen":
-        return self
-
-    def __next__(self) -> Any:
-        """The request; then wait for the end. In a thread of grpcio's."""
-        if self._request is not None:
-            request, self._request = self._request, None
-            return request
-        self._closed.wait()
-        raise StopIteration
-
-    def close(self) -> None:
-        """Let the thread go."""
-        self._closed.set()
-
-
-class _FailingChannel:
-    """A receive channel that ends with the failure of who sends."""
-
-    def __init__(self, channel: Changes, failure: list[Exception]) -> None:
-        self._channel = channel
-        self._failure = failure
-
-    async def receive(self) -> list[Change]:
-        """The next changes. Raises the failure."""
-        try:
-            return await self._channel.receive()
-        except trio.EndOfChannel:
-            raise (self._failure[0] if self._failure else EtcdUnavailable("the watch ended")) from None
-
-    def __aiter__(self) -> "_FailingChannel":
-        return self
-
-    async def __anext__(self) -> list[Change]:
-        return await self.receive()
-
-
-def _read_changes(stream: Any, send: trio.MemorySendChannel[list[Change]]) -> None:
-    """In a thread: read a watch until it ends. Raises grpc.RpcError, EtcdCompacted, EtcdUnavailable."""
-    changes: list[Change] = []
-    for response in stream:
-        if response.canceled:
-            if response.compact_revision:
-                raise EtcdCompacted(f"compacted up to {response.compact_revision}")
-            raise EtcdUnavailable(f"the watch was ended: {response.cancel_reason}")
-        changes += map(codec.change, response.events)
-        if changes and not response.fragment:
-            try:
-                trio.from_thread.run(send.send, changes)
-            except trio.BrokenResourceError:
-                return
-            changes = []
 
 
 def _meaning(code: Any, details: str, endpoint: str) -> Exception:
