@@ -48,7 +48,7 @@ class Appender:
         """Put data behind the end of the file: by write(inode, offset, data) if the end is known here, else by a transaction. The
         kernel, if it expected another offset, is told that it was wrong. Raises Refused; after IO and NO_SESSION it is not known
         whether the data is there."""
-        if inode.number in self._under_way or not self._link.holds(inode.lease_epoch):
+        if inode.number in self._under_way or inode.flushes_obeyed or not self._link.holds(inode.lease_epoch):
             offset = await self._append_there(inode, data, privileged)
         else:
             # Nothing is awaited between this and the write: another append would get the same offset.

@@ -186,16 +186,24 @@ class Coherence:
                 pages.append(item.inode)
                 continue
             if item.kind == RECALL_FLUSH:
-                if inode.write_count:
-                    await self._kernel.flush(inode)
-                await self._writer.flush([inode])
-                # The confirmation ends the delegation with the lease.
-                await self._link.settled()
+                await self._flush(inode)
             names |= stat.S_ISDIR(inode.attributes.mode)
             if _has_pages(inode):
                 pages.append(inode.number)
             self._forget(inode, foreign=item.kind != RECALL_FLUSH)
         await self._kernel.drop([item.inode for item in recall.items], pages, names=names)
+
+    async def _flush(self, inode: Inode) -> None:
+        """Have committed what is dirty; from now on, and until the lease is forgotten, nobody appends where it seems to end."""
+        inode.flushes_obeyed += 1
+        try:
+            if inode.write_count:
+                await self._kernel.flush(inode)
+            await self._writer.flush([inode])
+            # The confirmation ends the delegation with the lease.
+            await self._link.settled()
+        finally:
+            inode.flushes_obeyed -= 1
 
     async def _return(self, numbers: list[int]) -> None:
         """Give delegations back: nothing more is done ahead, and what was done is answered."""

@@ -44,6 +44,7 @@ class Inode:
         "extents",
         "flights_begun",
         "flights_done",
+        "flushes_obeyed",
         "kernel_version",
         "lease_epoch",
         "names",
@@ -101,6 +102,8 @@ class Inode:
         self.expected_change = 0
         #: Grows when somebody else changed the file's contents or size.
         self.content_version = 0
+        #: Recalls that ask for what is dirty and are being obeyed: meanwhile the end of the file is not ours to know.
+        self.flushes_obeyed = 0
         #: Of content_version: what the pages are of that the kernel may have; -1: not known.
         self.kernel_version = -1
 

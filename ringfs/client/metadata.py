@@ -77,6 +77,9 @@ class MetadataLink:
         #: Called with those that wait for locks and may try again, and with None when the service has forgotten all of them.
         self.on_locks_freed: Callable[[list[int] | None], None] = lambda _waiters: None
         self._client: RpcClient | None = None
+        #: See Line.
+        self.newest_client: RpcClient | None = None
+        self.newest_session = 0
         self._up = trio.Event()
         self._lease = Lease(clock, dependent.leases_lost)
         #: Whether a lease that was given in an epoch is valid now.
@@ -254,6 +257,7 @@ class MetadataLink:
     async def _begin(self, client: RpcClient) -> None:
         """Open a session, or resume the one we had; then requests may flow."""
         sent_ns = self._clock.monotonic_ns()
+        self.newest_client, self.newest_session = client, self.session
         opened: SessionOpened
         renewed = False
         if self.session == 0:
@@ -267,13 +271,14 @@ class MetadataLink:
                 log.warning("session has ended at the metadata service; opening a new one", session=self.session)
                 self._ahead.give_up()
                 opened = (await client.call(OpenSession(self._name), timeout_s=LEASE_NS / 1e9)).message
+                self.newest_session = opened.session
                 # Before anything else is asked under it: whoever reads what we have dirty must have us flush it.
                 await self._resume(client, opened.session)
                 renewed = True
         if opened.session != self.session:
             self._window.renew()
         self._leaders.check(opened.incarnation)
-        self.session = opened.session
+        self.session = self.newest_session = opened.session
         self.default_class = opened.default_class
         self._take_map(opened.map)
         self._lease.begin(sent_ns)

@@ -32,6 +32,16 @@ class Line(Protocol):
         """The connection, unless it is lost."""
         ...
 
+    @property
+    def newest_client(self) -> RpcClient | None:
+        """The connection that was made last, also while the session is being resumed on it, and when it is lost."""
+        ...
+
+    @property
+    def newest_session(self) -> int:
+        """The session on it; 0 before there is one."""
+        ...
+
     def send_ahead(self, client: RpcClient) -> bool:
         """Send what was done ahead; whether all is sent."""
         ...

@@ -112,8 +112,8 @@ class Live:
         """Await wait() in a task of the request's peer, then call act(); a Refused of it is the answer."""
         state: PeerState = request.peer.state
         assert state.is_connected, "only requests of a session that is at home on its connection wait"
-        state.waiting_count += 1
-        request.peer.start_soon(self._wait_then, request, wait, act)
+        if request.peer.start_soon(self._wait_then, request, wait, act):
+            state.waiting_count += 1
 
     async def _wait_then(self, request: Request, wait: Callable[[], Awaitable[None]], act: Callable[[], None]) -> None:
         try:

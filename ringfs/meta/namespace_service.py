@@ -32,6 +32,7 @@ from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.namespace import Commit, FsFigures, GetAttributes, Mkdir, Mknod, ReadExtents, StatFs, Symlink
 from ringfs.wire.messages.quota import GetQuota, ListQuotas, SetQuota
 from ringfs.wire.messages.session import OPEN_READ, OPEN_WRITE, AheadDone, AheadItem, Close, Mutate, MutateAhead, Open, Query
+from ringfs.wire.messages.sharing import Append
 from ringfs.wire.rpc import Request
 
 #: Pairs (session, inode) that a request has had flushed.
@@ -116,7 +117,9 @@ class NamespaceService:
         elif self._leases.others_delegated(session):
             tickets += self._leases.take_back(session, delegation_targets(self._leader.view, operation))
         if self._opens.others_write(session):
-            tickets += self._leases.flush(session, flush_targets(self._leader.view, operation), flushed)
+            # No flush waits for an append, and one that did not wait for others' would go where theirs belong.
+            part = type(operation) is not Append
+            tickets += self._leases.flush(session, flush_targets(self._leader.view, operation), flushed, may_be_part_of_flush=part)
         return tickets
 
     def _transaction(self, message: Mutate) -> Transaction:

@@ -323,7 +323,12 @@ class Gate:
         elif isinstance(message, GetServer):
             self.server.handle(request)
         else:
-            self._leadership.when_certain(partial(self.server.handle, request))
+            self._leadership.when_certain(partial(self._handle, request))
+
+    def _handle(self, request: Request) -> None:
+        """Whoever asked may have gone meanwhile; it asks again elsewhere."""
+        if request.peer.state.is_connected:
+            self.server.handle(request)
 
     def disconnected(self, peer: Peer) -> None:
         """See rpc.Handler."""

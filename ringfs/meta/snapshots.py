@@ -52,8 +52,8 @@ class SnapshotService:
         """OpenSnapshot: SnapshotOpened, after a checkpoint."""
         if len(self._open) + self._making_count >= SNAPSHOTS_MAX:
             raise Refused(Code.OVERLOADED, f"{SNAPSHOTS_MAX} snapshots are open")
-        self._making_count += 1
-        request.peer.start_soon(self._make, request)
+        if request.peer.start_soon(self._make, request):
+            self._making_count += 1
 
     async def _make(self, request: Request) -> None:
         try:

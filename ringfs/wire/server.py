@@ -108,9 +108,15 @@ class Peer:
             self.close("it does not take what is pushed to it")
         self._connection.send(KIND_PUSH, 0, message)
 
-    def start_soon(self, function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
-        """Start a task that ends with the connection. Its exceptions are bugs."""
-        self._nursery.start_soon(function, *arguments)
+    def start_soon(self, function: Callable[..., Awaitable[object]], *arguments: Any) -> bool:
+        """Start a task that ends with the connection. Its exceptions are bugs. False: the connection is just ending, before
+        `disconnected` is called; nobody waits for anything any more."""
+        try:
+            self._nursery.start_soon(function, *arguments)
+        except RuntimeError:
+            # trio has no other way to tell that a nursery has closed.
+            return False
+        return True
 
     def close(self, reason: str = "closed by the server") -> None:
         """End the connection."""

@@ -13,3 +13,9 @@ from tests.support.seeds import seeds
 def test_names_and_files(seed: int) -> None:
     """Files are what their clients left; names are linearizable."""
     assert run(seed, ("files", "names")).transactions
+
+
+@pytest.mark.parametrize("seed", [8, 29, 59, 165, *seeds(12)])
+def test_log(seed: int) -> None:
+    """What several clients append to one file is there once, whole and in order; the first seeds found what was wrong with that."""
+    assert run(seed, ("log",)).transactions
