@@ -138,12 +138,13 @@ class Standby:
 
     async def _take_next(self, changes: Changes) -> bool:
         """Apply what comes in; whether we may have to lead: the leader's key went, or nothing has come in for some time."""
+        told: list[Change] = []
+        # Only the wait has an end: what was received is told once, and has to be applied however long that takes.
         with trio.move_on_after(_POLL_S):
             told = await changes.receive()
-            await self._take_changes(told)
-            return any(change.deleted and change.pair.key == self._election.key for change in told)
+        await self._take_changes(told)
         await self._checkpoint_if_due()
-        return True
+        return not told or any(change.deleted and change.pair.key == self._election.key for change in told)
 
     async def _take_changes(self, told: list[Change]) -> None:
         for change in told:

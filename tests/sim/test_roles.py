@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from ringfs.base.errors import Code, ConnectionLost, Refused, UserError
 from ringfs.base.ids import ROOT_INODE
@@ -377,3 +378,26 @@ async def test_wall_clocks_that_jump(autojump_clock: object) -> None:
         assert second.roles.term is not None
         assert second.roles.term.leader.tell_now_ns() >= before_ns
         assert second.roles.term.leadership.uncertain_ns() < 0
+
+
+async def test_a_slow_standby(autojump_clock: trio.testing.MockClock) -> None:
+    """To apply a batch takes it longer than it ever waits for news: what it was told is applied all the same."""
+    async with World.open() as world:
+        leader = await world.leader()
+        slow = next(server for server in world.servers if server is not leader)
+        apply = slow.store.apply
+
+        def apply_slowly(changes: Any) -> None:
+            autojump_clock.jump(0.02)
+            apply(changes)
+
+        slow.store.apply = apply_slowly
+        session = await world.session(leader)
+        async with open_client(leader.address, KEY, name="test", dial=world.network.dial) as client, trio.open_nursery() as nursery:
+            await client.call(ResumeSession(session, [], False))
+            for number in range(1, 151):
+                make = Mkdir(ROOT_INODE, b"d%d" % number, 0o755, 0, 0, 0)
+                nursery.start_soon(client.call, Mutate(session, number, 1, make))
+        await trio.sleep(5)
+        assert slow.ended is None
+        world.check_same()
