@@ -12,6 +12,7 @@ admission is shut for the rest of the append under way, a few milliseconds.
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import structlog
@@ -46,13 +47,26 @@ assert CHECKPOINT_BYTES < UNWRITTEN_BYTES_MAX, "a checkpoint begins before trans
 
 log = structlog.get_logger()
 
+#: Calls what it is given at once, later, or never.
+WhenCertain = Callable[[Callable[[], None]], None]
+
 
 class Leader:
     """Owner of the live state from the moment it was recovered. All times are the leader's; they never go back."""
 
     def __init__(
-        self, store: Store, journal: Journal, clock: Clock, *, term: int, position: int, checkpointed: int, now_ns: int
+        self,
+        store: Store,
+        journal: Journal,
+        clock: Clock,
+        *,
+        term: int,
+        position: int,
+        checkpointed: int,
+        now_ns: int,
+        when_certain: WhenCertain | None = None,
     ) -> None:
+        """when_certain: holds a call back while it is not certain that nobody else leads; None if nobody else can."""
         self.view: View = store
         self.term = term
         #: Position of the latest transaction in the live table.
@@ -65,6 +79,7 @@ class Leader:
         self._journal = journal
         self._clock = clock
         self._now_ns = now_ns
+        self._when_certain = when_certain
         #: Encoded transactions durable+1 … applied that no append has taken yet, and their size.
         self._batch: list[bytes] = []
         self._batch_bytes = 0
@@ -138,11 +153,18 @@ class Leader:
             self.view = self._store
 
     def when_durable(self, release: Callable[..., None], *args: Any) -> None:
-        """Call release(*args) once everything applied by now is durable: at once if it is."""
+        """Call release(*args) once everything applied by now is durable, and nobody else can lead: at once if that is so."""
         if self.durable == self.applied:
-            release(*args)
+            self._let_go(release, args)
         else:
             self._held.append((self.applied, release, args))
+
+    def _let_go(self, release: Callable[..., None], args: tuple[Any, ...]) -> None:
+        # The question may have been asked, and waited for others, long before another server began to lead.
+        if self._when_certain is None:
+            release(*args)
+        else:
+            self._when_certain(partial(release, *args))
 
     def tell_now_ns(self) -> int:
         """The leader's time, in ns since the epoch."""
@@ -199,7 +221,7 @@ class Leader:
         self.durable = last
         while self._held and self._held[0][0] <= last:
             _, release, args = self._held.popleft()
-            release(*args)
+            self._let_go(release, args)
         if self._quiescing is not None and self.durable == self.applied:
             self._quiescing.set()
         self._let_in()

@@ -401,3 +401,38 @@ async def test_a_slow_standby(autojump_clock: trio.testing.MockClock) -> None:
         await trio.sleep(5)
         assert slow.ended is None
         world.check_same()
+
+
+async def test_an_answer_that_waited_is_not_given_by_a_deposed_leader(autojump_clock: object) -> None:
+    """A question waits for another session until somebody else leads: what the old leader would say then is not said."""
+    async with World.open() as world:
+        first = await world.leader()
+        assert first.roles.term is not None
+        answered: list[str] = []
+        leader, leadership = first.roles.term.leader, first.roles.term.leadership
+        first.etcd.is_cut = True
+        await trio.sleep(2)
+        assert not leadership.is_certain()
+        leader.when_durable(answered.append, "stale")
+        first.etcd.is_cut = False
+        with trio.fail_after(FAILOVER_S):
+            await leadership.lost.wait()
+        await trio.sleep(1)
+        assert answered == []
+
+
+async def test_an_answer_waits_while_etcd_has_no_leader(autojump_clock: object) -> None:
+    """And is given in the same term, once that has one again."""
+    async with World.open() as world:
+        first = await world.leader()
+        assert first.roles.term is not None
+        leader, leadership = first.roles.term.leader, first.roles.term.leadership
+        answered: list[str] = []
+        world.model.has_quorum = False
+        await trio.sleep(3)
+        leader.when_durable(answered.append, "right")
+        assert answered == []
+        world.model.regain_quorum()
+        await trio.sleep(2)
+        assert not leadership.is_lost
+        assert answered == ["right"]
