@@ -23,6 +23,8 @@ log = structlog.get_logger("ringfs.meta.election")
 _RENEWALS = 4
 _TRUSTED = 0.9
 _RETRY_S = 0.05
+#: After so long without certainty the leadership is given up: what waits for it would pile up.
+GIVE_UP_NS = 10 * 10**9
 #: A server that was named as the next leader has so long before others try.
 _SUCCESSOR_TTL_S = 2
 
@@ -148,6 +150,8 @@ class Election:
                 ttl_s = await self._etcd.keep_alive(leadership.lease, timeout_s=self._lease_s / _RENEWALS)
             except EtcdUnavailable as error:
                 log.info("a renewal was not answered", term=leadership.term, reason=str(error))
+                if leadership.uncertain_ns() > GIVE_UP_NS:
+                    leadership.lose("etcd has not answered for too long")
                 pause_s = _RETRY_S
                 continue
             pause_s = self._lease_s / _RENEWALS

@@ -151,9 +151,7 @@ class Roles:
             with suppress(BehindJournal):
                 elected = await self._stand_by(store)
             nursery.cancel_scope.cancel()
-        if elected is not None:
-            await self._lead(*elected, store)
-        return elected is not None
+        return elected is not None and await self._lead(*elected, store)
 
     async def _stand_by(self, store: Store) -> tuple[Leadership, Standby]:
         """Until elected. Raises BehindJournal, UserError."""
@@ -185,8 +183,9 @@ class Roles:
 
     # --- leading ----------------------------------------------------------------------------------------------------------
 
-    async def _lead(self, leadership: Leadership, standby: Standby, store: Store) -> None:
-        """Until the leadership is lost or handed over. Cancelled: handed over."""
+    async def _lead(self, leadership: Leadership, standby: Standby, store: Store) -> bool:
+        """Until the leadership is lost or handed over. Cancelled: handed over. False: the journal was trimmed past our state."""
+        reaches_back = True
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._election.keep, leadership)
@@ -195,8 +194,11 @@ class Roles:
                 nursery.cancel_scope.cancel()
         except* (JournalFailed, EtcdUnavailable, EtcdFull, LeaseEnded) as failures:
             log.warning("this server stops leading", term=leadership.term, reason=str(failures.exceptions[0]))
+        except* BehindJournal:
+            reaches_back = False
         finally:
             await self._election.resign(leadership)
+        return reaches_back
 
     async def _lead_until_over(self, leadership: Leadership, standby: Standby, store: Store) -> None:
         await standby.catch_up()

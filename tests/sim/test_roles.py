@@ -388,7 +388,7 @@ async def test_a_slow_standby(autojump_clock: trio.testing.MockClock) -> None:
         apply = slow.store.apply
 
         def apply_slowly(changes: Any) -> None:
-            autojump_clock.jump(0.02)
+            autojump_clock.jump(0.006)
             apply(changes)
 
         slow.store.apply = apply_slowly
@@ -436,3 +436,39 @@ async def test_an_answer_waits_while_etcd_has_no_leader(autojump_clock: object) 
         await trio.sleep(2)
         assert not leadership.is_lost
         assert answered == ["right"]
+
+
+async def test_etcd_away_for_long(autojump_clock: object) -> None:
+    """The leader gives up rather than let requests pile up; when etcd is back somebody leads, with all that was acknowledged."""
+    async with World.open() as world:
+        first = await world.leader()
+        session = await world.session(first)
+        await world.make_directory(first, b"kept", session, 1)
+        world.model.has_quorum = False
+        await trio.sleep(15)
+        told = await first.tell()
+        assert told.role != ROLE_LEADER
+        world.model.regain_quorum()
+        await trio.sleep(5)
+        leader = await world.leader()
+        await world.make_directory(leader, b"kept", session, 1)
+        await trio.sleep(1)
+        world.check_same()
+
+
+async def test_elected_behind_the_journal(autojump_clock: object) -> None:
+    """A server that fell behind what was trimmed, and is elected before it has noticed, gives way and loads a snapshot."""
+    async with World.open() as world:
+        first = await world.leader()
+        others = [server for server in world.servers if server is not first]
+        session = await world.session(first)
+        world.model.silence_watches()
+        for number in range(1, 5):
+            await world.make_directory(first, b"d%d" % number, session, number)
+        assert first.roles.term is not None
+        first.roles.term.journal.snapshot_position = 4
+        await first.roles.term.journal.trim(4)
+        await first.kill()
+        await trio.sleep(10)
+        assert {str(server.ended) for server in others} == {"there is no snapshot"}
+        assert not world.model.pairs(PREFIX + b"leader")

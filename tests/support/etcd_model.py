@@ -149,6 +149,10 @@ class EtcdModel:
         """Nothing more is told."""
         self._watchers.discard(watcher)
 
+    def silence_watches(self) -> None:
+        """Whoever watches is told nothing more, and not that: its member of etcd stands still."""
+        self._watchers.clear()
+
     def expire(self) -> None:
         """Leases whose time is up end, with their keys; called from time to time, as etcd does itself."""
         self._expire()

@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from ringfs.base.limits import ETCD_JOURNAL_BYTES_MAX, JOURNAL_RESERVE_BYTES
-from ringfs.meta.election import Leadership
+from ringfs.meta.election import GIVE_UP_NS, Leadership
 from ringfs.meta.etcd.interface import Absent, Delete, Etcd, EtcdFull, EtcdUnavailable, Get, KeyValue, Put, prefix_end
 from ringfs.meta.journal.batches import Assembler, Batch, BatchKey, cut, damaged, key_of, keys_from, parse_key, parse_value
 from ringfs.meta.journal.interface import JournalFailed
@@ -23,8 +23,6 @@ _PAGE_BATCHES = 8
 _RETRY_S = 0.02
 #: Between tries while etcd's database is full.
 _FULL_RETRY_S = 0.5
-#: An append whose outcome cannot be found out for so long past the end of our lease is given up, and the leadership with it.
-_GIVE_UP_NS = 10 * 10**9
 
 
 def journal_prefix(prefix: bytes) -> bytes:
@@ -172,7 +170,7 @@ class EtcdJournal:
         self.is_full = True
 
     async def _wait_before_retry(self, error: Exception, pause_s: float = _RETRY_S) -> None:
-        if self._leadership.is_lost or self._leadership.uncertain_ns() > _GIVE_UP_NS:
+        if self._leadership.is_lost or self._leadership.uncertain_ns() > GIVE_UP_NS:
             raise JournalFailed(f"the leadership of term {self._leadership.term} ended while etcd did not answer: {error}")
         await trio.sleep(pause_s)
 
