@@ -388,7 +388,7 @@ async def test_a_slow_standby(autojump_clock: trio.testing.MockClock) -> None:
         apply = slow.store.apply
 
         def apply_slowly(changes: Any) -> None:
-            autojump_clock.jump(0.006)
+            autojump_clock.jump(0.01)
             apply(changes)
 
         slow.store.apply = apply_slowly
