@@ -223,8 +223,21 @@ def _run(cluster: DevCluster, options: argparse.Namespace) -> list[str]:
             directory = point / name
             subprocess.run(["mkdir", directory], check=True, timeout=_JOIN_S)
             applications.append(Application(name, [*program, name, directory]))
-        fsx = [sys.executable, "tools/fsx.py", "-S", str(options.seed), "-N", "100000000", "-c", "50", second / "fsx"]
-        applications.append(Application("fsx", ["nice", *map(str, fsx)]))
+        fsx: list[str | Path] = [
+            sys.executable,
+            "tools/fsx.py",
+            "-S",
+            str(options.seed),
+            "-N",
+            "100000000",
+            "-c",
+            "50",
+            "-P",
+            books,
+            second / "fsx",
+        ]
+        # A shell that runs this in the background has children ignore SIGINT, and fsx would never be told to end.
+        applications.append(Application("fsx", ["env", "--default-signal=INT", "nice", *fsx]))
         writers.start_writers(2)
         pacer, database, exerciser = applications
         writers.wait_acknowledged(5)

@@ -4,6 +4,7 @@
 Both are locked by the process that uses them; a second server on them is refused.
 """
 
+import os
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -119,8 +120,12 @@ def _identity(state: Path) -> str:
     state.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
         new = path.with_name("identity.new")
-        new.write_text(str(uuid.uuid4()))
+        with new.open("w") as file:
+            file.write(str(uuid.uuid4()))
+            file.flush()
+            os.fsync(file.fileno())
         new.replace(path)
+        RealFiles().sync_directory(state)
     return path.read_text()
 
 
