@@ -37,7 +37,7 @@ class Piece:
     @property
     def missing_copies(self) -> int:
         """Copies that its class promises and no node that was asked holds."""
-        return 0 if self.entry is None else max(0, parse_class(self.entry.stored_class).copies - len(self.nodes))
+        return 0 if self.entry is None else max(0, parse_class(self.entry.form).width - len(self.nodes))
 
 
 async def find_inode(session: Session, path: str) -> int:

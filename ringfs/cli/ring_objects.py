@@ -8,8 +8,8 @@ import trio
 from ringfs.base.clock import SystemClock
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import BLOCK_BYTES
-from ringfs.client.nodes import DataNodes
-from ringfs.client.objects import Objects
+from ringfs.objects.nodes import DataNodes
+from ringfs.objects.objects import Objects
 from ringfs.wire.messages.cluster import ClusterMap
 from ringfs.wire.messages.namespace import NewObject
 

@@ -16,9 +16,9 @@ from ringfs.base.limits import CHUNK_BYTES, OBJECT_BYTES_MAX
 from ringfs.client.coherence import Coherence
 from ringfs.client.inodes import Inode, InodeTable
 from ringfs.client.metadata import MetadataLink
-from ringfs.client.objects import Objects
 from ringfs.client.writer import INLINE_FLUSH_BYTES, Writer
 from ringfs.meta.namespace.content import digest
+from ringfs.objects.objects import Objects
 from ringfs.wire.messages.namespace import INLINE, Extent, Extents, NewObject, ReadExtents
 from ringfs.wire.messages.sharing import Append, Appended, Rewrite
 

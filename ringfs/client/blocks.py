@@ -10,8 +10,9 @@ import structlog
 
 from ringfs.base.errors import Refused
 from ringfs.base.limits import BLOCK_BYTES
+from ringfs.base.lru import BoundedCache
 from ringfs.client.later import Later
-from ringfs.client.lru import BoundedCache
+from ringfs.objects.objects import OnContent
 
 log = structlog.get_logger("ringfs.client.blocks")
 
@@ -21,8 +22,6 @@ UNIT_BYTES = UNIT_BLOCKS * BLOCK_BYTES
 #: Fetches ahead of a reader that may be under way at once.
 _AHEAD_MAX = 16
 
-#: Takes bytes, or why they cannot be had. Called once; at once, from within the call it was given to, if they are here.
-OnContent = Callable[[memoryview | Refused], None]
 #: fetch_soon(object, first_block, block_count, on_content) gets verified bytes of whole blocks.
 FetchSoon = Callable[[bytes, int, int, OnContent], None]
 Key = tuple[bytes, int, int]

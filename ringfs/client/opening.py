@@ -20,11 +20,11 @@ from ringfs.client.file_system import FileSystem
 from ringfs.client.inodes import InodeTable
 from ringfs.client.locks import Locks
 from ringfs.client.metadata import MetadataLink
-from ringfs.client.nodes import DataNodes
-from ringfs.client.objects import Objects, RunInThread
 from ringfs.client.reader import Reader
 from ringfs.client.rewriter import Rewriter
 from ringfs.client.writer import Writer
+from ringfs.objects.nodes import DataNodes
+from ringfs.objects.objects import Objects, RunInThread
 from ringfs.wire.rpc import Dial, dial_tcp
 
 #: Threads that hash and verify: more than the cores only adds switches.

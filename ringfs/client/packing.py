@@ -13,7 +13,7 @@ from ringfs.base.limits import CHUNK_BYTES, OBJECT_BYTES_MAX
 from ringfs.client.blocks import UNIT_BYTES
 from ringfs.client.dirty import Flight
 from ringfs.client.metadata import MetadataLink
-from ringfs.client.objects import Objects
+from ringfs.objects.objects import Objects
 from ringfs.wire.messages.namespace import INLINE, Extent, NewObject
 
 #: Objects being put at once: each is up to 8 MiB of somebody's dirty bytes.

@@ -16,7 +16,7 @@ from ringfs.client.blocks import BlockCache
 from ringfs.client.extents import Piece
 from ringfs.client.inodes import Inode, InodeTable
 from ringfs.client.metadata import MetadataLink
-from ringfs.client.objects import Objects
+from ringfs.objects.objects import Objects
 from ringfs.wire.messages.namespace import INLINE, Commit, Committed, Extent, FileCommit, NewObject
 
 log = structlog.get_logger("ringfs.client.rewriter")

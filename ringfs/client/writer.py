@@ -16,9 +16,9 @@ from ringfs.base.limits import CHUNK_BYTES, COMMIT_FILES_MAX, FRAME_BODY_BYTES_M
 from ringfs.client.dirty import Flight, Times
 from ringfs.client.inodes import Inode, InodeTable
 from ringfs.client.metadata import MetadataLink
-from ringfs.client.objects import Objects
 from ringfs.client.packing import Packer, inline_extents
 from ringfs.client.rewriter import Rewriter
+from ringfs.objects.objects import Objects
 from ringfs.wire.messages.namespace import Commit, Committed, FileCommit
 
 log = structlog.get_logger("ringfs.client.writer")

@@ -13,6 +13,7 @@ from ringfs.base.limits import GET_THREADS, GETS_WAITING_MAX, PAGE_ENTRIES_MAX, 
 from ringfs.data.index import checked_after
 from ringfs.data.store import ObjectStore
 from ringfs.wire.messages.data import (
+    WHOLE,
     Blocks,
     Delete,
     Deleted,
@@ -20,6 +21,7 @@ from ringfs.wire.messages.data import (
     GetStoreStatus,
     Have,
     Held,
+    HeldPart,
     ListObjects,
     ObjectPage,
     ObjectRow,
@@ -93,7 +95,7 @@ class DataServer:
     # --- answered at once --------------------------------------------------------------------------------------------
 
     def _have(self, request: Request) -> None:
-        request.reply(Held([oid for oid in request.message.objects if self._store.holds(oid)]))
+        request.reply(Held([HeldPart(oid, WHOLE) for oid in request.message.objects if self._store.holds(oid)]))
 
     def _list(self, request: Request) -> None:
         asked: ListObjects = request.message

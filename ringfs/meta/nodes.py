@@ -61,9 +61,9 @@ class NodeTable:
         for report in self._reports.values():
             report.heard_ns += duration_ns
 
-    def capacity(self, copies: int) -> tuple[int, int]:
-        """(total, free) bytes that users can store with so many copies. Nodes that share a file system have what each may use of
-        it, but together no more than is free there."""
+    def capacity(self, overhead: float) -> tuple[int, int]:
+        """(total, free) bytes that users can store if each takes so many on the disks. Nodes that share a file system have what
+        each may use of it, but together no more than is free there."""
         up = {node.node for node in self.map.nodes if node.state == NODE_UP}
         reports = [each.heartbeat for number, each in self._reports.items() if number in up and each.heartbeat is not None]
         allowed: Counter[str] = Counter()
@@ -73,7 +73,7 @@ class NodeTable:
             there[report.filesystem] = max(there.get(report.filesystem, 0), report.filesystem_free_bytes)
         free_bytes = sum(min(allowed[filesystem], there[filesystem]) for filesystem in there)
         used_bytes = sum(report.used_bytes for report in reports)
-        return (free_bytes + used_bytes) // copies, free_bytes // copies
+        return int((free_bytes + used_bytes) / overhead), int(free_bytes / overhead)
 
     def statuses(self, now_ns: int) -> list[NodeStatus]:
         """All nodes of the map, as Status shows them."""

@@ -81,7 +81,7 @@ class Story:
         """The copy's birth is renewed; the commit comes later, or never."""
         oid = object_id(self.draw.choice([1, 1, 2]))
         self.births[oid] = self.true_ns + self.node_skew_ns
-        new = m.NewObject(oid, 10, "replica:1", self.true_ns + self.client_skew_ns)
+        new = m.NewObject(oid, 10, "replica:1", self.true_ns + self.client_skew_ns, "replica:1")
         self.pending = [*self.pending[-4:], new]
 
     def send_commit(self) -> None:

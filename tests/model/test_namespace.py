@@ -400,7 +400,7 @@ class NamespaceMachine(RuleBasedStateMachine):
             extents = [extent for extent in map(self._extent, drawn) if extent.offset % CHUNK_BYTES + extent.length <= CHUNK_BYTES]
             commits.append(m.FileCommit(number, extents, -1, -1, -1, 0, False))
         put_ns = {object_id(label): now_ns - age * SECOND for label in offered}
-        objects = [m.NewObject(oid, OBJECT_BYTES, "replica:2", when_ns) for oid, when_ns in sorted(put_ns.items())]
+        objects = [m.NewObject(oid, OBJECT_BYTES, "replica:2", when_ns, "replica:2") for oid, when_ns in sorted(put_ns.items())]
         codes: list[int] = []
 
         def change() -> None:

@@ -113,7 +113,7 @@ async def test_condemned_objects(autojump_clock: object) -> None:
         nodes = [await join(alice, number) for number in range(2)]
         file = await alice.make_file(b"f")
         oid = bytes(range(20))
-        new = NewObject(oid, 1000, "replica:2", world.clock.wall_ns())
+        new = NewObject(oid, 1000, "replica:2", world.clock.wall_ns(), "replica:2")
         await alice.mutate(Commit([new], [FileCommit(file, [Extent(0, 1000, 0, oid)], -1, -1, -1, 0, False)]))
         assert (await alice.ask(GetStatus())).live_bytes == 1000
         await alice.mutate(Unlink(ROOT_INODE, b"f"))

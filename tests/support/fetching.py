@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from ringfs.base.errors import Refused
-from ringfs.client.blocks import FetchSoon, OnContent
+from ringfs.client.blocks import FetchSoon
+from ringfs.objects.objects import OnContent
 
 
 def fetched_by(fetch: Callable[[bytes, int, int], Awaitable[memoryview]], nursery: trio.Nursery) -> FetchSoon:

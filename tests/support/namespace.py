@@ -110,7 +110,7 @@ class TrialNamespace:
 
     def new_object(self, label: int, size_bytes: int, *, age_ns: int = 0) -> m.NewObject:
         """An object put just now, or age_ns before the next transaction."""
-        return m.NewObject(object_id(label), size_bytes, "replica:2", self.now_ns + SECOND - age_ns)
+        return m.NewObject(object_id(label), size_bytes, "replica:2", self.now_ns + SECOND - age_ns, "replica:2")
 
     def extents(self, number: int) -> list[tuple[int, int, int, bytes]]:
         """A file's extents as (offset, length, object offset, source)."""

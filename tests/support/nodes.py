@@ -14,7 +14,7 @@ from ringfs.wire.messages.cluster import (
     NodeJoined,
     Reaped,
 )
-from ringfs.wire.messages.data import Blocks, Delete, Deleted, Get, Have, Held, Put, PutDone
+from ringfs.wire.messages.data import WHOLE, Blocks, Delete, Deleted, Get, Have, Held, HeldPart, Put, PutDone
 from ringfs.wire.rpc import Dial, Peer, Request, RpcClient, open_client
 
 HEARTBEAT_S = 1.0
@@ -72,7 +72,7 @@ class MemoryNode:
             case Get():
                 request.peer.start_soon(self._get, request)
             case Have():
-                request.reply(Held([oid for oid in request.message.objects if oid in self.held]))
+                request.reply(Held([HeldPart(oid, WHOLE) for oid in request.message.objects if oid in self.held]))
             case Delete():
                 request.reply(Deleted(self.delete(request.message.object, request.message.verdict_ns)))
             case _:

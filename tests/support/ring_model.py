@@ -38,7 +38,7 @@ class RingModel:
         content, put_ns = b"".join(parts), self._wall_ns()
         oid = object_id(len(content), block_table(content))
         self.held[oid] = content
-        return NewObject(oid, len(content), stored_class, put_ns)
+        return NewObject(oid, len(content), stored_class, put_ns, stored_class)
 
     async def get(self, oid: bytes, size_bytes: int) -> memoryview:
         """See ObjectStore."""

@@ -156,7 +156,7 @@ def _batches(entries: Iterator[ObjectEntry]) -> Iterator[list[ObjectEntry]]:
 
 
 def _copies(entry: ObjectEntry) -> int:
-    return parse_class(entry.stored_class).copies
+    return parse_class(entry.form).width
 
 
 def _where(oid: bytes, node: str = "") -> str:

@@ -41,7 +41,7 @@ class HoldingNode:
     async def held(self, oids: Sequence[bytes]) -> set[bytes]:
         """Which of at most PAGE_ENTRIES_MAX objects it holds now."""
         answer = await self._ask(Have(list(oids)))
-        return set(answer.objects) if isinstance(answer, Held) else set()
+        return {each.object for each in answer.parts} if isinstance(answer, Held) else set()
 
     async def verify(self, oid: bytes) -> Verified | Refused | None:
         """What it finds when it reads the object from its disk; None if it is silent."""

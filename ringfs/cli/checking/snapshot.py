@@ -26,6 +26,7 @@ class ObjectEntry:
     size_bytes: int
     live_bytes: int
     stored_class: str
+    form: str
 
 
 @asynccontextmanager
@@ -76,8 +77,8 @@ def objects_in(view: ReadView) -> Iterator[ObjectEntry]:
 
 
 def _entry(key: bytes, value: bytes) -> ObjectEntry:
-    size_bytes, live_bytes, stored_class = unpack(value)
-    return ObjectEntry(key[len(keys.OBJECT) :], size_bytes, live_bytes, stored_class)
+    size_bytes, live_bytes, stored_class, form = unpack(value)
+    return ObjectEntry(key[len(keys.OBJECT) :], size_bytes, live_bytes, stored_class, form)
 
 
 def _key_before(oid: bytes) -> bytes:

@@ -89,7 +89,7 @@ def _opened(root: Path, wanted: _Wanted) -> Iterator[Layout]:
 
 
 def _check_class(class_text: str, data_count: int) -> None:
-    copies = parse_class(class_text).copies
+    copies = parse_class(class_text).width
     if copies > data_count:
         raise UserError(f"class {class_text} needs {copies} data nodes, not {data_count}: give --data {copies} or another --class")
 

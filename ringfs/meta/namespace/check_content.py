@@ -95,7 +95,7 @@ def check_objects(view: ReadView) -> Iterator[Finding]:
     live_total = dead_total = 0
     for key, value in scan_prefix(view, keys.OBJECT):
         oid = key[1:]
-        size_bytes, live_bytes, _ = unpack(value)
+        size_bytes, live_bytes, *_ = unpack(value)
         found = sum(unpack(row) for _, row in scan_prefix(view, keys.REFERENCE + oid))
         if found != live_bytes or live_bytes <= 0:
             yield Finding("references", f"object {oid.hex()} counts {live_bytes} live bytes, references make {found}")

@@ -96,16 +96,16 @@ def _settle_object(work: Work, oid: bytes, delta_bytes: int, new: NewObject | No
     if before is None:
         assert new is not None, "only declared objects come to life"
         revive(work, oid)
-        size_bytes, live_bytes, stored_class = new.size_bytes, 0, new.stored_class
+        size_bytes, live_bytes, stored_class, form = new.size_bytes, 0, new.stored_class, new.form
     else:
-        size_bytes, live_bytes, stored_class = before
+        size_bytes, live_bytes, stored_class, form = before
         counters.dead_bytes -= max(0, size_bytes - live_bytes)
     live_bytes += delta_bytes
     counters.live_bytes += delta_bytes
     assert live_bytes >= 0, "an object has no fewer than 0 live bytes"
     if live_bytes:
         counters.dead_bytes += max(0, size_bytes - live_bytes)
-        work.rows.put(keys.object_row(oid), pack_object(size_bytes, live_bytes, stored_class))
+        work.rows.put(keys.object_row(oid), pack_object(size_bytes, live_bytes, stored_class, form))
         return
     if before is not None:
         work.rows.delete(keys.object_row(oid))

@@ -49,7 +49,7 @@ def cluster_map(view: ReadView) -> ClusterMap:
     """The map as it is now."""
     epoch = _single(view, keys.MAP_EPOCH)
     assert isinstance(epoch, int), "an epoch is a number"
-    return ClusterMap(epoch, cluster_id(view), nodes(view))
+    return ClusterMap(epoch, cluster_id(view), nodes(view), [default_class(view)])
 
 
 def nodes(view: ReadView) -> list[Node]:

@@ -11,7 +11,7 @@ from ringfs.wire.messages.common import Attributes
 from ringfs.wire.packing import pack, unpack
 
 #: The format that docs/formats/namespace.md describes.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 #: How many fields an inode's row shares with Attributes, in the same order; the parent follows, and two more for a directory.
 _SHARED = 14
 
@@ -229,9 +229,9 @@ def pack_cookie(name: bytes, child: int) -> bytes:
     return pack((name, child))
 
 
-def pack_object(size_bytes: int, live_bytes: int, stored_class: str) -> bytes:
+def pack_object(size_bytes: int, live_bytes: int, stored_class: str, form: str) -> bytes:
     """Value of a live object's row."""
-    return pack((size_bytes, live_bytes, stored_class))
+    return pack((size_bytes, live_bytes, stored_class, form))
 
 
 def pack_condemned(oid: bytes, verdict_ns: int, size_bytes: int) -> bytes:

@@ -17,13 +17,13 @@ class References:
 
     def __init__(self, rows: Overlay) -> None:
         self._rows = rows
-        #: Object rows as they were before the transaction: size, live bytes, class; None: not live.
+        #: Object rows as they were before the transaction: size, live bytes, class, form; None: not live.
         self._objects: dict[bytes, list[Any] | None] = {}
         #: By object id and chunk suffix: bytes pointed to, more (or fewer) than before the transaction.
         self.deltas: dict[bytes, dict[bytes, int]] = {}
 
     def live_object(self, oid: bytes) -> list[Any] | None:
-        """[size, live bytes, class] of an object before this transaction, or None if it was not live."""
+        """[size, live bytes, class, form] of an object before this transaction, or None if it was not live."""
         if oid in self._objects:
             return self._objects[oid]
         value = self._rows.get(keys.object_row(oid))

@@ -1,13 +1,23 @@
 """The cluster map, data nodes at the metadata server, objects to delete, status, snapshots for the checker."""
 
+from dataclasses import field
 from typing import Annotated
 
 from ringfs.base.limits import PAGE_ENTRIES_MAX
 from ringfs.wire.schema import I64, U8, U16, U32, U64, Blob, Hash, Sized, Text, message
 
-#: States of a node. A node that is down keeps its place on the ring; puts go to the next ones meanwhile.
+#: States of a node, as heartbeats tell. A node that is down keeps its place on the ring; puts go to the next ones meanwhile.
 NODE_UP = 1
 NODE_DOWN = 2
+#: Standings of a node, as operators and time tell. IN: it has its share of the ring. OUT: an operator wants nothing on it, and
+#: what it holds counts for nothing. LOST: the same because it was down for too long; when it comes up it is IN again. DRAINING: it
+#: is to get rid of what it holds, which counts until then. MAINTENANCE, until a time: it may be down without becoming LOST.
+STANDING_IN = 1
+STANDING_OUT = 2
+STANDING_LOST = 3
+STANDING_DRAINING = 4
+STANDING_MAINTENANCE = 5
+STANDING_NAMES = {1: "in", 2: "out", 3: "lost", 4: "draining", 5: "maintenance"}
 #: Roles of a metadata server. One that starts is about to know the state; a standby follows the journal; the leader answers.
 ROLE_STARTING = 1
 ROLE_STANDBY = 2
@@ -16,7 +26,11 @@ ROLE_LEADER = 3
 
 @message(0x0301)
 class Node:
-    """A data node in the map. `uuid` is its disk's identity; `domain` the failure domain that copies must not share."""
+    """A data node in the map: one disk. `uuid` is the disk's identity; `domain` the failure domain that copies must not share.
+
+    `seed` is what its tokens come from if its disk was replaced: the uuid of the first one; empty: `uuid`. `until_ns` is when
+    MAINTENANCE ends (wall clock of the leader), else 0.
+    """
 
     node: U16
     uuid: Text
@@ -25,15 +39,20 @@ class Node:
     domain: Text
     weight: U32
     state: U8
+    standing: U8 = STANDING_IN
+    until_ns: I64 = 0
+    seed: Text = ""
 
 
 @message(0x0302)
 class ClusterMap:
-    """Numbered by epoch; nodes in order of their number."""
+    """Numbered by epoch; nodes in order of their number. `classes` are the classes of service that files may have, by the number
+    that Attributes have; the first is the default class."""
 
     epoch: U64
     cluster: Text
     nodes: Annotated[list[Node], Sized(0, 4096)]
+    classes: Annotated[list[Text], Sized(0, 256)] = field(default_factory=list)
 
 
 @message(0x0303)

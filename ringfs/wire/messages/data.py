@@ -1,4 +1,8 @@
-"""The conversation with a data node: objects in whole 64 KiB blocks. Bulk bytes travel as the frame's payload."""
+"""The conversation with a data node: parts of objects in whole 64 KiB blocks. Bulk bytes travel as the frame's payload.
+
+A part is a whole copy or a fragment; on the wire three bytes (data fragments, parity fragments, number), all 0 for a copy. Which
+bytes a fragment has, and what can be made of it, is ring/parts.py's business.
+"""
 
 from typing import Annotated
 
@@ -8,18 +12,26 @@ from ringfs.wire.schema import I64, U16, U32, U64, Between, Hash, Sized, Text, m
 _BLOCKS_MAX = OBJECT_BYTES_MAX // BLOCK_BYTES
 ObjectSize = Annotated[int, Between(1, OBJECT_BYTES_MAX)]
 Table = Annotated[bytes, Sized(0, _BLOCKS_MAX * HASH_BYTES)]
+PART_BYTES = 3
+WirePart = Annotated[bytes, Sized(PART_BYTES, PART_BYTES)]
+#: The part that is the whole object.
+WHOLE = bytes(PART_BYTES)
 
 
 @message(0x0401)
 class Put:
-    """Store an object; payload: its bytes. Durable when answered. Answer: PutDone. Refused CORRUPT, DISK_FULL, DISK_FAILED.
+    """Store a part of an object; payload: its bytes. Durable when answered. Answer: PutDone. Refused CORRUPT, DISK_FULL,
+    DISK_FAILED.
 
-    Putting an id that is already held renews its birth.
+    size_bytes and table are the whole object's; own_table has the hashes of a parity fragment's blocks, and is empty for other
+    parts. Putting a part that is already held renews its birth.
     """
 
     object: Hash
     size_bytes: ObjectSize
     table: Table
+    part: WirePart = WHOLE
+    own_table: Table = b""
 
 
 @message(0x0402)
@@ -31,21 +43,38 @@ class PutDone:
 
 @message(0x0403)
 class Get:
-    """Blocks first_block … first_block+block_count-1 (clamped to the object's end). Answer: Blocks, payload: their bytes, verified
-    by the node against its table, and to be verified again by the client. Refused NOT_HELD, CORRUPT, DISK_FAILED."""
+    """Blocks first_block … first_block+block_count-1. Answer: Blocks, payload: their bytes, verified by the node against its
+    table, and to be verified again by whoever asked. Refused NOT_HELD, CORRUPT, DISK_FAILED, INVALID (no such block).
+
+    With a part: of that part, blocks counting from its own beginning, clamped to its end. With no part (empty): blocks of the
+    object, clamped to its end, from a copy or from a data fragment that has them all; a node that holds other fragments only
+    answers with one of those as `part`, and no bytes.
+    """
 
     object: Hash
     first_block: U16
     block_count: U16
     want_table: bool
+    part: Annotated[bytes, Sized(0, PART_BYTES)] = b""
 
 
 @message(0x0404)
 class Blocks:
-    """The object's size, and its block table if it was wanted (else empty)."""
+    """The object's size, the part that the bytes are from, and if they were wanted (else empty) the object's block table and that
+    of a parity fragment."""
 
     size_bytes: ObjectSize
     table: Table
+    part: WirePart = WHOLE
+    own_table: Table = b""
+
+
+@message(0x0410)
+class HeldPart:
+    """A part of an object that a node holds."""
+
+    object: Hash
+    part: WirePart
 
 
 @message(0x0405)
@@ -57,26 +86,27 @@ class Have:
 
 @message(0x0406)
 class Held:
-    """The ones it holds, in the order asked."""
+    """Every part of them that it holds, in the order asked."""
 
-    objects: Annotated[list[Hash], Sized(0, PAGE_ENTRIES_MAX)]
+    parts: Annotated[list[HeldPart], Sized(0, 4 * PAGE_ENTRIES_MAX)]
 
 
 @message(0x0407)
 class ListObjects:
-    """Objects after an id (b"" for the beginning), in order of id. Answer: ObjectPage."""
+    """Parts after an id and part (b"" for the beginning; an id alone: after all its parts), in order. Answer: ObjectPage."""
 
-    after: Annotated[bytes, Sized(0, HASH_BYTES)]
+    after: Annotated[bytes, Sized(0, HASH_BYTES + PART_BYTES)]
     limit: U16
 
 
 @message(0x0408)
 class ObjectRow:
-    """One held object; birth_ns is the node's wall clock when it was last put."""
+    """One held part; size_bytes is the whole object's, birth_ns the node's wall clock when the part was last put."""
 
     object: Hash
     size_bytes: U32
     birth_ns: I64
+    part: WirePart = WHOLE
 
 
 @message(0x0409)
@@ -89,14 +119,15 @@ class ObjectPage:
 
 @message(0x040A)
 class Verify:
-    """Read a whole object from disk and check it. Answer: Verified. Refused NOT_HELD, DISK_FAILED."""
+    """Read a whole part from disk and check it. Answer: Verified. Refused NOT_HELD, DISK_FAILED."""
 
     object: Hash
+    part: WirePart = WHOLE
 
 
 @message(0x040B)
 class Verified:
-    """The numbers of bad blocks; header_ok is false if table or header do not match the id."""
+    """The numbers of bad blocks, in the part; header_ok is false if table or header do not match the id."""
 
     header_ok: bool
     bad_blocks: Annotated[list[U16], Sized(0, _BLOCKS_MAX)]
@@ -104,7 +135,7 @@ class Verified:
 
 @message(0x040C)
 class Delete:
-    """Delete an object unless its birth is newer than verdict_ns. Answer: Deleted."""
+    """Delete all parts of an object whose births are not newer than verdict_ns. Answer: Deleted."""
 
     object: Hash
     verdict_ns: I64
@@ -112,9 +143,32 @@ class Delete:
 
 @message(0x040D)
 class Deleted:
-    """`deleted` is false if it was not held or was newer."""
+    """`deleted` is false if none was held, or all were newer."""
 
     deleted: bool
+
+
+@message(0x0411)
+class SurplusPart:
+    """A part that is not needed where it is, and its birth when that was found."""
+
+    object: Hash
+    part: WirePart
+    birth_ns: I64
+
+
+@message(0x0412)
+class Drop:
+    """Drop parts that are held elsewhere as they should be, unless they were put again since. Answer: Dropped."""
+
+    parts: Annotated[list[SurplusPart], Sized(0, PAGE_ENTRIES_MAX)]
+
+
+@message(0x0413)
+class Dropped:
+    """How many of them are gone now."""
+
+    count: U32
 
 
 @message(0x040E)

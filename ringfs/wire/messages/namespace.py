@@ -190,6 +190,7 @@ class Extent:
 class NewObject:
     """An object that this commit may point to, put durably on enough nodes by the client.
 
+    stored_class is the class of service that was asked for, form how it was put: as that, or as copies (ring/classes.py).
     put_ns: the client's wall clock just before it began to put it (the last time it did). The machine goes by it when it decides
     whether a deletion may have overtaken the put: docs/formats/namespace.md, "Condemned objects".
     """
@@ -198,6 +199,7 @@ class NewObject:
     size_bytes: ObjectSize
     stored_class: Text
     put_ns: I64
+    form: Text
 
 
 @message(0x010D)

@@ -15,7 +15,7 @@ from ringfs.cli.session import Session
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.messages.cluster import CloseSnapshot, ClusterMap, OpenSnapshot, Pair, ReadSnapshot, SnapshotOpened, SnapshotPage
 from ringfs.wire.messages.common import Done
-from ringfs.wire.messages.data import Have, Held
+from ringfs.wire.messages.data import WHOLE, Have, Held, HeldPart
 from ringfs.wire.messages.session import Query, SessionOpened
 from ringfs.wire.rpc import Answer
 from tests.support.namespace import TrialNamespace
@@ -60,7 +60,7 @@ class Node:
     async def call(self, request: Any, *, timeout_s: float) -> Answer:
         """See RpcClient."""
         assert isinstance(request, Have)
-        return Answer(Held([oid for oid in request.objects if oid in self.held]), memoryview(b""))
+        return Answer(Held([HeldPart(oid, WHOLE) for oid in request.objects if oid in self.held]), memoryview(b""))
 
 
 def make_session(trial: TrialNamespace) -> tuple[Session, Server]:
@@ -78,7 +78,7 @@ def make_file(trial: TrialNamespace) -> int:
         m.Extent(100, 50, 5, OIDS[0]),
         m.Extent(200 * CHUNK_BYTES, 60, 0, OIDS[1]),
     ]
-    objects = [m.NewObject(oid, 60, "replica:2", trial.now_ns) for oid in OIDS]
+    objects = [m.NewObject(oid, 60, "replica:2", trial.now_ns, "replica:2") for oid in OIDS]
     trial.do(m.Commit(objects, [m.FileCommit(number, extents, -1, -1, -1, 0, False)]))
     return number
 

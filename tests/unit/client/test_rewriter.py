@@ -51,7 +51,7 @@ class Service:
         await trio.sleep(1)
         self.puts_now -= 1
         content = b"".join(parts)
-        return NewObject(self.store(content), len(content), stored_class, 0)
+        return NewObject(self.store(content), len(content), stored_class, 0, stored_class)
 
     async def fetch(self, oid: bytes, first: int, count: int) -> memoryview:
         """See BlockCache."""

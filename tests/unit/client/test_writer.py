@@ -59,7 +59,7 @@ class Service:
         content = b"".join(parts)
         oid = object_id(len(content), block_table(content))
         self.stored[oid] = content
-        return NewObject(oid, len(content), stored_class, 0)
+        return NewObject(oid, len(content), stored_class, 0, stored_class)
 
     async def mutate(self, commit: Commit, **_options: Any) -> Committed:
         """See MetadataLink."""

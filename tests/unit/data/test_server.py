@@ -16,6 +16,7 @@ from ringfs.data.server import DataServer
 from ringfs.data.store import ObjectStore
 from ringfs.wire.messages.cluster import GetMap
 from ringfs.wire.messages.data import (
+    WHOLE,
     Blocks,
     Delete,
     Deleted,
@@ -23,6 +24,7 @@ from ringfs.wire.messages.data import (
     GetStoreStatus,
     Have,
     Held,
+    HeldPart,
     ListObjects,
     ObjectPage,
     Put,
@@ -84,7 +86,7 @@ async def test_each_request(tmp_path: Path) -> None:
         assert (answer.message, bytes(answer.payload)) == (Blocks(len(thing.content), thing.table), thing.content)
         answer = await client.call(Get(thing.oid, 3, 1, False))
         assert (answer.message, bytes(answer.payload)) == (Blocks(len(thing.content), b""), thing.content[3 * BLOCK :])
-        assert await ask(client, Have([b"x" * 20, thing.oid])) == Held([thing.oid])
+        assert await ask(client, Have([b"x" * 20, thing.oid])) == Held([HeldPart(thing.oid, WHOLE)])
         page: ObjectPage = await ask(client, ListObjects(b"", 10))
         assert [(row.object, row.size_bytes) for row in page.objects] == [(thing.oid, len(thing.content))]
         birth_ns = page.objects[0].birth_ns

@@ -14,7 +14,22 @@ def test_every_number_of_copies(copies: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "replica", "replica:", "replica:0", "replica:7", "replica:10", "replica: 2", "ec:4+2", "Replica:2", "2"]
+    "text",
+    [
+        "",
+        "replica",
+        "replica:",
+        "replica:0",
+        "replica:7",
+        "replica:10",
+        "replica: 2",
+        "ec:1+2",
+        "ec:4+0",
+        "ec:16+3",
+        "ec:04+2",
+        "Replica:2",
+        "2",
+    ],
 )
 def test_anything_else_is_refused(text: str) -> None:
     """The message shows what was written and what may be."""

@@ -139,6 +139,7 @@ def test_tag_ranges() -> None:
         "locks": 0x01,
         "sharing": 0x01,
         "quota": 0x01,
+        "heal": 0x06,
         "files": 0x01,
         "session": 0x02,
         "cluster": 0x03,

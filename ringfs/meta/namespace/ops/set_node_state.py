@@ -31,6 +31,6 @@ def apply(work: Work, op: SetNodeState) -> ClusterMap:
 
 def put_node(work: Work, node: Node) -> None:
     """Write a node's row; the map's epoch grows."""
-    fields = (node.uuid, node.name, node.address, node.domain, node.weight, node.state)
+    fields = (node.uuid, node.name, node.address, node.domain, node.weight, node.state, node.standing, node.until_ns, node.seed)
     work.rows.put(keys.node(node.node), pack(fields))
     work.rows.put(keys.MAP_EPOCH, pack(cluster_map(work.rows).epoch + 1))

@@ -15,7 +15,7 @@ from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.records import pack_object
 from ringfs.wire.messages.cluster import CloseSnapshot, OpenSnapshot, Pair, ReadSnapshot, SnapshotOpened, SnapshotPage
 from ringfs.wire.messages.common import Done
-from ringfs.wire.messages.data import Have, Held, ListObjects, ObjectPage, ObjectRow, Verified, Verify
+from ringfs.wire.messages.data import WHOLE, Have, Held, HeldPart, ListObjects, ObjectPage, ObjectRow, Verified, Verify
 from ringfs.wire.rpc import Answer
 
 SIZE = 100
@@ -30,7 +30,7 @@ def namespace(*numbers: int, stored_class: str = "replica:2") -> MemoryView:
     """A namespace in which these objects live."""
     view = MemoryView()
     for number in numbers:
-        view.put(keys.object_row(oid(number)), pack_object(SIZE, SIZE, stored_class))
+        view.put(keys.object_row(oid(number)), pack_object(SIZE, SIZE, stored_class, stored_class))
     return view
 
 
@@ -100,7 +100,7 @@ class FakeData(FakeClient):
                 held = [name for name in objects if self.later.get(name, name in self.held)]
                 for name in self.arriving:
                     self.later[name] = True
-                return Held(held)
+                return Held([HeldPart(each, WHOLE) for each in held])
             case Verify(name):
                 return self.verify(name)
         raise AssertionError(request)

@@ -54,7 +54,7 @@ def test_without_a_name() -> None:
 def test_snapshot_of_the_metadata() -> None:
     """What the leader keeps for itself is told as that."""
     trial, _ = made()
-    new = m.NewObject(OID, 100, "replica:2", trial.now_ns)
+    new = m.NewObject(OID, 100, "replica:2", trial.now_ns, "replica:2")
     number = trial.system(AppendSnapshot(0, [new])).inode
     assert paths.files_of(trial.view, OID) == (f"inode {number}, a snapshot of the metadata",)
 

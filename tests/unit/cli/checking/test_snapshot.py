@@ -87,7 +87,7 @@ def objects() -> MemoryView:
     """Live objects with ids at the edges, and rows of other families around them."""
     view = MemoryView()
     for size, oid in enumerate(OIDS, 1):
-        view.put(keys.object_row(oid), pack_object(size, size - 1, "replica:3"))
+        view.put(keys.object_row(oid), pack_object(size, size - 1, "replica:3", "replica:3"))
     view.put(keys.inode(1), b"before")
     view.put(keys.reference(OIDS[0], keys.u64_u32(1, 1)), b"behind")
     return view
@@ -100,7 +100,7 @@ async def test_one_object_is_found(oid: bytes) -> None:
     async with open_snapshot(leader) as opened:  # type: ignore[arg-type]  # a fake
         found = await read_object(leader, opened.snapshot, oid)  # type: ignore[arg-type]
     size = OIDS.index(oid) + 1
-    assert found == ObjectEntry(oid, size, size - 1, "replica:3")
+    assert found == ObjectEntry(oid, size, size - 1, "replica:3", "replica:3")
 
 
 @pytest.mark.parametrize("oid", OIDS, ids=bytes.hex)

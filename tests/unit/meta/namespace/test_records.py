@@ -17,7 +17,7 @@ from tests.support.locks import READ, WRITE, ranged, whole
 from tests.support.namespace import TrialNamespace, hole, inline, object_id, piece_of
 
 #: Lines of "key value" in hex, in order of key. Recorded from history(); a change of it is a change of the format.
-GOLDEN = Path(__file__).with_name("namespace.v1.hex")
+GOLDEN = Path(__file__).with_name("namespace.v2.hex")
 
 
 def history() -> TrialNamespace:
@@ -103,5 +103,5 @@ def test_another_format() -> None:
     trial = history()
     facts.check_format(trial.view)
     trial.view.put(keys.FORMAT, pack(records.FORMAT_VERSION + 1))
-    with pytest.raises(UserError, match="format 2"):
+    with pytest.raises(UserError, match="format 3"):
         facts.check_format(trial.view)

@@ -1,6 +1,6 @@
 """The bounded cache never holds more than it may, and lets go of what was used longest ago."""
 
-from ringfs.client.lru import BoundedCache
+from ringfs.base.lru import BoundedCache
 
 
 def test_least_recently_used_goes_first() -> None:

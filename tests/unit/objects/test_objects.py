@@ -11,8 +11,8 @@ import trio
 from ringfs.base.checksums import block_table, object_id
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import BLOCK_BYTES, KIB, MIB
-from ringfs.client.nodes import DataNodes
-from ringfs.client.objects import Objects
+from ringfs.objects.nodes import DataNodes
+from ringfs.objects.objects import Objects
 from ringfs.ring.placement import Ring
 from ringfs.wire.messages.cluster import NODE_DOWN, NODE_UP, ClusterMap, Node
 from tests.support.meta_doubles import KEY, TrioClock

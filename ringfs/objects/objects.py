@@ -13,9 +13,8 @@ from ringfs.base.checksums import block_hash, first_bad_block, is_table_of, obje
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, ConnectionLost, Refused
 from ringfs.base.limits import BLOCK_BYTES, OBJECT_BYTES_MAX
-from ringfs.client.blocks import OnContent
-from ringfs.client.lru import BoundedCache
-from ringfs.client.nodes import DataNodes
+from ringfs.base.lru import BoundedCache
+from ringfs.objects.nodes import DataNodes
 from ringfs.ring.classes import parse_class
 from ringfs.ring.placement import Ring
 from ringfs.wire.messages.cluster import NODE_UP, ClusterMap, Node
@@ -23,7 +22,7 @@ from ringfs.wire.messages.data import Get, Put
 from ringfs.wire.messages.namespace import NewObject
 from ringfs.wire.rpc import Answer
 
-log = structlog.get_logger("ringfs.client.objects")
+log = structlog.get_logger("ringfs.objects.objects")
 
 PUT_TIMEOUT_S = 30.0
 GET_TIMEOUT_S = 10.0
@@ -37,6 +36,8 @@ _TABLES_BYTES_MAX = 8 << 20
 #: Objects whose nodes are remembered.
 _PLACES_MAX = 8192
 
+#: Takes bytes, or why they cannot be had. Called once; at once, from within the call it was given to, if they are here.
+OnContent = Callable[[memoryview | Refused], None]
 #: run_in_thread(function, *arguments); simulations bring their own, since virtual time does not wait for threads.
 RunInThread = Callable[..., Awaitable[Any]]
 
@@ -81,14 +82,14 @@ class Objects:
         put_ns = self._clock.wall_ns()
         oid = object_id(size_bytes, table)
         request = Put(oid, size_bytes, table)
-        wanted = parse_class(stored_class).copies
+        wanted = parse_class(stored_class).width
         holders: set[int] = set()
         full = False
         for attempt in range(_PUT_ROUNDS):
             full = await self._put_round(request, parts, wanted, holders)
             if len(holders) >= wanted:
                 self._tables.put(oid, (size_bytes, table), len(table))
-                return NewObject(oid, size_bytes, stored_class, put_ns)
+                return NewObject(oid, size_bytes, stored_class, put_ns, stored_class)
             if full:
                 break
             log.warning("too few nodes for a put", object=oid.hex(), held=len(holders), wanted=wanted, attempt=attempt + 1)

@@ -13,7 +13,7 @@ from ringfs.base.errors import ConnectionLost
 from ringfs.wire.messages.cluster import ClusterMap, Node
 from ringfs.wire.rpc import Answer, Dial, OnAnswer, RpcClient, dial_tcp, open_client
 
-log = structlog.get_logger("ringfs.client.nodes")
+log = structlog.get_logger("ringfs.objects.nodes")
 
 #: After a failed connection the node is not tried again for this long, unless nothing else is left.
 AVOID_S = 2.0
