@@ -23,7 +23,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,7 +33,8 @@ import pytest
 
 from ringfs.cli.dev import supervise
 from ringfs.cli.dev.layout import open_layout
-from tests.support.crashes import ROOT, CrashRun, Stuck
+from tests.support.applications import FSX_ENDS, Application, fsx_command
+from tests.support.crashes import CrashRun, Stuck
 from tests.support.failover_writers import find_wrong_rows
 from tests.support.mounts import DevCluster
 
@@ -54,42 +54,6 @@ _STOPPED_S = (3.0, 15.0)
 #: Between an event and what comes next.
 _SETTLE_S = 4.0
 _JOIN_S = 90.0
-
-
-class Application:
-    """A process that says a line for each acknowledgement."""
-
-    def __init__(self, name: str, command: Sequence[str | Path]) -> None:
-        self.name = name
-        self.lines: list[int] = []
-        self._process = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._thread.start()
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.strip().isdigit():
-                self.lines.append(int(line))
-
-    def finish(self, signal_number: int = 0, good: Sequence[int] = (0,)) -> None:
-        """Let it end. Raises Stuck if it met an error, or does not end."""
-        assert self._process.stdin is not None
-        if signal_number and self._process.poll() is None:
-            self._process.send_signal(signal_number)
-        self._process.stdin.close()
-        try:
-            code = self._process.wait(_JOIN_S)
-        except subprocess.TimeoutExpired as error:
-            raise Stuck(f"{self.name} hangs") from error
-        self._thread.join(_JOIN_S)
-        if code not in good:
-            raise Stuck(f"{self.name} ended with {code}")
-
-    def abandon(self) -> None:
-        """Whatever state it is in, it ends."""
-        if self._process.poll() is None:
-            self._process.kill()
 
 
 class Failovers:
@@ -223,21 +187,7 @@ def _run(cluster: DevCluster, options: argparse.Namespace) -> list[str]:
             directory = point / name
             subprocess.run(["mkdir", directory], check=True, timeout=_JOIN_S)
             applications.append(Application(name, [*program, name, directory]))
-        fsx: list[str | Path] = [
-            sys.executable,
-            "tools/fsx.py",
-            "-S",
-            str(options.seed),
-            "-N",
-            "100000000",
-            "-c",
-            "50",
-            "-P",
-            books,
-            second / "fsx",
-        ]
-        # A shell that runs this in the background has children ignore SIGINT, and fsx would never be told to end.
-        applications.append(Application("fsx", ["env", "--default-signal=INT", "nice", *fsx]))
+        applications.append(Application("fsx", fsx_command(second, books, options.seed)))
         writers.start_writers(2)
         pacer, database, exerciser = applications
         writers.wait_acknowledged(5)
@@ -249,7 +199,7 @@ def _run(cluster: DevCluster, options: argparse.Namespace) -> list[str]:
         writers.finish_writers()
         pacer.finish()
         database.finish()
-        exerciser.finish(signal.SIGINT, (0, 130))
+        exerciser.finish(signal.SIGINT, FSX_ENDS)
         _print_table(failovers.pauses_s)
         return [*writers.verify(), *find_wrong_rows(second / "sqlite", database.lines[-1])]
     finally:
