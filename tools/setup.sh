@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec 9<. && flock 9 # two makes at once take turns
 
-readonly packages=(acl attr ca-certificates ffmpeg fio fuse3 gcc git libc6-dev libfuse3-dev pkg-config sqlite3)
+readonly packages=(acl attr ca-certificates ffmpeg fio fuse3 gcc git libc6-dev libfuse3-dev libisal2 pkg-config sqlite3)
 # Servers that tests run: etcd, and on a mount PostgreSQL and an NFS server with its clients.
 readonly test_packages=(etcd-client etcd-server iproute2 libnfs-utils nfs-ganesha nfs-ganesha-vfs postgresql postgresql-contrib rpcbind)
 readonly stamp=.venv/.ringfs-stamp
