@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from dataclasses import asdict
 from typing import Any
 
@@ -16,26 +15,8 @@ from ringfs.cli.locate import find_inode
 from ringfs.cli.output import json_option, size_text, table
 from ringfs.cli.place import cluster_option, find_cluster, find_in_cluster
 from ringfs.cli.session import Session, open_session
+from ringfs.cli.values import Size
 from ringfs.wire.messages.quota import GetQuota, ListQuotas, Quota, Quotas, SetQuota
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGTP]?)(?:i?B)?", re.IGNORECASE)
-_UNITS = ("", "K", "M", "G", "T", "P")
-
-
-class Size(click.ParamType[int]):
-    """Bytes: 10G, 1.5 TiB, 4096; units are powers of 1024."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """As click has it."""
-        if isinstance(value, int):
-            return value
-        found = _SIZE.fullmatch(value)
-        size_bytes = round(float(found[1]) * 1024 ** _UNITS.index(found[2].upper())) if found else QUOTA_MAX + 1
-        if size_bytes > QUOTA_MAX:
-            self.fail(f"{value!r} is no size: give bytes, or a number with K, M, G, T or P", param, ctx)
-        return size_bytes
 
 
 @click.group("quota")

@@ -31,6 +31,13 @@ def _connection(config: ClusterConfig, name: str, verb: str, on_push: Push | Non
     return open_client(config.meta_named(name).address, config.load_key(), name=caller_name(verb), on_push=on_push)
 
 
+async def ask_leader(config: ClusterConfig, verb: str, request: Any) -> Any:
+    """The answer of the metadata server that leads to what needs no session. Raises NotReachable, Refused, ConnectionLost."""
+    async with reach_leader(config, verb) as leader:
+        return (await leader.call(request, timeout_s=ANSWER_TIMEOUT_S)).message
+    raise AssertionError("a client does not suppress exceptions")
+
+
 async def ask_status(config: ClusterConfig, verb: str) -> Status:
     """The status of the cluster as its leader tells it. Raises NotReachable."""
     leader = leader_among(await ask_servers(config, verb, leader_is_enough=True))

@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ringfs.base.config import ClusterConfig
-from ringfs.cli.output import age_text, size_text, table
+from ringfs.cli.node_view import ago_text, figures_of, node_json, node_table
+from ringfs.cli.output import size_text, table
 from ringfs.cli.servers import Told, role_of
-from ringfs.wire.messages.cluster import NODE_UP, ROLE_STANDBY, EtcdMember, NodeStatus, ServerStatus, Status
+from ringfs.wire.messages.cluster import NODE_UP, ROLE_STANDBY, EtcdMember, ServerStatus, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def _member_troubles(member: EtcdMember) -> list[str]:
 
 
 def _node_troubles(config: ClusterConfig, status: Status) -> Iterable[str]:
-    figures = {row.node: row for row in status.nodes}
+    figures = figures_of(status)
     for node in status.map.nodes:
         if node.state != NODE_UP:
             yield f"{node.name} is down"
@@ -61,8 +62,8 @@ def _node_troubles(config: ClusterConfig, status: Status) -> Iterable[str]:
 def to_json(seen: Seen, troubles: list[str]) -> dict[str, Any]:
     """Field names are those of the messages, with a node's two halves put together."""
     status, leader = seen.status, seen.leader
-    figures = {row.node: asdict(row) for row in status.nodes}
-    nodes = [{**figures.get(node.node, {}), **asdict(node), "state": _state(node.state)} for node in status.map.nodes]
+    figures = figures_of(status)
+    nodes = [node_json(node, figures.get(node.node)) for node in status.map.nodes]
     whole = {name: value for name, value in asdict(status).items() if name not in ("map", "nodes")}
     return {
         **whole,
@@ -86,10 +87,6 @@ def _server_row(name: str, told: ServerStatus | str, leader: ServerStatus) -> di
     return {**row, "trouble": told.trouble}
 
 
-def _state(state: int) -> str:
-    return "up" if state == NODE_UP else "down"
-
-
 # --- text -------------------------------------------------------------------------------------------------------------------
 
 
@@ -101,9 +98,9 @@ def render(seen: Seen, troubles: list[str]) -> str:
         parts.append(_server_table(seen))
     if seen.leader.etcd:
         parts.append(_etcd_table(seen.leader.etcd))
-    parts.append(_node_table(status))
+    parts.append(node_table(status))
     if status.sessions:
-        rows = [(str(row.session), str(row.open_count), _ago(row.silent_ms), row.name) for row in status.sessions]
+        rows = [(str(row.session), str(row.open_count), ago_text(row.silent_ms), row.name) for row in status.sessions]
         parts.append(table(("SESSION", "OPEN", "HEARD", "NAME"), rows, right=(0, 1, 2)))
     parts.append("health: " + ("; ".join(troubles) if troubles else "good"))
     return "\n\n".join(parts)
@@ -140,18 +137,3 @@ def _etcd_table(members: list[EtcdMember]) -> str:
         sizes = (size_text(member.database_bytes), size_text(member.used_bytes))
         rows.append((member.endpoint, "leader" if member.is_leader else "", *sizes, "; ".join(_member_troubles(member))))
     return table(("ETCD", "ROLE", "DATABASE", "USED", "TROUBLE"), rows, right=(2, 3))
-
-
-def _node_table(status: Status) -> str:
-    figures = {row.node: row for row in status.nodes}
-    rows = []
-    for node in status.map.nodes:
-        row = figures.get(node.node, NodeStatus(node.node, 0, 0, 0, 0, ""))
-        sizes = (size_text(row.used_bytes), size_text(row.free_bytes), str(row.object_count), _ago(row.silent_ms))
-        rows.append((node.name, _state(node.state), node.address, node.domain, *sizes, row.trouble))
-    head = ("NODE", "STATE", "ADDRESS", "DOMAIN", "USED", "FREE", "OBJECTS", "HEARD", "TROUBLE")
-    return table(head, rows, right=(4, 5, 6, 7))
-
-
-def _ago(silent_ms: int) -> str:
-    return f"{silent_ms} ms ago" if silent_ms < 1000 else f"{age_text(silent_ms / 1000)} ago"

@@ -12,6 +12,8 @@ VERBS = {
     "kill": ("ringfs.cli.dev.kill", "SIGKILL one process."),
     "stop": ("ringfs.cli.dev.stop", "SIGTERM one process, and wait for its end."),
     "start": ("ringfs.cli.dev.start", "Start one process again, and wait until it is healthy."),
+    "add": ("ringfs.cli.dev.add", "One more data node, or several."),
+    "remove": ("ringfs.cli.dev.remove", "Drain a data node, and remove it."),
     "down": ("ringfs.cli.dev.down", "Flush, unmount and stop everything; leaves nothing running."),
 }
 

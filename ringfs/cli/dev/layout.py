@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 import secrets
+import shutil
 import sys
 import uuid
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from ringfs.base.config import ClusterConfig, load_config
 from ringfs.base.errors import UserError
+from ringfs.cli.config_text import add_section, data_section, remove_data
 from ringfs.cli.dev import etcd
 from ringfs.cli.dev.ports import free_ports
 from ringfs.cli.place import CONFIG_NAME
@@ -28,6 +30,7 @@ from ringfs.cli.place import CONFIG_NAME
 _MARK = "dev.lock"
 _MOUNT_POINT = "mount_point"
 _DRIVER = "driver"
+_DATA_NAME = re.compile(r"data([1-9][0-9]{0,5})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +104,20 @@ class Layout:
         name = next((server.name for server in mounts if server.arguments == (str(point),)), free)
         return self.set_mount(name, point, driver)
 
-    def grow(self, data_count: int) -> None:
-        """Add data nodes to the configuration until there are so many."""
-        first = len(self.config.data) + 1
-        ports = free_ports(max(0, data_count - first + 1))
-        _make_disks(self.root, range(first, first + len(ports)))
-        added = "".join(_data_section(number, port) for number, port in enumerate(ports, first))
-        if added:
-            _write(self.config_path, self.config_path.read_bytes() + added.encode())
-            self.config = load_config(self.config_path)
+    def grow(self, count: int) -> list[Server]:
+        """Add so many data nodes to the configuration: the new ones. Numbers of nodes that are gone may come back, disks do not."""
+        numbers = [int(found[1]) for row in self.config.data if (found := _DATA_NAME.fullmatch(row.name))]
+        first = max(numbers, default=0) + 1
+        added = range(first, first + count)
+        _make_disks(self.root, added)
+        for number, port in zip(added, free_ports(count), strict=True):
+            self.config = add_section(self.config_path, _data_section(number, port))
+        return [self.server(f"data{number}") for number in added]
+
+    def shrink(self, name: str) -> None:
+        """Take a data node out of the configuration, and remove its directory with all that it held."""
+        self.config = remove_data(self.config_path, name)
+        shutil.rmtree(self.root / name, ignore_errors=True)
 
 
 def mounts_in(root: Path) -> list[Server]:
@@ -206,7 +214,7 @@ def _meta_section(number: int, port: int) -> str:
 
 
 def _data_section(number: int, port: int) -> str:
-    return f'\n[[data]]\nname = "data{number}"\naddress = "127.0.0.1:{port}"\ndisk = "data{number}/disk"\n'
+    return data_section(f"data{number}", f"127.0.0.1:{port}", f"data{number}/disk")
 
 
 def _etcd_section(members: Iterable[etcd.Member]) -> str:

@@ -108,8 +108,8 @@ def _adapt(layout: Layout, wanted: _Wanted) -> None:
             "leave --meta out; 'ringfs meta migrate' moves a journal to etcd, which several need"
         )
     if data_count is not None and data_count < len(config.data):
-        raise UserError(f"{layout.root} has {len(config.data)} data nodes, which hold data: give --data {len(config.data)} or more")
-    layout.grow(data_count or 0)
+        raise UserError(f"{layout.root} has {len(config.data)} data nodes, which hold data: 'ringfs dev remove' takes one away")
+    layout.grow(max(0, (data_count or 0) - len(config.data)))
 
 
 def _place_mount1(layout: Layout, asked: str | None, driver: str | None) -> None:

@@ -84,18 +84,3 @@ def test_nothing_to_set(trial: TrialNamespace) -> None:
     with pytest.raises(click.UsageError):
         run("set", "/a")
     assert trial.exists(ROOT_INODE)
-
-
-@pytest.mark.parametrize(
-    ("text", "size_bytes"), [("0", 0), ("4096", 4096), ("1K", 1024), ("1.5 MiB", 3 << 19), ("10g", 10 << 30), ("2TB", 2 << 40)]
-)
-def test_sizes(text: str, size_bytes: int) -> None:
-    """Units are powers of 1024."""
-    assert quota.Size().convert(text, None, None) == size_bytes
-
-
-@pytest.mark.parametrize("text", ["", "x", "-1", "1X", "1e3", "99999P", "G"])
-def test_no_sizes(text: str) -> None:
-    """A mistake in usage."""
-    with pytest.raises(click.BadParameter):
-        quota.Size().convert(text, None, None)

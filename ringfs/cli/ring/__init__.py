@@ -1,0 +1,18 @@
+"""`ringfs ring`: where objects belong. One module per verb."""
+
+import click
+
+from ringfs.cli.lazy import LazyGroup
+
+VERBS = {
+    "show": ("ringfs.cli.ring.show", "Nodes by failure domain: weight, share of the ring, share of the data."),
+}
+
+
+@click.group("ring", cls=LazyGroup, verbs=VERBS)
+def command() -> None:
+    """The ring that places objects on data nodes.
+
+    \b
+    Example:  ringfs ring show /mnt/ringfs
+    """

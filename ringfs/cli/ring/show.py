@@ -1,0 +1,72 @@
+"""`ringfs ring show`."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import click
+import trio
+
+from ringfs.cli import exits
+from ringfs.cli.node_view import figures_of, node_json, standing_text, state_text
+from ringfs.cli.output import json_option, size_text, table
+from ringfs.cli.place import cluster_option, find_cluster
+from ringfs.cli.reach import ask_status
+from ringfs.wire.messages.cluster import STANDING_IN, STANDING_MAINTENANCE, Node, Status
+
+
+@click.command("show")
+@click.argument("place", required=False)
+@cluster_option
+@json_option
+def command(place: str | None, cluster: str | None, as_json: bool) -> int:
+    """Show the nodes by failure domain: weight, the share of the ring that comes of it, and the share of the data that is there.
+
+    A node that is out, lost or draining has no share: what it had belongs to the others.
+
+    \b
+    Example:  ringfs ring show /mnt/ringfs
+              ringfs ring show --cluster ./cluster --json
+    """
+    status = trio.run(ask_status, find_cluster(cluster, place), "ring")
+    click.echo(json.dumps(to_json(status)) if as_json else render(status))
+    return exits.OK
+
+
+def shares_of(nodes: Iterable[Node]) -> dict[int, float]:
+    """By number: the part of the ring that a node has. Nodes that are to get nothing have 0."""
+    weights = {node.node: node.weight * (node.standing in (STANDING_IN, STANDING_MAINTENANCE)) for node in nodes}
+    whole = sum(weights.values())
+    return {number: weight / whole if whole else 0.0 for number, weight in weights.items()}
+
+
+def to_json(status: Status) -> dict[str, Any]:
+    """For scripts."""
+    figures, shares, held = figures_of(status), shares_of(status.map.nodes), _held(status)
+    nodes = [
+        {**node_json(node, figures.get(node.node)), "share": shares[node.node], "held_share": held[node.node]}
+        for node in status.map.nodes
+    ]
+    return {"epoch": status.map.epoch, "default_class": status.default_class, "nodes": nodes}
+
+
+def render(status: Status) -> str:
+    """For people."""
+    shares, held, figures = shares_of(status.map.nodes), _held(status), figures_of(status)
+    rows = []
+    for node in sorted(status.map.nodes, key=lambda each: (each.domain, each.node)):
+        row = figures.get(node.node)
+        sizes = ("", "") if row is None else (size_text(row.used_bytes), str(row.object_count))
+        share = (str(node.weight), f"{shares[node.node]:.1%}", f"{held[node.node]:.1%}")
+        rows.append((node.domain, node.name, state_text(node), standing_text(node), *share, *sizes))
+    domains = len({node.domain for node in status.map.nodes})
+    head = f"epoch {status.map.epoch}, {len(rows)} nodes in {domains} failure domains, default class {status.default_class}"
+    columns = ("DOMAIN", "NODE", "STATE", "STANDING", "WEIGHT", "SHARE", "HOLDS", "USED", "OBJECTS")
+    return f"{head}\n\n" + table(columns, rows, right=(4, 5, 6, 7, 8))
+
+
+def _held(status: Status) -> dict[int, float]:
+    """By number: the part of all used bytes that a node has."""
+    used = {row.node: row.used_bytes for row in status.nodes}
+    whole = sum(used.values())
+    return {node.node: used.get(node.node, 0) / whole if whole else 0.0 for node in status.map.nodes}
