@@ -13,14 +13,13 @@ from typing import Any
 
 from ringfs.base.address import split_address
 from ringfs.base.errors import UserError
-from ringfs.base.limits import MIB
+from ringfs.base.limits import MIB, WEIGHT_MAX
 from ringfs.base.log import LEVELS
 from ringfs.base.toml_tables import Convert, Table, read_tables
 
 KEY_BYTES = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _CLASS = re.compile(r"[a-z]+:[0-9+]+")
-_WEIGHT_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +202,7 @@ def _data(table: Table, folder: Path) -> DataConfig:
         address=table.take("address", _address),
         disk=folder / table.take("disk", _text),
         domain=table.take_or("domain", _name, name),
-        weight=table.take_or("weight", _between(1, _WEIGHT_MAX), 100),
+        weight=table.take_or("weight", _between(1, WEIGHT_MAX), 100),
         capacity_bytes=table.take_or("capacity_bytes", _between(1, 1 << 63), None),
     )
     table.end()

@@ -87,6 +87,7 @@ class Code(enum.Enum):
     WRONG_CLUSTER = Row(401, errno.EPERM, Retry.NEVER, "it belongs to another cluster")
     BAD_REQUEST = Row(402, errno.EPROTO, Retry.NEVER, "the request is malformed or not known here")
     NODE_NAME_TAKEN = Row(403, errno.EEXIST, Retry.NEVER, "another node has that name")
+    NODE_REMOVED = Row(404, errno.EPERM, Retry.NEVER, "its disk was removed from the cluster, or replaced")
     IO = Row(499, errno.EIO, Retry.NEVER, "input/output error")
 
     @property

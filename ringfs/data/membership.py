@@ -59,6 +59,8 @@ class Membership:
                 end = lost
             if isinstance(end, Refused) and end.code is Code.NODE_NAME_TAKEN:
                 raise self._name_taken()
+            if isinstance(end, Refused) and end.code is Code.NODE_REMOVED:
+                raise self._removed()
             self._leaders.failed(address, end)
 
     async def _take_part(self, address: str) -> ConnectionLost | Refused:
@@ -130,5 +132,11 @@ class Membership:
     def _name_taken(self) -> UserError:
         return UserError(
             f"the cluster knows another disk as data node {self._config.name!r}: is the right disk mounted at {self._config.disk}? "
-            "If it was replaced by an empty one, give the node a new name"
+            f"If it was replaced by an empty one: 'ringfs node replace {self._config.name}', then start the node again"
+        )
+
+    def _removed(self) -> UserError:
+        return UserError(
+            f"the disk at {self._config.disk} was removed from the cluster, or another took its place: "
+            "empty the directory, and the node joins as a new one"
         )

@@ -13,15 +13,15 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import PAGE_ENTRIES_MAX
 from ringfs.meta.live import Live
 from ringfs.meta.namespace import facts
-from ringfs.meta.namespace.condemned import condemned_page
-from ringfs.meta.namespace.system import EnterNode, MarkReaped, SetNodeState
+from ringfs.meta.namespace.condemned import condemned_page, has_passed
+from ringfs.meta.namespace.system import EnterNode, ForgetVerdicts, MarkReaped, SetNodeState
 from ringfs.wire.messages.cluster import (
     NODE_UP,
+    STANDING_LOST,
     ClusterMap,
     JoinNode,
     ListCondemned,
     MapChanged,
-    Node,
     NodeHeartbeat,
     NodeJoined,
     Reaped,
@@ -58,23 +58,25 @@ class ClusterService:
     def _join(self, request: Request) -> None:
         message: JoinNode = request.message
         live = self._live
-        node = self._as_in_map(message)
+        node, cluster_map = self._as_in_map(message), live.nodes.map
         if node is None:
-            enter = EnterNode(message.uuid, message.name, message.address, message.domain, message.weight)
-            joined = live.transact_own(enter)
+            fields = (message.uuid, message.name, message.address, message.domain, message.weight, message.has_losses)
+            joined = live.transact_own(EnterNode(*fields))
             if isinstance(joined, Refused):
                 live.reply(request, joined)
                 return
-            log.info("node joined", node=joined.node, name=message.name, address=message.address)
-            node = joined.node
-            self._take_map(joined.map)
+            log.info("node joined", node=joined.node, name=message.name, address=message.address, lost=message.has_losses)
+            node, cluster_map = joined.node, joined.map
         live.nodes.joined(node, live.clock.monotonic_ns())
-        live.reply(request, NodeJoined(node, live.nodes.map))
+        self.take_map(cluster_map)
+        live.reply(request, NodeJoined(node, cluster_map))
 
     def _as_in_map(self, joining: JoinNode) -> int | None:
+        """The node's number, if the map says of it all that it would after it has entered."""
+        wanted = (joining.uuid, joining.name, joining.address, joining.domain, NODE_UP)
         for node in self._live.nodes.map.nodes:
-            wanted = Node(node.node, joining.uuid, joining.name, joining.address, joining.domain, joining.weight, NODE_UP)
-            if node == wanted:
+            is_same = (node.uuid, node.name, node.address, node.domain, node.state) == wanted
+            if is_same and node.standing != STANDING_LOST and not joining.has_losses:
                 return node.node
         return None
 
@@ -88,7 +90,9 @@ class ClusterService:
         self._live.reply(request, Done() if message.epoch == cluster_map.epoch else cluster_map)
 
     def follow_liveness(self) -> None:
-        """Make the map say who is up."""
+        """Make the map say who is up, and forget what nobody holds back any more."""
+        if has_passed(self._live.leader.view):
+            self._live.leader.admit(self._forget_verdicts)
         if not self._is_changing and self._live.nodes.state_changes(self._live.clock.monotonic_ns()):
             self._is_changing = True
             self._live.leader.admit(self._change_states)
@@ -100,11 +104,12 @@ class ClusterService:
             # Without room for the transaction the next look at the nodes tries again.
             if not isinstance(changed, Refused):
                 log.warning("node is up" if state == NODE_UP else "node is down", node=node)
-                self._take_map(changed)
+                self.take_map(changed)
 
-    def _take_map(self, cluster_map: ClusterMap) -> None:
+    def take_map(self, cluster_map: ClusterMap) -> None:
+        """The map as a transaction left it; pushed to the sessions once that is durable."""
         if cluster_map.epoch != self._live.nodes.map.epoch:
-            self._live.nodes.map = cluster_map
+            self._live.nodes.take_map(cluster_map)
             self._live.leader.when_durable(self._push_map, cluster_map)
 
     def _push_map(self, cluster_map: ClusterMap) -> None:
@@ -128,6 +133,9 @@ class ClusterService:
     def _reaped(self, request: Request) -> None:
         message: Reaped = request.message
         self._live.reply(request, self._live.transact_own(MarkReaped(message.node, message.through)))
+
+    def _forget_verdicts(self) -> None:
+        self._live.transact_own(ForgetVerdicts())
 
     # --- status -------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import NO_SESSION
 from ringfs.base.limits import REQUESTS_IN_FLIGHT_MAX, REQUESTS_URGENT
+from ringfs.meta.heals import HealTable
 from ringfs.meta.leader import Leader
 from ringfs.meta.leases import LeaseTable, Ticket
 from ringfs.meta.lock_waits import LockWaits
@@ -66,6 +67,7 @@ class Live:
         self.default_class = default_class
         self.sessions = sessions
         self.nodes = nodes
+        self.heals = HealTable()
         self.clock = clock
         self.opens = OpenTable()
         #: There are quotas, or were since the start: what they limit is not delegated, so that nothing is done that they forbid.

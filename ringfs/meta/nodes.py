@@ -29,6 +29,12 @@ class NodeTable:
         self.map = cluster_map
         self._reports = {node.node: _Report(now_ns) for node in cluster_map.nodes}
 
+    def take_map(self, cluster_map: ClusterMap) -> None:
+        """The map is another one; nodes that are not in it are forgotten."""
+        self.map = cluster_map
+        numbers = {node.node for node in cluster_map.nodes}
+        self._reports = {number: report for number, report in self._reports.items() if number in numbers}
+
     def joined(self, node: int, now_ns: int) -> None:
         """A node presented itself."""
         report = self._reports.setdefault(node, _Report(now_ns))
@@ -55,6 +61,11 @@ class NodeTable:
             elif node.state == NODE_DOWN and not is_silent and self._reports[node.node].was_heard:
                 changes.append((node.node, NODE_UP))
         return changes
+
+    def holds_nothing(self, node: int) -> bool:
+        """Whether the node has said that it holds no object at all."""
+        told = self._reports[node].heartbeat
+        return told is not None and told.object_count == 0
 
     def stood_still(self, duration_ns: int) -> None:
         """This process did not run for so long: silence in that time is nobody's fault."""

@@ -1,6 +1,6 @@
 """The metadata server's handler: hands each message to its service, watches connections and time.
 
-Services: namespace_service (Mutate, Query), session_service, cluster_service, snapshots. What they share: live.py.
+Services: namespace_service (Mutate, Query), session_service, cluster_service, heal_service, snapshots. What they share: live.py.
 """
 
 from collections.abc import Callable
@@ -10,12 +10,13 @@ import trio
 
 from ringfs.base.errors import Code, Refused
 from ringfs.meta.cluster_service import ClusterService
+from ringfs.meta.heal_service import HealService
 from ringfs.meta.live import Live, PeerState
 from ringfs.meta.namespace_service import NamespaceService
 from ringfs.meta.releaser import Releaser
 from ringfs.meta.session_service import SessionService
 from ringfs.meta.snapshots import SnapshotService
-from ringfs.wire.messages import cluster, session
+from ringfs.wire.messages import cluster, heal, session
 from ringfs.wire.messages.cluster import ServerStatus
 from ringfs.wire.rpc import Peer, Request
 
@@ -36,6 +37,7 @@ class MetaServer:
         self._sessions = SessionService(live)
         self.snapshots = SnapshotService(live.leader, live.clock)
         namespace = NamespaceService(live)
+        healing = HealService(live, self._cluster.take_map)
         self._releaser = Releaser(live)
         self._actions: dict[type, Callable[[Request], None]] = {
             session.Mutate: namespace.mutate,
@@ -56,6 +58,16 @@ class MetaServer:
             cluster.OpenSnapshot: self.snapshots.open,
             cluster.ReadSnapshot: self.snapshots.read,
             cluster.CloseSnapshot: self.snapshots.close,
+            heal.ListLive: healing.list_live,
+            heal.ListReferences: healing.list_references,
+            heal.Reform: healing.transact,
+            heal.Sweep: healing.transact,
+            heal.HealReport: healing.take_report,
+            heal.GetHeal: healing.get_heal,
+            heal.SetStanding: healing.change_map,
+            heal.SetWeight: healing.change_map,
+            heal.ReplaceDisk: healing.change_map,
+            heal.RemoveNode: healing.remove,
         }
 
     def connected(self, peer: Peer) -> None:

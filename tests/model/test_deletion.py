@@ -1,6 +1,7 @@
 """No deletion ever overtakes a commit: every object that a file points to is held by its node, whatever is late.
 
-One namespace, one data node that obeys the deletion rule of DESIGN §4, clients that put, and commit much later or never. Clocks
+One namespace, one data node that obeys the deletion rule of DESIGN §4, clients that put, and commit much later or never; stewards
+of nodes that have a copy too many of anything, of which metadata may or may not know (Sweep). Clocks
 of leader, node and clients are wrong by as much as CLOCK_SKEW_MAX_NS allows; lists of what to delete are fetched now and obeyed
 any time later, while the same objects are put, committed and let go of again. Stories are drawn by seed, each with weights of
 its own, so that rare sequences are common in some.
@@ -14,11 +15,13 @@ import pytest
 from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.memory import MemoryView
 from ringfs.base.kv.prefix import scan_prefix
-from ringfs.base.limits import CLOCK_SKEW_MAX_NS, DELETE_GRACE_NS
+from ringfs.base.limits import CLOCK_SKEW_MAX_NS, DELETE_GRACE_NS, PUT_FRESH_NS
 from ringfs.meta.namespace import condemned, keys, machine, system
 from ringfs.meta.namespace.machine import Transaction
+from ringfs.meta.namespace.work import Work
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.messages.cluster import CondemnedPage
+from ringfs.wire.messages.heal import Sweep
 from tests.support.namespace import SECOND, START_NS, object_id
 
 #: Every clock is off true time by less than half of what two of them may differ by.
@@ -52,6 +55,7 @@ class Story:
     def run(self) -> None:
         """Draw and do; after each step, what is live is held."""
         moves = [self.pass_time, self.put, self.send_commit, self.clone, self.let_go, self.live_shortly, self.fetch, self.obey]
+        moves.append(self.sweep)
         weights = [self.draw.choice([1, 4, 16]) for _ in moves]
         for _ in range(STEPS):
             self.draw.choices(moves, weights)[0]()
@@ -110,6 +114,12 @@ class Story:
         for _ in range(4):
             self.let_go()
 
+    def sweep(self) -> None:
+        """Another node has an old copy of something, and asks whether anybody knows it."""
+        before = {key: value for key, value in self.view.pairs().items() if key[:1] == keys.OBJECT}
+        self.system(Sweep(1, [object_id(self.draw.choice([1, 2]))]))
+        assert before == {key: value for key, value in self.view.pairs().items() if key[:1] == keys.OBJECT}
+
     def fetch(self) -> None:
         """The leader tells what it may, by its own clock."""
         page = condemned.condemned_page(self.view, self.cursor, 10, self.true_ns + self.leader_skew_ns)
@@ -124,6 +134,13 @@ class Story:
                 if self.births.get(entry.object, entry.verdict_ns + 1) <= entry.verdict_ns:
                     del self.births[entry.object]
             self.system(system.MarkReaped(1, page.through))
+
+
+def held_as_before_sweeps(work: Work, new: m.NewObject) -> bool:
+    """The rule as if every verdict vouched for copies."""
+    row = condemned.find_condemned(work.rows, new.object)
+    is_young = row is not None and row[1] + PUT_FRESH_NS > work.leader_ns
+    return is_young or new.put_ns + PUT_FRESH_NS > work.leader_ns
 
 
 def stories(skew_s: int = SKEW_S) -> None:
@@ -146,6 +163,7 @@ def test_what_is_live_is_held() -> None:
         ("PUT_FRESH_NS", DELETE_GRACE_NS + CLOCK_SKEW_MAX_NS),
         ("DELETE_GRACE_NS", 20 * SECOND),
         ("_is_held", lambda work, new: True),
+        ("_is_held", held_as_before_sweeps),
     ],
 )
 def test_the_stories_would_tell(monkeypatch: pytest.MonkeyPatch, name: str, value: object) -> None:

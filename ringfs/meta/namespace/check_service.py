@@ -75,8 +75,11 @@ def check_nodes(view: ReadView) -> Iterator[Finding]:
     numbers = {node.node for node in nodes}
     if any(not 0 < number < figures.next_node for number in numbers):
         yield Finding("counters", f"next_node is {figures.next_node}, nodes are {sorted(numbers)}")
-    if len({node.name for node in nodes}) < len(nodes) or len({node.uuid for node in nodes}) < len(nodes):
+    uuids = [node.uuid for node in nodes if node.uuid]
+    if len({node.name for node in nodes}) < len(nodes) or len(set(uuids)) < len(uuids):
         yield Finding("nodes", "two nodes have one name or one disk")
+    if any(view.get(keys.retired(uuid)) is not None for uuid in uuids):
+        yield Finding("nodes", "a node has a disk that was removed or replaced")
     for key, value in scan_prefix(view, keys.REAPED):
         number = int.from_bytes(key[1:], "big")
         if number not in numbers or unpack(value) >= figures.next_condemned:

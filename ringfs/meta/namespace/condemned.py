@@ -3,21 +3,25 @@
 Why a deletion never overtakes a commit: docs/formats/namespace.md, "Condemned objects".
 """
 
+from itertools import islice
 from typing import Any
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.view import ReadView
-from ringfs.base.limits import CLOCK_SKEW_MAX_NS, DELETE_GRACE_NS, PUT_FRESH_NS
+from ringfs.base.limits import CLOCK_SKEW_MAX_NS, DELETE_GRACE_NS, PAGE_ENTRIES_MAX, PUT_FRESH_NS
 from ringfs.meta.namespace import keys
+from ringfs.meta.namespace.facts import nodes, reaped_cursor
 from ringfs.meta.namespace.records import pack_condemned, pack_object
 from ringfs.meta.namespace.work import Work
-from ringfs.wire.messages.cluster import Condemned, CondemnedPage
+from ringfs.wire.messages.cluster import STANDING_LOST, STANDING_OUT, Condemned, CondemnedPage
 from ringfs.wire.messages.namespace import NewObject
 from ringfs.wire.packing import pack, unpack
 
 #: How many ids a refusal names; with a comma each they fit its text.
 _IDS_NAMED_MAX = 90
 _SEQUENCE_MAX = (1 << 64) - 1
+#: Verdicts that one transaction forgets: more than a node reports in one go.
+_FORGOTTEN_MAX = PAGE_ENTRIES_MAX
 
 
 def objects_for(work: Work, declared: list[NewObject], wanted: set[bytes]) -> dict[bytes, int]:
@@ -43,11 +47,12 @@ def objects_for(work: Work, declared: list[NewObject], wanted: set[bytes]) -> di
 
 
 def _is_held(work: Work, new: NewObject) -> bool:
-    """Whether the nodes certainly hold it still: put a moment ago, or condemned so lately that nobody was told."""
+    """Whether the nodes certainly hold it still: put a moment ago, or condemned so lately that nobody was told. A verdict of size 0
+    does not vouch for copies: nobody knows since when there are how many."""
     if new.put_ns + PUT_FRESH_NS > work.leader_ns:
         return True
     row = find_condemned(work.rows, new.object)
-    return row is not None and row[1] + PUT_FRESH_NS > work.leader_ns
+    return row is not None and row[2] > 0 and row[1] + PUT_FRESH_NS > work.leader_ns
 
 
 def find_condemned(view: ReadView, oid: bytes) -> tuple[int, int, int] | None:
@@ -73,7 +78,10 @@ def settle(work: Work) -> None:
         _settle_object(work, oid, total, offered.get(oid))
     for oid, new in offered.items():
         if oid not in deltas and work.references.live_object(oid) is None:
-            _settle_object(work, oid, 0, new)
+            # What was put long ago may be half gone by now.
+            size_bytes = new.size_bytes if _is_held(work, new) else 0
+            revive(work, oid)
+            _condemn(work, oid, size_bytes)
 
 
 def _settle_reference(work: Work, oid: bytes, suffix: bytes, delta_bytes: int) -> int:
@@ -121,6 +129,14 @@ def _condemn(work: Work, oid: bytes, size_bytes: int) -> None:
     work.rows.put(keys.verdict(oid), pack(sequence))
 
 
+def sweep(work: Work, oid: bytes) -> bool:
+    """Condemn an object that is neither live nor condemned; whether it was that."""
+    if work.references.live_object(oid) is not None or work.rows.get(keys.verdict(oid)) is not None:
+        return False
+    _condemn(work, oid, 0)
+    return True
+
+
 def revive(work: Work, oid: bytes) -> None:
     """Take back the verdict on an object, if there is one."""
     row = find_condemned(work.rows, oid)
@@ -134,6 +150,27 @@ def forget_verdict(work: Work, sequence: int, oid: bytes, size_bytes: int) -> No
     work.rows.delete(keys.condemned(sequence))
     work.rows.delete(keys.verdict(oid))
     work.counters.dead_bytes -= size_bytes
+
+
+def passed_through(view: ReadView) -> int:
+    """Up to which verdict all nodes have deleted. Those that are OUT or LOST do not count: what they bring back is swept. 0 if none
+    counts."""
+    counting = (node for node in nodes(view) if node.standing not in (STANDING_OUT, STANDING_LOST))
+    return min((reaped_cursor(view, node.node) for node in counting), default=0)
+
+
+def has_passed(view: ReadView) -> bool:
+    """Whether there are verdicts to forget."""
+    oldest = next(view.scan(keys.condemned(0), keys.condemned(_SEQUENCE_MAX)), None)
+    return oldest is not None and keys.number_at(oldest[0], 1) <= passed_through(view)
+
+
+def forget_passed(work: Work) -> None:
+    """Forget verdicts that all nodes have passed, some at a time."""
+    passed = work.rows.scan(keys.condemned(0), keys.condemned(passed_through(work.rows) + 1))
+    for key, value in list(islice(passed, _FORGOTTEN_MAX)):
+        oid, _, size_bytes = unpack(value)
+        forget_verdict(work, keys.number_at(key, 1), oid, size_bytes)
 
 
 def condemned_page(view: ReadView, after: int, limit: int, now_ns: int) -> CondemnedPage:

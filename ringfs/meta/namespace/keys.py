@@ -36,6 +36,7 @@ LOCK_COUNT = b"B"
 USAGE = b"Q"
 QUOTA = b"T"
 ELSEWHERE = b"F"
+RETIRED = b"Y"
 
 #: Single rows.
 FORMAT = b"Mformat"
@@ -46,7 +47,7 @@ MAP_EPOCH = b"Mepoch"
 
 FAMILIES = (
     *(INODE, DENTRY, COOKIE, XATTR, TARGET, CHUNK, OBJECT, REFERENCE, CONDEMNED, VERDICT, ORPHAN, HELD),
-    *(SESSION, REPLY, RESERVED, NODE, REAPED, LOCK, LOCKER, LOCK_COUNT, DOOMED, USAGE, QUOTA, ELSEWHERE),
+    *(SESSION, REPLY, RESERVED, NODE, REAPED, LOCK, LOCKER, LOCK_COUNT, DOOMED, USAGE, QUOTA, ELSEWHERE, RETIRED),
 )
 SINGLE_ROWS = (FORMAT, COUNTERS, CLUSTER, DEFAULT_CLASS, MAP_EPOCH)
 
@@ -140,6 +141,11 @@ def reserved(session_number: int) -> bytes:
 def node(number: int) -> bytes:
     """Row of a data node."""
     return NODE + u16(number)
+
+
+def retired(uuid: str) -> bytes:
+    """Row of a disk that was removed or replaced."""
+    return RETIRED + uuid.encode()
 
 
 def reaped(number: int) -> bytes:

@@ -27,16 +27,21 @@ from ringfs.meta.namespace.ops import (
     copy_range,
     end_session,
     enter_node,
+    follow_standing,
+    forget_verdicts,
     free_orphans,
     link,
     mark_reaped,
     mkdir,
     mknod,
     note_accesses,
+    reform,
     release_doomed,
     release_locks,
+    remove_node,
     remove_xattr,
     rename,
+    replace_disk,
     reserve_inodes,
     rewrite,
     rmdir,
@@ -44,8 +49,11 @@ from ringfs.meta.namespace.ops import (
     set_lock,
     set_node_state,
     set_quota,
+    set_standing,
+    set_weight,
     set_xattr,
     setattr,
+    sweep,
     symlink,
     tmpfile,
     unlink,
@@ -53,7 +61,7 @@ from ringfs.meta.namespace.ops import (
 from ringfs.meta.namespace.queries import query
 from ringfs.meta.namespace.records import FORMAT_VERSION, Counters, Inode, pack_usage
 from ringfs.meta.namespace.work import Work
-from ringfs.wire.messages import content, files, locks, namespace, quota, sharing
+from ringfs.wire.messages import content, files, heal, locks, namespace, quota, sharing
 from ringfs.wire.packing import pack
 from ringfs.wire.schema import I64, U64, AnyMessage, Sized, decode, encode, message
 
@@ -94,7 +102,15 @@ SYSTEM_OPERATIONS: dict[type, Operation] = {
     system.MarkReaped: mark_reaped.apply,
     system.FreeOrphans: free_orphans.apply,
     system.AppendSnapshot: append_snapshot.apply,
+    system.FollowStanding: follow_standing.apply,
+    system.ForgetVerdicts: forget_verdicts.apply,
     content.ReleaseDoomed: release_doomed.apply,
+    heal.Reform: reform.apply,
+    heal.Sweep: sweep.apply,
+    heal.SetStanding: set_standing.apply,
+    heal.SetWeight: set_weight.apply,
+    heal.RemoveNode: remove_node.apply,
+    heal.ReplaceDisk: replace_disk.apply,
 }
 
 

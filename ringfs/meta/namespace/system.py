@@ -1,4 +1,5 @@
 """Transactions that the leader makes itself, with session 0: sessions, data nodes, condemned objects, orphans, snapshots.
+What stewards and operators ask for are the messages of wire/messages/heal.py themselves.
 
 They are applied by the same machine as the clients' ones (ops/, one file each), and a client that sends one is refused
 BAD_REQUEST. They have no request number: the leader appends each once.
@@ -36,13 +37,15 @@ class EndSession:
 @message(0x0504)
 class EnterNode:
     """A data node presented itself: a new uuid gets a number, a known one its new particulars; it is up. The map's epoch grows if
-    anything in it changed. Answer: cluster.NodeJoined. Refused NODE_NAME_TAKEN, INVALID (no uuid or name, weight 0)."""
+    anything in it changed, and with losses. Answer: cluster.NodeJoined. Refused NODE_NAME_TAKEN, NODE_REMOVED, INVALID (no uuid or
+    name, weight 0)."""
 
     uuid: Text
     name: Text
     address: Text
     domain: Text
     weight: U32
+    has_losses: bool = False
 
 
 @message(0x0505)
@@ -55,8 +58,8 @@ class SetNodeState:
 
 @message(0x0506)
 class MarkReaped:
-    """A node holds none of the condemned objects up to `through` any more; rows that all nodes have passed go. Answer: Done.
-    Refused NOT_FOUND (node), INVALID (through was never given out)."""
+    """A node holds none of the condemned objects up to `through` any more; rows that all nodes have passed go, but for those that
+    are OUT or LOST. Answer: Done. Refused NOT_FOUND (node), INVALID (through was never given out)."""
 
     node: U16
     through: U64
@@ -84,3 +87,16 @@ class SnapshotAppended:
     """The file that holds the objects."""
 
     inode: U64
+
+
+@message(0x050A)
+class FollowStanding:
+    """Time has passed: a node is LOST, or its MAINTENANCE is over (IN). Answer: cluster.ClusterMap. Refused NOT_FOUND, INVALID."""
+
+    node: U16
+    standing: U8
+
+
+@message(0x050B)
+class ForgetVerdicts:
+    """Some verdicts are passed by all nodes that count now. Answer: Done."""

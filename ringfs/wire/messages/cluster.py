@@ -69,13 +69,19 @@ class MapChanged:
 
 @message(0x0305)
 class JoinNode:
-    """A data node presents itself, at its start and after each lost connection. Answer: NodeJoined."""
+    """A data node presents itself, at its start and after each lost connection. Answer: NodeJoined. Refused NODE_NAME_TAKEN,
+    NODE_REMOVED.
+
+    `weight` counts when it comes for the first time; later SetWeight says. has_losses: it found at its start, and has not said yet,
+    that it lost objects: the epoch grows, so that stewards look at once.
+    """
 
     uuid: Text
     name: Text
     address: Text
     domain: Text
     weight: U32
+    has_losses: bool = False
 
 
 @message(0x0306)

@@ -10,6 +10,7 @@ from ringfs.meta.namespace import acl, facts, keys, records, system
 from ringfs.meta.namespace.records import pack_usage, unpack_attributes, unpack_counters, unpack_inode, unpack_usage
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.messages.cluster import NODE_DOWN
+from ringfs.wire.messages.heal import ReplaceDisk
 from ringfs.wire.messages.locks import SetLock
 from ringfs.wire.messages.quota import SetQuota
 from ringfs.wire.packing import pack
@@ -41,6 +42,7 @@ def history() -> TrialNamespace:
     for name in ("data1", "data2"):
         trial.system(system.EnterNode(f"uuid-{name}", name, f"{name}:7000", "rack", 100))
     trial.system(system.SetNodeState(2, NODE_DOWN))
+    trial.system(ReplaceDisk("data2"))
     trial.system(system.MarkReaped(1, 1))
     trial.do(SetLock(ranged(file, 0xFEDC_BA98_7654_3210, WRITE, 0x4000_0000, 0x4000_01FD, pid=4711)))
     trial.do(SetLock(ranged(file, 0xFEDC_BA98_7654_3210, READ, 0x4000_0200)))

@@ -1,0 +1,105 @@
+"""What stewards and operators ask, without a session: live objects and their forms, reports of healing, wishes for nodes.
+
+Nothing here heals: that is the stewards' work (data/steward/). What changes the map is pushed as with any change of it
+(cluster_service.py).
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+
+from ringfs.base.errors import Code, Refused
+from ringfs.meta.live import Live
+from ringfs.meta.namespace.live_objects import list_live, list_references
+from ringfs.wire.messages.cluster import NODE_UP, STANDING_NAMES, ClusterMap, Node
+from ringfs.wire.messages.common import Done
+from ringfs.wire.messages.heal import HealReport, ListLive, ListReferences, RemoveNode, ReplaceDisk, SetStanding, SetWeight
+from ringfs.wire.rpc import Request
+
+log = structlog.get_logger("ringfs.meta")
+
+
+class HealService:
+    """See the module. take_map: makes a changed map known."""
+
+    def __init__(self, live: Live, take_map: Callable[[ClusterMap], None]) -> None:
+        self._live = live
+        self._take_map = take_map
+
+    # --- stewards -----------------------------------------------------------------------------------------------------
+
+    def list_live(self, request: Request) -> None:
+        """ListLive: LivePage."""
+        message: ListLive = request.message
+        self._live.reply(request, list_live(self._live.leader.view, message))
+
+    def list_references(self, request: Request) -> None:
+        """ListReferences: ReferencePage."""
+        message: ListReferences = request.message
+        self._live.reply(request, list_references(self._live.leader.view, message))
+
+    def transact(self, request: Request) -> None:
+        """Reform: ReformDone; Sweep: SweepDone."""
+        self._live.leader.admit(partial(self._transact, request))
+
+    def _transact(self, request: Request) -> None:
+        self._live.reply(request, self._live.transact_own(request.message))
+
+    def take_report(self, request: Request) -> None:
+        """HealReport: Done. Refused NOT_FOUND."""
+        message: HealReport = request.message
+        if all(node.node != message.node for node in self._live.nodes.map.nodes):
+            raise Refused(Code.NOT_FOUND, f"node {message.node}")
+        self._live.heals.take(message)
+        self._live.reply(request, Done())
+
+    def get_heal(self, request: Request) -> None:
+        """GetHeal: HealStatus."""
+        self._live.reply(request, self._live.heals.status(self._live.nodes.map))
+
+    # --- operators ----------------------------------------------------------------------------------------------------
+
+    def change_map(self, request: Request) -> None:
+        """SetStanding, SetWeight, ReplaceDisk: ClusterMap."""
+        self._live.leader.admit(partial(self._change_map, request))
+
+    def remove(self, request: Request) -> None:
+        """RemoveNode: ClusterMap."""
+        self._live.leader.admit(partial(self._remove, request))
+
+    def _remove(self, request: Request) -> None:
+        message: RemoveNode = request.message
+        node = next((each for each in self._live.nodes.map.nodes if each.name == message.name), None)
+        reason = "" if node is None else self._why_needed(node)
+        if reason:
+            self._live.reply(request, Refused(Code.BUSY, f"{message.name} may hold what others do not: {reason}"))
+        else:
+            self._change_map(request)
+
+    def _why_needed(self, node: Node) -> str:
+        """Why the node cannot be forgotten yet, or ""."""
+        live = self._live
+        if node.state == NODE_UP and live.nodes.holds_nothing(node.node):
+            return ""
+        count = live.heals.unhealable_count()
+        if count:
+            return f"{count} objects cannot be made whole without it (delete their files, or bring it back)"
+        return live.heals.why_not_healed(live.nodes.map)
+
+    def _change_map(self, request: Request) -> None:
+        changed = self._live.transact_own(request.message)
+        if not isinstance(changed, Refused):
+            _log_wish(request.message)
+            self._take_map(changed)
+        self._live.reply(request, changed)
+
+
+def _log_wish(message: SetStanding | SetWeight | RemoveNode | ReplaceDisk) -> None:
+    match message:
+        case SetStanding():
+            log.warning("an operator changed a node", name=message.name, standing=STANDING_NAMES[message.standing])
+        case SetWeight():
+            log.warning("an operator changed a node", name=message.name, weight=message.weight)
+        case _:
+            log.warning("an operator changed a node", name=message.name, wish=type(message).__name__)

@@ -1,0 +1,59 @@
+"""Nodes of the cluster map, while a transaction works on them: found by name, written, refused what would leave too few domains."""
+
+from ringfs.base.errors import Code, Refused
+from ringfs.meta.namespace import keys
+from ringfs.meta.namespace.facts import cluster_map, nodes
+from ringfs.meta.namespace.records import NOTHING
+from ringfs.meta.namespace.work import Work
+from ringfs.ring.classes import parse_class
+from ringfs.ring.shares import domains_with_share
+from ringfs.wire.messages.cluster import Node
+from ringfs.wire.packing import pack, unpack
+
+
+def node_numbered(work: Work, number: int) -> Node:
+    """Refused NOT_FOUND."""
+    value = work.rows.get(keys.node(number))
+    if value is None:
+        raise Refused(Code.NOT_FOUND, f"node {number}")
+    return Node(number, *unpack(value))
+
+
+def node_named(work: Work, name: str) -> Node:
+    """Refused NOT_FOUND."""
+    found = next((node for node in nodes(work.rows) if node.name == name), None)
+    if found is None:
+        raise Refused(Code.NOT_FOUND, f"there is no node {name}")
+    return found
+
+
+def put_node(work: Work, node: Node) -> None:
+    """Write a node's row; the map's epoch grows."""
+    fields = (node.uuid, node.name, node.address, node.domain, node.weight, node.state, node.standing, node.until_ns, node.seed)
+    work.rows.put(keys.node(node.node), pack(fields))
+    grow_epoch(work)
+
+
+def grow_epoch(work: Work) -> None:
+    """The map is another one."""
+    work.rows.put(keys.MAP_EPOCH, pack(cluster_map(work.rows).epoch + 1))
+
+
+def retire_disk(work: Work, uuid: str) -> None:
+    """The disk is not to come back by itself."""
+    if uuid:
+        work.rows.put(keys.retired(uuid), NOTHING)
+
+
+def put_standing(work: Work, node: Node, standing: int, until_ns: int = 0) -> None:
+    """Give a node another standing, if it is one. Refused INVALID if too few domains were left with a share."""
+    if (node.standing, node.until_ns) == (standing, until_ns):
+        return
+    before = cluster_map(work.rows)
+    node.standing, node.until_ns = standing, until_ns
+    width = max(parse_class(text).width for text in before.classes)
+    had = len(domains_with_share(before.nodes))
+    left = len(domains_with_share(node if each.node == node.node else each for each in before.nodes))
+    if left < had and left < width:
+        raise Refused(Code.INVALID, f"without {node.name} there are {left} failure domains; a class that is in use needs {width}")
+    put_node(work, node)
