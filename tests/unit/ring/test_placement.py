@@ -1,14 +1,27 @@
 """Placement: balanced by weight, minimal in movement, distinct domains first, and the same bytes for ever."""
 
+import dataclasses
 import random
 import uuid
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ringfs.base.checksums import plain_digest
 from ringfs.ring.placement import TOKENS_MAX, TOKENS_PER_WEIGHT, Ring, _tokens
-from ringfs.wire.messages.cluster import NODE_DOWN, NODE_UP, ClusterMap, Node
+from ringfs.wire.messages.cluster import (
+    NODE_DOWN,
+    NODE_UP,
+    STANDING_DRAINING,
+    STANDING_IN,
+    STANDING_LOST,
+    STANDING_MAINTENANCE,
+    STANDING_OUT,
+    ClusterMap,
+    Node,
+)
 
 OBJECTS = 100_000
 
@@ -119,8 +132,108 @@ def test_heavy_maps_are_scaled_down() -> None:
     heavy = ring(node(1, 10_000), node(2, 5_000))
     counts: Counter[int] = Counter(heavy.order(oid)[0] for oid in oids(9, 30_000))
     assert 10_000 * TOKENS_PER_WEIGHT > TOKENS_MAX
-    assert max(len(tokens) for _, _, tokens in heavy._weighted) <= TOKENS_MAX
+    assert max(len(tokens) for _, tokens in heavy._shared) <= TOKENS_MAX
     assert abs(counts[2] - 10_000) < 500
+
+
+@pytest.mark.parametrize("standing", [STANDING_OUT, STANDING_LOST, STANDING_DRAINING])
+def test_a_node_without_a_share(standing: int) -> None:
+    """It comes last in every order, before those without weight, and is never desired; the order of the others stays."""
+    before = ring(*map(node, range(1, 7)), node(7, 0))
+    gone = [standing_of(node(number), standing if number in (2, 5) else STANDING_IN) for number in range(1, 7)]
+    after = ring(*gone, node(7, 0))
+    assert after.shared == {1, 3, 4, 6}
+    for oid in oids(11, 1000):
+        old, new = before.order(oid), after.order(oid)
+        assert new == [number for number in old if number not in (2, 5, 7)] + [number for number in old if number in (2, 5)] + [7]
+        assert after.desired(oid, 6) == new[:4]
+
+
+def test_maintenance_keeps_the_share() -> None:
+    """Nothing moves because a node is being worked on."""
+    before, after = ring(*map(node, range(1, 5))), ring(*map(node, range(1, 4)), standing_of(node(4), STANDING_MAINTENANCE))
+    assert all(before.order(oid) == after.order(oid) for oid in oids(12, 500))
+
+
+def test_a_replaced_disk_keeps_the_place() -> None:
+    """Tokens come from the seed, if there is one: another disk under the seed of the first one moves nothing."""
+    first = node(3)
+    second = node(99)
+    replaced = Node(3, second.uuid, "data3", "elsewhere", "d3", 100, NODE_UP, seed=first.uuid)
+    before, after = ring(node(1), node(2), first), ring(node(1), node(2), replaced)
+    assert all(before.order(oid) == after.order(oid) for oid in oids(13, 500))
+
+
+def desired_sets(placed: Ring, width: int, sample: list[bytes]) -> list[set[int]]:
+    """For each object the nodes that it belongs on."""
+    return [set(placed.desired(oid, width)) for oid in sample]
+
+
+@pytest.mark.parametrize(("width", "count"), [(3, 5), (6, 12)])
+def test_parts_are_balanced_between_equal_nodes(width: int, count: int) -> None:
+    """Of the parts of 100,000 objects every one of equal nodes holds the same, within 5 %."""
+    placed = ring(*[node(number) for number in range(1, count + 1)])
+    held = Counter(number for desired in desired_sets(placed, width, oids(14, OBJECTS)) for number in desired)
+    share = OBJECTS * width / count
+    assert all(abs(held[number] - share) <= 0.05 * share for number in range(1, count + 1)), held
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from([0, 50, 100, 130])), min_size=1, max_size=14),
+    st.sampled_from([1, 2, 3, 6]),
+    st.integers(0, 1000),
+)
+@settings(max_examples=150, deadline=None)
+def test_desired_domains_are_distinct(nodes: list[tuple[str, int]], width: int, seed: int) -> None:
+    """As many nodes as wanted, or as there are domains with a share; the first nodes of the order."""
+    placed = ring(*[node(number, weight, domain) for number, (domain, weight) in enumerate(nodes, 1)])
+    assert placed.domain_count == len({domain for domain, weight in nodes if weight})
+    for oid in oids(seed, 5):
+        desired = placed.desired(oid, width)
+        assert len(desired) == len({placed.domain_of[number] for number in desired}) == min(width, placed.domain_count)
+        assert desired == placed.order(oid)[: len(desired)]
+        assert placed.shared.issuperset(desired)
+
+
+GONE = (0, STANDING_IN)
+CHANGES = {
+    "a node is added": (GONE, (100, STANDING_IN)),
+    "a node is removed": ((100, STANDING_IN), GONE),
+    "a node is drained": ((100, STANDING_IN), (100, STANDING_DRAINING)),
+    "a node comes back": ((100, STANDING_LOST), (100, STANDING_IN)),
+    "more weight": ((100, STANDING_IN), (200, STANDING_IN)),
+    "less weight": ((150, STANDING_IN), (75, STANDING_IN)),
+}
+
+
+@pytest.mark.parametrize("domain_count", [9, 4])
+@pytest.mark.parametrize(("before", "after"), CHANGES.values(), ids=CHANGES.keys())
+def test_nothing_moves_between_others(before: tuple[int, int], after: tuple[int, int], domain_count: int) -> None:
+    """Whatever becomes of node 9: every part that moves comes to it or leaves it, also where domains have several nodes."""
+    sample = oids(15, 10_000)
+    old, new = (desired_sets(nine_nodes(changed, domain_count), 3, sample) for changed in (before, after))
+    moved = sum(len(now - was) for was, now in zip(old, new, strict=True))
+    assert moved == abs(sum((9 in now) - (9 in was) for was, now in zip(old, new, strict=True))) > 0
+
+
+@pytest.mark.parametrize("width", [2, 6])
+def test_a_new_node_takes_its_share_of_the_parts(width: int) -> None:
+    """One ninth of the parts, within 5 %, moves when a ninth node comes."""
+    sample = oids(16, 20_000)
+    old, new = (desired_sets(nine_nodes(changed, 9), width, sample) for changed in (GONE, (100, STANDING_IN)))
+    moved, share = sum(len(now - was) for was, now in zip(old, new, strict=True)), len(sample) * width / 9
+    assert abs(moved - share) < 0.05 * share
+
+
+def nine_nodes(last: tuple[int, int], domain_count: int) -> Ring:
+    """Eight equal nodes and one of that weight and standing, in so many domains."""
+    nodes = [node(number, domain=f"d{number % domain_count}") for number in range(1, 9)]
+    return ring(*nodes, standing_of(node(9, last[0], f"d{9 % domain_count}"), last[1]))
+
+
+def standing_of(other: Node, standing: int) -> Node:
+    """The same node with that standing."""
+    return dataclasses.replace(other, standing=standing)
 
 
 def test_golden_placement() -> None:
