@@ -3,6 +3,7 @@
 import structlog
 
 from ringfs.base.errors import Code, Refused
+from ringfs.data.stored_part import StoredPart
 
 log = structlog.get_logger("ringfs.data")
 
@@ -55,14 +56,14 @@ class Health:
         if self.failure is not None:
             raise Refused(Code.DISK_FAILED, self.failure)
 
-    def read_failed(self, oid: bytes, error: OSError) -> Refused:
+    def read_failed(self, stored: StoredPart, error: OSError) -> Refused:
         """A read failed: counted, logged, and as a refusal."""
         self.read_error_count += 1
-        log.error("read failed", object=oid.hex(), reason=str(error))
-        return Refused(Code.DISK_FAILED, f"{oid.hex()}: {error.strerror or error}")
+        log.error("read failed", object=str(stored), reason=str(error))
+        return Refused(Code.DISK_FAILED, f"{stored}: {error.strerror or error}")
 
-    def corrupt(self, oid: bytes, what: str) -> Refused:
+    def corrupt(self, stored: StoredPart, what: str) -> Refused:
         """Wrong bytes were read: counted, logged, and as a refusal."""
         self.corrupt_count += 1
-        log.error("object corrupt", object=oid.hex(), what=what)
-        return Refused(Code.CORRUPT, f"{oid.hex()}: {what}")
+        log.error("object corrupt", object=str(stored), what=what)
+        return Refused(Code.CORRUPT, f"{stored}: {what}")

@@ -1,24 +1,27 @@
-"""What a data node knows of its segments: where each object is, what may be freed. Rules over a key-value view; no files here.
+"""What a data node knows of its segments: where each part of an object is, what may be freed. Rules over a key-value view.
 
 Rows (docs/formats/data-index.md is normative). A position is segment << 32 | offset.
-    "o" object id       -> position, size, birth, position of the latest renewal (0: none)
-    "s" segment u32     -> live bytes, objects
+    "o" object id, part -> position, size of the object, birth, position of the latest renewal (0: none)
+    "s" segment u32     -> live bytes, parts
     "p" position u64    -> length: a range that no row points to any more, to be punched once that is durable
     "h"                 -> version, uuid of the disk, mark, newest birth
-The mark: records before it are reflected here; those after it are found by scanning.
+The mark: records before it are reflected here; those after it are found by scanning. A key, here, is object id and part: 23 bytes.
 """
 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.view import View
 from ringfs.base.limits import HASH_BYTES
-from ringfs.data.segment_format import HEAD_BYTES, KIND_OBJECT, Head, record_bytes
+from ringfs.data.segment_format import HEAD_BYTES, KIND_PART, Head, record_bytes
+from ringfs.data.stored_part import length_of
+from ringfs.wire.messages.data import PART_BYTES
 
-VERSION = 1
+VERSION = 2
 _ENTRY = struct.Struct(">QIqQ")
 _SEGMENT = struct.Struct(">QI")
 _SEGMENT_KEY = struct.Struct(">cI")
@@ -27,6 +30,8 @@ _LENGTH = struct.Struct(">I")
 _HEADER_KEY = b"h"
 _HEADER = struct.Struct(">H16sQq")
 NO_RENEWAL = 0
+#: No part begins with it.
+_BEHIND_ALL_PARTS = b"\xff"
 #: The mark of an index that was not completed from the segments yet. No record is there: segments count from 1.
 NO_MARK = 0
 
@@ -42,7 +47,7 @@ def place_of(position: int) -> tuple[int, int]:
 
 
 class Entry(NamedTuple):
-    """Where an object's record is. birth_ns is the newest of its record and its renewals."""
+    """Where a part's record is. size_bytes is the whole object's, birth_ns the newest of its record and its renewals."""
 
     position: int
     size_bytes: int
@@ -55,7 +60,7 @@ class SegmentUse:
     """live_bytes: of records that rows point to, renewals included. A segment without any can go."""
 
     live_bytes: int = 0
-    object_count: int = 0
+    part_count: int = 0
 
 
 class IndexDamaged(Exception):
@@ -100,40 +105,41 @@ class Index:
             if use is None:
                 self._view.delete(_SEGMENT_KEY.pack(b"s", number))
             else:
-                self._view.put(_SEGMENT_KEY.pack(b"s", number), _SEGMENT.pack(use.live_bytes, use.object_count))
+                self._view.put(_SEGMENT_KEY.pack(b"s", number), _SEGMENT.pack(use.live_bytes, use.part_count))
         self._changed.clear()
         self._view.put(_HEADER_KEY, _HEADER.pack(VERSION, self._disk, mark, self.newest_birth_ns))
 
     def is_consistent(self) -> bool:
-        """Whether the segments' figures are what the objects' rows add up to. Reads all rows. Raises IndexDamaged."""
+        """Whether the segments' figures are what the parts' rows add up to. Reads all rows. Raises IndexDamaged."""
         counted: dict[int, SegmentUse] = {number: SegmentUse() for number in self.segments}
-        for _, entry in self.entries():
+        for key, entry in self.entries():
             use = counted.setdefault(place_of(entry.position)[0], SegmentUse())
-            use.live_bytes += record_bytes(entry.size_bytes)
-            use.object_count += 1
+            use.live_bytes += record_bytes(length_of(key, entry.size_bytes))
+            use.part_count += 1
             if entry.renewal:
                 counted.setdefault(place_of(entry.renewal)[0], SegmentUse()).live_bytes += HEAD_BYTES
         return counted == self.segments
 
     # --- questions ---------------------------------------------------------------------------------------------------
 
-    def get(self, oid: bytes) -> Entry | None:
-        """The entry of an object that is held."""
-        row = self._view.get(b"o" + oid)
+    def get(self, key: bytes) -> Entry | None:
+        """The entry of a part that is held."""
+        row = self._view.get(b"o" + key)
         return None if row is None else _entry(row)
 
-    def page(self, after: bytes, limit: int) -> tuple[list[tuple[bytes, Entry]], bool]:
-        """Up to `limit` objects after an id, ascending, and whether there are more."""
-        rows: list[tuple[bytes, Entry]] = []
-        for oid, entry in self.entries(after + b"\0" if after else after):
-            if len(rows) == limit:
-                return rows, True
-            rows.append((oid, entry))
-        return rows, False
+    def parts(self, oid: bytes) -> list[tuple[bytes, Entry]]:
+        """Keys and entries of all held parts of an object, ascending: a copy first."""
+        return list(self.entries(oid, oid + _BEHIND_ALL_PARTS))
 
-    def entries(self, start: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
-        """All objects from an id on, ascending."""
-        for key, row in self._view.scan(b"o" + start, b"p"):
+    def page(self, after: bytes, limit: int) -> tuple[list[tuple[bytes, Entry]], bool]:
+        """Up to `limit` parts after a key, or after all parts of an id, ascending, and whether there are more."""
+        start = after + (_BEHIND_ALL_PARTS if len(after) == HASH_BYTES else b"\0") if after else after
+        rows = list(islice(self.entries(start), limit + 1))
+        return rows[:limit], len(rows) > limit
+
+    def entries(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, Entry]]:
+        """Keys and entries of all parts with start <= key < stop, ascending."""
+        for key, row in self._view.scan(b"o" + start, b"p" if stop is None else b"o" + stop):
             yield key[1:], _entry(row)
 
     def points_into(self, start: int, stop: int) -> bool:
@@ -141,13 +147,13 @@ class Index:
         return any(start <= place < stop for _, entry in self.entries() for place in (entry.position, entry.renewal))
 
     @property
-    def object_count(self) -> int:
-        """Objects held."""
-        return sum(use.object_count for use in self.segments.values())
+    def part_count(self) -> int:
+        """Parts held."""
+        return sum(use.part_count for use in self.segments.values())
 
     @property
     def live_bytes(self) -> int:
-        """What the records of all objects take on the disk."""
+        """What the records of all parts take on the disk."""
         return sum(use.live_bytes for use in self.segments.values())
 
     # --- changes -----------------------------------------------------------------------------------------------------
@@ -171,54 +177,55 @@ class Index:
         self.forget_punches([position for position in self.punches if place_of(position)[0] == number])
 
     def lose_segment(self, number: int) -> int:
-        """A segment file is gone or unreadable: forget what it held. The count of objects lost."""
-        lost = [oid for oid, entry in self.entries() if place_of(entry.position)[0] == number]
-        for oid in lost:
-            self.remove(oid)
-        for oid, entry in list(self.entries()):
+        """A segment file is gone or unreadable: forget what it held. The count of parts lost."""
+        lost = [key for key, entry in self.entries() if place_of(entry.position)[0] == number]
+        for key in lost:
+            self.remove(key)
+        for key, entry in list(self.entries()):
             if entry.renewal and place_of(entry.renewal)[0] == number:
-                self._put(oid, entry._replace(renewal=NO_RENEWAL))
+                self._put(key, entry._replace(renewal=NO_RENEWAL))
         use = self.segments[number]
-        use.live_bytes = use.object_count = 0
+        use.live_bytes = use.part_count = 0
         self.forget_segment(number)
         return len(lost)
 
-    def add(self, oid: bytes, position: int, size_bytes: int, birth_ns: int) -> None:
-        """The record at position holds the object from now on; what held it before can be freed."""
-        old = self.get(oid)
+    def add(self, key: bytes, position: int, size_bytes: int, birth_ns: int) -> None:
+        """The record at position holds the part from now on; what held it before can be freed."""
+        old = self.get(key)
         birth_ns = birth_ns if old is None else max(birth_ns, old.birth_ns)
-        self._put(oid, Entry(position, size_bytes, birth_ns))
-        self._count(position, record_bytes(size_bytes), 1)
+        self._put(key, Entry(position, size_bytes, birth_ns))
+        self._count(position, record_bytes(length_of(key, size_bytes)), 1)
         if old is not None:
-            self._release(old)
+            self._release(key, old)
 
-    def renew(self, oid: bytes, position: int, birth_ns: int) -> None:
-        """The renewal record at position gives a held object a newer birth; the one before it can be freed."""
-        old = self.get(oid)
-        assert old is not None, "only a held object is renewed"
+    def renew(self, key: bytes, position: int, birth_ns: int) -> None:
+        """The renewal record at position gives a held part a newer birth; the one before it can be freed."""
+        old = self.get(key)
+        assert old is not None, "only a held part is renewed"
         assert old.birth_ns < birth_ns, "births only grow"
-        self._put(oid, old._replace(birth_ns=birth_ns, renewal=position))
+        self._put(key, old._replace(birth_ns=birth_ns, renewal=position))
         self._count(position, HEAD_BYTES, 0)
         if old.renewal:
             self._free(old.renewal, HEAD_BYTES, 0)
 
-    def remove(self, oid: bytes) -> None:
-        """The object is not held any more; its records can be freed."""
-        old = self.get(oid)
-        assert old is not None, "only a held object is removed"
-        self._view.delete(b"o" + oid)
-        self._release(old)
+    def remove(self, key: bytes) -> None:
+        """The part is not held any more; its records can be freed."""
+        old = self.get(key)
+        assert old is not None, "only a held part is removed"
+        self._view.delete(b"o" + key)
+        self._release(key, old)
 
     def replay(self, head: Head, position: int) -> None:
         """A scan found a record: take it up unless the rows know it, or something later."""
-        entry = self.get(head.object)
-        if head.kind == KIND_OBJECT:
+        key = head.stored.key
+        entry = self.get(key)
+        if head.kind == KIND_PART:
             if entry is None or entry.position < position:
-                self.add(head.object, position, head.size_bytes, head.birth_ns)
+                self.add(key, position, head.stored.size_bytes, head.birth_ns)
             elif entry.position > position:
-                self.waste(position, record_bytes(head.size_bytes))
+                self.waste(position, head.record_bytes)
         elif entry is not None and entry.birth_ns < head.birth_ns:
-            self.renew(head.object, position, head.birth_ns)
+            self.renew(key, position, head.birth_ns)
         elif entry is None or entry.renewal != position:
             self.waste(position, HEAD_BYTES)
 
@@ -234,26 +241,26 @@ class Index:
             del self.punches[position]
             self._view.delete(_PUNCH_KEY.pack(b"p", position))
 
-    def _put(self, oid: bytes, entry: Entry) -> None:
-        self._view.put(b"o" + oid, _ENTRY.pack(entry.position, entry.size_bytes, entry.birth_ns, entry.renewal))
+    def _put(self, key: bytes, entry: Entry) -> None:
+        self._view.put(b"o" + key, _ENTRY.pack(entry.position, entry.size_bytes, entry.birth_ns, entry.renewal))
         self.newest_birth_ns = max(self.newest_birth_ns, entry.birth_ns)
 
-    def _release(self, entry: Entry) -> None:
-        self._free(entry.position, record_bytes(entry.size_bytes), 1)
+    def _release(self, key: bytes, entry: Entry) -> None:
+        self._free(entry.position, record_bytes(length_of(key, entry.size_bytes)), 1)
         if entry.renewal:
             self._free(entry.renewal, HEAD_BYTES, 0)
 
-    def _free(self, position: int, length_bytes: int, object_count: int) -> None:
-        self._count(position, -length_bytes, -object_count)
+    def _free(self, position: int, length_bytes: int, part_count: int) -> None:
+        self._count(position, -length_bytes, -part_count)
         self.waste(position, length_bytes)
 
-    def _count(self, position: int, length_bytes: int, object_count: int) -> None:
+    def _count(self, position: int, length_bytes: int, part_count: int) -> None:
         number = place_of(position)[0]
         self.know_segment(number)
         use = self.segments[number]
         use.live_bytes += length_bytes
-        use.object_count += object_count
-        assert min(use.live_bytes, use.object_count) >= 0, "no record is freed twice"
+        use.part_count += part_count
+        assert min(use.live_bytes, use.part_count) >= 0, "no record is freed twice"
         self._changed.add(number)
 
 
@@ -265,7 +272,7 @@ def _entry(row: bytes) -> Entry:
 
 
 def checked_after(after: bytes) -> bytes:
-    """The `after` of a page: empty, or a whole id. Refused INVALID."""
-    if len(after) not in (0, HASH_BYTES):
-        raise Refused(Code.INVALID, "after is no object id")
+    """The `after` of a page: empty, an id, or an id and a part. Refused INVALID."""
+    if len(after) not in (0, HASH_BYTES, HASH_BYTES + PART_BYTES):
+        raise Refused(Code.INVALID, "after is no object id, nor one with a part")
     return after

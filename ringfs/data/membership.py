@@ -112,7 +112,7 @@ class Membership:
             epoch=self.map.epoch if self.map else 0,
             used_bytes=figures.used_bytes,
             free_bytes=figures.free_bytes,
-            object_count=figures.object_count,
+            object_count=figures.part_count,
             filesystem=store.disk.file_system(),
             filesystem_free_bytes=figures.disk_free_bytes,
             trouble=store.health.trouble,

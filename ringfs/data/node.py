@@ -96,9 +96,7 @@ async def _serve(
             nursery.start_soon(server.run)
             nursery.start_soon(_watch_disk, files, node.disk, store)
             address: str = await nursery.start(_listen, server, key, node.address)
-            log.info(
-                "serving", name=node.name, address=address, disk=str(store.identity.disk), objects=store.figures().object_count
-            )
+            log.info("serving", name=node.name, address=address, disk=str(store.identity.disk), parts=store.figures().part_count)
             if started is not None:
                 started(address)
             metas = [meta.address for meta in config.meta]

@@ -1,13 +1,15 @@
 """Writing and reading one record: what runs in the store's threads. Nothing here is returned or written unverified."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ringfs.base.buffers import buffers, is_aligned
-from ringfs.base.checksums import Buffer, first_bad_block, is_table_of
+from ringfs.base.checksums import Buffer
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import BLOCK_BYTES, KIB
 from ringfs.data.disk import Segment
-from ringfs.data.segment_format import HEAD_BYTES, KIND_OBJECT, Head, aligned, pack_head, parse_head, record_bytes, table_in
+from ringfs.data.segment_format import HEAD_BYTES, KIND_PART, Head, aligned, pack_head, parse_head, record_bytes, tables_in
+from ringfs.data.stored_part import StoredPart, Tables
 
 #: O_DIRECT takes memory that is aligned to a sector, and is then spared the copy.
 _MEMORY_ALIGNMENT_BYTES = 512
@@ -19,24 +21,39 @@ READ_NOW_BYTES_MAX = 64 * KIB
 
 
 class WrongBytes(Exception):
-    """What was read is not what id or table prove; the text says what is wrong."""
+    """What was read is not what id or tables prove; the text says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What verifying a whole record found."""
+    """What verifying a whole record found; `tables` are what it has, proven if header_ok."""
 
     header_ok: bool
     bad_blocks: list[int]
+    tables: Tables
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.header_ok and not self.bad_blocks
 
 
-def check_content(oid: bytes, table: bytes, content: Buffer) -> None:
-    """Refused CORRUPT unless the table proves the content and the id the table."""
-    if not is_table_of(oid, len(content), table):
-        raise Refused(Code.CORRUPT, f"{oid.hex()}: the table does not prove the id")
-    bad = first_bad_block(table, 0, content)
+class Place(NamedTuple):
+    """Where a record is, and what it is the record of."""
+
+    segment: Segment
+    offset: int
+    record_key: bytes
+    stored: StoredPart
+
+
+def check_content(stored: StoredPart, tables: Tables, content: Buffer) -> None:
+    """Refused CORRUPT unless the tables prove the content, and the id the object's table."""
+    if not stored.proves(tables):
+        raise Refused(Code.CORRUPT, f"{stored}: the table does not prove the id, or the fragment's own is not of its length")
+    bad = stored.first_bad_block(tables, 0, content)
     if bad is not None:
-        raise Refused(Code.CORRUPT, f"{oid.hex()}: block {bad}")
+        raise Refused(Code.CORRUPT, f"{stored}: block {bad}")
 
 
 def write_record(segment: Segment, offset: int, record_key: bytes, head: Head, content: memoryview) -> None:
@@ -64,81 +81,93 @@ def _aligned_parts(content: memoryview) -> list[memoryview]:
     return parts
 
 
-def read_blocks(
-    segment: Segment, offset: int, oid: bytes, size_bytes: int, table: bytes | None, first_block: int, block_count: int
-) -> tuple[bytes, memoryview]:
-    """The proven table, and that many verified blocks from first_block on, of the record at offset. Raises WrongBytes, OSError."""
-    start = first_block * BLOCK_BYTES
-    length = min(block_count * BLOCK_BYTES, size_bytes - start)
-    if table is None and start == 0:
-        whole = _read(segment, offset, HEAD_BYTES + length)
-        table, content = _proven_table(oid, size_bytes, whole[:HEAD_BYTES]), whole[HEAD_BYTES : HEAD_BYTES + length]
+def read_blocks(place: Place, tables: Tables | None, first_block: int, block_count: int) -> tuple[Tables, memoryview]:
+    """The proven tables, and that many verified blocks of the part from first_block on. Raises WrongBytes, OSError."""
+    start, length = _range(place.stored, first_block, block_count)
+    if tables is None and start == 0:
+        whole = _read(place, 0, HEAD_BYTES + length)
+        tables, content = _proven_tables(place, whole[:HEAD_BYTES]), whole[HEAD_BYTES:]
     else:
-        if table is None:
-            table = _proven_table(oid, size_bytes, _read(segment, offset, HEAD_BYTES))
-        content = _read(segment, offset + HEAD_BYTES + start, length)[:length]
-    bad = first_bad_block(table, first_block, content)
+        if tables is None:
+            tables = _proven_tables(place, _read(place, 0, HEAD_BYTES))
+        content = _read(place, HEAD_BYTES + start, length)
+    bad = place.stored.first_bad_block(tables, first_block, content)
     if bad is not None:
         raise WrongBytes(f"block {bad}")
-    return table, content
+    return tables, content
 
 
-def read_blocks_now(
-    segment: Segment, offset: int, oid: bytes, size_bytes: int, table: bytes | None, first_block: int, block_count: int
-) -> tuple[bytes, memoryview] | None:
+def read_blocks_now(place: Place, tables: Tables | None, first_block: int, block_count: int) -> tuple[Tables, memoryview] | None:
     """The same at once, if it is little and the page cache or a fast disk has it; None otherwise, or if anything is odd."""
-    start = first_block * BLOCK_BYTES
-    length = min(block_count * BLOCK_BYTES, size_bytes - start)
-    skipped = 0 if table is None else HEAD_BYTES + start
-    if length > READ_NOW_BYTES_MAX or (table is None and start):
+    start, length = _range(place.stored, first_block, block_count)
+    if length > READ_NOW_BYTES_MAX or (tables is None and start):
         return None
-    wanted = length + (HEAD_BYTES if table is None else 0)
+    skipped = 0 if tables is None else HEAD_BYTES + start
+    wanted = length + (HEAD_BYTES if tables is None else 0)
     buffer = buffers.take(aligned(wanted))
-    if not segment.read_now(buffer, offset + skipped):
+    if wanted and not place.segment.read_now(buffer, place.offset + skipped):
         return None
     buffer = buffer[:wanted]
-    if table is None:
-        table = table_in(buffer, size_bytes)
-        if not is_table_of(oid, size_bytes, table):
+    if tables is None:
+        try:
+            tables = _proven_tables(place, buffer[:HEAD_BYTES])
+        except WrongBytes:
             return None
         buffer = buffer[HEAD_BYTES:]
-    return (table, buffer) if first_bad_block(table, first_block, buffer) is None else None
+    return (tables, buffer) if place.stored.first_bad_block(tables, first_block, buffer) is None else None
 
 
-def verify_record(segment: Segment, offset: int, record_key: bytes, oid: bytes, size_bytes: int) -> Findings:
+def verify_record(place: Place) -> Findings:
     """Read a whole record past the page cache and check every byte of it. Raises OSError."""
-    whole = buffers.take(record_bytes(size_bytes))
-    count = segment.read(whole, offset, direct=True)
+    stored = place.stored
+    length = stored.length_bytes
+    whole = buffers.take(record_bytes(length))
+    count = place.segment.read(whole, place.offset, direct=True)
     whole[count:] = bytes(len(whole) - count)
-    head = parse_head(whole[:HEAD_BYTES], record_key, segment.number, offset)
-    table = table_in(whole, size_bytes)
-    if not is_table_of(oid, size_bytes, table):
-        return Findings(False, [])
-    content = whole[HEAD_BYTES : HEAD_BYTES + size_bytes]
-    padding = whole[HEAD_BYTES + size_bytes :]
-    head_ok = head is not None and (head.kind, head.object, head.size_bytes) == (KIND_OBJECT, oid, size_bytes)
-    return Findings(head_ok and padding == bytes(len(padding)), _bad_blocks(table, content))
+    head = _head_at(place, whole[:HEAD_BYTES])
+    tables = tables_in(whole, stored)
+    if not stored.proves(tables) or (stored.part.is_parity and head is None):
+        return Findings(False, [], tables)
+    content, padding = whole[HEAD_BYTES : HEAD_BYTES + length], whole[HEAD_BYTES + length :]
+    header_ok = head is not None and padding == bytes(len(padding))
+    return Findings(header_ok, _bad_blocks(stored, tables, content), tables)
 
 
-def _bad_blocks(table: bytes, content: memoryview) -> list[int]:
+def _bad_blocks(stored: StoredPart, tables: Tables, content: memoryview) -> list[int]:
     bad_blocks = []
     first = 0
-    while (bad := first_bad_block(table, first, content[first * BLOCK_BYTES :])) is not None:
+    while (bad := stored.first_bad_block(tables, first, content[first * BLOCK_BYTES :])) is not None:
         bad_blocks.append(bad)
         first = bad + 1
     return bad_blocks
 
 
-def _proven_table(oid: bytes, size_bytes: int, head_block: memoryview) -> bytes:
-    table = table_in(head_block, size_bytes)
-    if not is_table_of(oid, size_bytes, table):
+def _range(stored: StoredPart, first_block: int, block_count: int) -> tuple[int, int]:
+    """Where blocks of the part begin in it, and how many bytes they are, clamped to its end."""
+    start = first_block * BLOCK_BYTES
+    return start, max(0, min(block_count * BLOCK_BYTES, stored.length_bytes - start))
+
+
+def _head_at(place: Place, head_block: memoryview) -> Head | None:
+    """The valid head of the record, or None."""
+    head = parse_head(head_block, place.record_key, place.segment.number, place.offset)
+    return head if head is not None and (head.kind, head.stored) == (KIND_PART, place.stored) else None
+
+
+def _proven_tables(place: Place, head_block: memoryview) -> Tables:
+    """The tables in the head. The id proves the object's, the head's code that of parity. Raises WrongBytes."""
+    tables = tables_in(head_block, place.stored)
+    if not place.stored.proves(tables):
         raise WrongBytes("the block table")
-    return table
+    if place.stored.part.is_parity and _head_at(place, head_block) is None:
+        raise WrongBytes("the head")
+    return tables
 
 
-def _read(segment: Segment, offset: int, length_bytes: int) -> memoryview:
-    """That many bytes, rounded up to the alignment. Raises WrongBytes where the file ends before."""
+def _read(place: Place, start: int, length_bytes: int) -> memoryview:
+    """That many bytes of the record, read in multiples of the alignment. Raises WrongBytes where the file ends before."""
     buffer = buffers.take(aligned(length_bytes))
-    if segment.read(buffer, offset, direct=length_bytes >= DIRECT_READ_BYTES_MIN) < len(buffer):
+    direct = length_bytes >= DIRECT_READ_BYTES_MIN
+    if length_bytes and place.segment.read(buffer, place.offset + start, direct=direct) < len(buffer):
         raise WrongBytes("the segment ends before it")
-    return buffer
+    return buffer[:length_bytes]

@@ -65,7 +65,7 @@ def _open_index(directory: Path, identity: Identity) -> tuple[Store, Index]:
     try:
         if index.load() and index.is_consistent():
             return kv, index
-        reason = "there is none, or it is another disk's"
+        reason = "there is none, or it is another disk's, or of another version, or its figures do not add up"
     except IndexDamaged as error:
         reason = str(error)
     except ReadDamaged as error:
@@ -157,8 +157,8 @@ class _Recovery:
             self._index.replay(record.head, position)
         else:
             self._health.lost_count += 1
-            oid = record.head.object.hex() if isinstance(record, Found) else "unknown"
-            log.error("damaged record skipped", segment=number, offset=record.offset, bytes=record.length_bytes, object=oid)
+            what = str(record.head.stored) if isinstance(record, Found) else "unknown"
+            log.error("damaged record skipped", segment=number, offset=record.offset, bytes=record.length_bytes, object=what)
         self._end = position + record.length_bytes
 
     def _was_cut_short(self, number: int, record: Found | Damaged) -> bool:

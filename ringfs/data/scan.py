@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ringfs.base.buffers import buffers
-from ringfs.base.checksums import first_bad_block, is_table_of
 from ringfs.base.limits import KIB
 from ringfs.data.disk import Segment
 from ringfs.data.records import DIRECT_READ_BYTES_MIN
-from ringfs.data.segment_format import HEAD_BYTES, KIND_OBJECT, Head, aligned, parse_head, record_bytes
+from ringfs.data.segment_format import HEAD_BYTES, KIND_PART, Head, aligned, parse_head
 
 _WINDOW_BYTES = 64 * KIB
 _BLANK = bytes(HEAD_BYTES)
@@ -46,7 +45,7 @@ def scan_segment(segment: Segment, record_key: bytes, start: int, *, verify: boo
             offset = scan.next_head(data)
             yield Damaged(data, offset - data)
             continue
-        length = _length_of(head)
+        length = head.record_bytes
         yield Found(data, length, head, not verify or _is_whole(segment, data, head))
         offset = data + length
 
@@ -83,7 +82,7 @@ class _Scan:
         """The valid head there, if there is one."""
         segment = self._segment
         head = parse_head(self.page(offset), self._record_key, segment.number, offset)
-        return head if head is not None and offset + _length_of(head) <= segment.capacity_bytes else None
+        return head if head is not None and offset + head.record_bytes <= segment.capacity_bytes else None
 
     def next_head(self, damaged: int) -> int:
         """The offset of the first valid head after a damaged place, or of the end of the data behind it."""
@@ -95,16 +94,12 @@ class _Scan:
         return end
 
 
-def _length_of(head: Head) -> int:
-    return record_bytes(head.size_bytes) if head.kind == KIND_OBJECT else HEAD_BYTES
-
-
 def _is_whole(segment: Segment, offset: int, head: Head) -> bool:
-    """Whether the content is what the head's table and id prove."""
-    if head.kind != KIND_OBJECT:
+    """Whether the content is what the head's tables and the id prove."""
+    if head.kind != KIND_PART:
         return True
-    padded = buffers.take(aligned(head.size_bytes))
-    if segment.read(padded, offset + HEAD_BYTES, direct=len(padded) >= DIRECT_READ_BYTES_MIN) < head.size_bytes:
+    length = head.stored.length_bytes
+    padded = buffers.take(aligned(length))
+    if length and segment.read(padded, offset + HEAD_BYTES, direct=len(padded) >= DIRECT_READ_BYTES_MIN) < length:
         return False
-    content = padded[: head.size_bytes]
-    return is_table_of(head.object, head.size_bytes, head.table) and first_bad_block(head.table, 0, content) is None
+    return head.stored.proves(head.tables) and head.stored.first_bad_block(head.tables, 0, padded[:length]) is None

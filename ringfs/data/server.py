@@ -9,14 +9,19 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from ringfs.base.errors import Code, Refused
-from ringfs.base.limits import GET_THREADS, GETS_WAITING_MAX, PAGE_ENTRIES_MAX, PUT_THREADS, PUTS_WAITING_MAX
+from ringfs.base.limits import GET_THREADS, GETS_WAITING_MAX, HASH_BYTES, PAGE_ENTRIES_MAX, PUT_THREADS, PUTS_WAITING_MAX
 from ringfs.data.index import checked_after
-from ringfs.data.store import ObjectStore
+from ringfs.data.store import Got, ObjectStore
+from ringfs.data.stored_part import StoredPart, Tables
+from ringfs.ring.parts import Part, unpack_part
 from ringfs.wire.messages.data import (
-    WHOLE,
+    HELD_PARTS_MAX,
+    PART_BYTES,
     Blocks,
     Delete,
     Deleted,
+    Drop,
+    Dropped,
     Get,
     GetStoreStatus,
     Have,
@@ -37,6 +42,7 @@ from ringfs.wire.rpc import Peer, Request
 _PUT_WORKERS = 4 * PUT_THREADS
 _GET_WORKERS = GET_THREADS
 _LIST_ROWS_MAX = PAGE_ENTRIES_MAX // 4
+_NO_TABLES = Tables(b"")
 
 
 class DataServer:
@@ -52,6 +58,7 @@ class DataServer:
         self._handlers: dict[type, Callable[[Request], None]] = {
             Put: self._queue_put,
             Delete: self._queue_put,
+            Drop: self._queue_put,
             Get: self._get_now,
             Verify: self._queue_get,
             Have: self._have,
@@ -61,6 +68,7 @@ class DataServer:
         self._slow: dict[type, Callable[[Request], Awaitable[None]]] = {
             Put: self._put,
             Delete: self._delete,
+            Drop: self._drop,
             Get: self._get,
             Verify: self._verify,
         }
@@ -95,14 +103,18 @@ class DataServer:
     # --- answered at once --------------------------------------------------------------------------------------------
 
     def _have(self, request: Request) -> None:
-        request.reply(Held([HeldPart(oid, WHOLE) for oid in request.message.objects if self._store.holds(oid)]))
+        held = [HeldPart(oid, key[HASH_BYTES:]) for oid in request.message.objects for key, _ in self._store.parts(oid)]
+        if len(held) > HELD_PARTS_MAX:
+            raise Refused(Code.INVALID, "more parts of them are held than an answer may have: ask for fewer objects")
+        request.reply(Held(held))
 
     def _list(self, request: Request) -> None:
         asked: ListObjects = request.message
         if not asked.limit:
             raise Refused(Code.INVALID, "a page of no objects")
         rows, more = self._store.page(checked_after(asked.after), min(asked.limit, _LIST_ROWS_MAX))
-        request.reply(ObjectPage([ObjectRow(oid, entry.size_bytes, entry.birth_ns) for oid, entry in rows], more))
+        parts = [ObjectRow(key[:HASH_BYTES], entry.size_bytes, entry.birth_ns, key[HASH_BYTES:]) for key, entry in rows]
+        request.reply(ObjectPage(parts, more))
 
     def _status(self, request: Request) -> None:
         store = self._store
@@ -114,7 +126,7 @@ class DataServer:
                 cluster=self._cluster,
                 used_bytes=figures.used_bytes,
                 free_bytes=figures.free_bytes,
-                object_count=figures.object_count,
+                object_count=figures.part_count,
                 segment_count=figures.segment_count,
                 trouble=store.health.trouble,
             )
@@ -123,11 +135,12 @@ class DataServer:
     def _get_now(self, request: Request) -> None:
         """From the page cache, or by a worker."""
         asked: Get = request.message
-        got = self._store.get_now(asked.object, asked.first_block, asked.block_count) if request.peer.has_room else None
+        part = _part_of(asked.part) if asked.part else None
+        got = self._store.get_now(asked.object, part, asked.first_block, asked.block_count) if request.peer.has_room else None
         if got is None:
             self._queue_get(request)
         else:
-            _reply_blocks(request, *got)
+            _reply_blocks(request, got)
 
     # --- answered by workers -----------------------------------------------------------------------------------------
 
@@ -157,15 +170,19 @@ class DataServer:
 
     async def _put(self, request: Request) -> None:
         asked: Put = request.message
-        if len(request.payload) != asked.size_bytes:
-            raise Refused(Code.BAD_REQUEST, f"{len(request.payload)} bytes for an object of {asked.size_bytes}")
-        fresh = await self._store.put(asked.object, asked.table, request.payload)
-        request.reply(PutDone(fresh))
+        stored = StoredPart(asked.object, asked.size_bytes, _part_of(asked.part))
+        if len(request.payload) != stored.length_bytes:
+            raise Refused(Code.BAD_REQUEST, f"{len(request.payload)} bytes for {stored}, which has {stored.length_bytes}")
+        request.reply(PutDone(await self._store.put(stored, Tables(asked.table, asked.own_table), request.payload)))
 
     async def _delete(self, request: Request) -> None:
         asked: Delete = request.message
         (deleted,) = await self._store.delete([(asked.object, asked.verdict_ns)])
         request.reply(Deleted(deleted))
+
+    async def _drop(self, request: Request) -> None:
+        asked: Drop = request.message
+        request.reply(Dropped(await self._store.drop([(each.object + each.part, each.birth_ns) for each in asked.parts])))
 
     async def _get(self, request: Request) -> None:
         if not request.peer.has_room:
@@ -173,7 +190,8 @@ class DataServer:
             request.peer.start_soon(self._get_later, request)
             return
         asked: Get = request.message
-        _reply_blocks(request, *await self._store.get(asked.object, asked.first_block, asked.block_count))
+        part = _part_of(asked.part) if asked.part else None
+        _reply_blocks(request, await self._store.get(asked.object, part, asked.first_block, asked.block_count))
 
     async def _get_later(self, request: Request) -> None:
         await request.peer.wait_room()
@@ -181,9 +199,18 @@ class DataServer:
 
     async def _verify(self, request: Request) -> None:
         asked: Verify = request.message
-        findings = await self._store.verify(asked.object)
+        findings = await self._store.verify(asked.object, _part_of(asked.part))
         request.reply(Verified(findings.header_ok, findings.bad_blocks))
 
 
-def _reply_blocks(request: Request, size_bytes: int, table: bytes, content: memoryview) -> None:
-    request.reply(Blocks(size_bytes, table if request.message.want_table else b""), [content] if content else ())
+def _part_of(packed: bytes) -> Part:
+    part = unpack_part(packed) if len(packed) == PART_BYTES else None
+    if part is None:
+        raise Refused(Code.INVALID, f"{packed.hex()} is no part")
+    return part
+
+
+def _reply_blocks(request: Request, got: Got) -> None:
+    tables = got.tables if request.message.want_table else _NO_TABLES
+    blocks = Blocks(got.stored.size_bytes, tables.table, got.stored.part.pack(), tables.own)
+    request.reply(blocks, [got.content] if got.content else ())

@@ -1,39 +1,61 @@
-"""The object store of one disk: put, get, delete, verify. Puts are durable when they return; gets are verified.
+"""The object store of one disk: put, get, verify, delete, drop parts of objects. Puts are durable when they return; gets verified.
 
-Here is what an operation means. Where bytes go is log.py's, what is known is index.py's, what becomes durable when besides
+Here is what an operation means. Where bytes go is segment_log.py's, what is known is index.py's, what becomes durable when besides
 records is checkpointer.py's business. All methods belong to the event loop's thread; disk I/O is in bounded sets of threads.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import trio
 
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, Refused
-from ringfs.base.limits import BLOCK_BYTES, GET_THREADS, PUT_THREADS
+from ringfs.base.limits import GET_THREADS, HASH_BYTES, PUT_THREADS
 from ringfs.data.checkpointer import Checkpointer
 from ringfs.data.disk import Disk, Segment
 from ringfs.data.health import Health
 from ringfs.data.identity import Identity
 from ringfs.data.index import Entry, Index, place_of
-from ringfs.data.records import Findings, WrongBytes, check_content, read_blocks, read_blocks_now, verify_record, write_record
-from ringfs.data.segment_format import HEAD_BYTES, KIND_OBJECT, KIND_RENEWAL, Head, record_bytes
+from ringfs.data.records import (
+    Findings,
+    Place,
+    WrongBytes,
+    check_content,
+    read_blocks,
+    read_blocks_now,
+    verify_record,
+    write_record,
+)
+from ringfs.data.segment_format import HEAD_BYTES, KIND_PART, KIND_RENEWAL, Head
 from ringfs.data.segment_log import SegmentLog
 from ringfs.data.segments import SegmentTable
+from ringfs.data.stored_part import Span, StoredPart, Tables, own_span, span_of
 from ringfs.data.tables import TableCache
+from ringfs.ring.parts import COPY, Part
 
 
 @dataclass(frozen=True, slots=True)
 class StoreFigures:
-    """used_bytes: records of objects held; free_bytes: what more can be stored, after reserve and configured capacity;
+    """used_bytes: records of parts held; free_bytes: what more can be stored, after reserve and configured capacity;
     disk_free_bytes: the same without a configured capacity."""
 
     used_bytes: int
     free_bytes: int
     disk_free_bytes: int
-    object_count: int
+    part_count: int
     segment_count: int
+
+
+class Got(NamedTuple):
+    """What a get found: which part it is of, its proven tables, the verified bytes."""
+
+    stored: StoredPart
+    tables: Tables
+    content: memoryview
 
 
 class ObjectStore:
@@ -77,12 +99,16 @@ class ObjectStore:
 
     # --- questions answered from memory ------------------------------------------------------------------------------
 
-    def holds(self, oid: bytes) -> bool:
-        """Whether the object is held."""
-        return self._index.get(oid) is not None
+    def holds(self, oid: bytes, part: Part = COPY) -> bool:
+        """Whether the part is held."""
+        return self._index.get(oid + part.pack()) is not None
+
+    def parts(self, oid: bytes) -> list[tuple[bytes, Entry]]:
+        """Keys (id and part) and entries of all parts of an object that are held."""
+        return self._index.parts(oid)
 
     def page(self, after: bytes, limit: int) -> tuple[list[tuple[bytes, Entry]], bool]:
-        """Up to `limit` objects after an id, ascending, and whether there are more."""
+        """Keys and entries of up to `limit` parts after a key or an id, ascending, and whether there are more."""
         return self._index.page(after, limit)
 
     def figures(self) -> StoreFigures:
@@ -94,159 +120,185 @@ class ObjectStore:
             self.health.fail(f"statvfs: {error.strerror or error}")
             free_bytes = disk_free_bytes = 0
         index = self._index
-        return StoreFigures(index.live_bytes, free_bytes, disk_free_bytes, index.object_count, len(index.segments))
+        return StoreFigures(index.live_bytes, free_bytes, disk_free_bytes, index.part_count, len(index.segments))
 
     # --- operations --------------------------------------------------------------------------------------------------
 
-    async def put(self, oid: bytes, table: bytes, content: memoryview) -> bool:
-        """Hold the object durably; False if it was held (its birth is renewed then). Refused CORRUPT, DISK_FULL, DISK_FAILED.
+    async def put(self, stored: StoredPart, tables: Tables, content: memoryview) -> bool:
+        """Hold the part durably; False if it was held (its birth is renewed then). Refused CORRUPT, DISK_FULL, DISK_FAILED.
 
         content must not change until this returns.
         """
         self.health.check_writable()
         self._checkpointer.check_room()
-        while (entry := self._index.get(oid)) is not None and await self._is_intact(oid, entry):
-            if await self._renew(oid, entry):
+        while (entry := self._index.get(stored.key)) is not None and await self._is_intact(stored, entry, tables):
+            if await self._renew(stored, entry):
                 return False
-        await self._append_object(oid, table, content)
+        await self._append_part(stored, tables, content)
         return True
 
-    async def get(self, oid: bytes, first_block: int, block_count: int) -> tuple[int, bytes, memoryview]:
-        """Size, table and verified bytes of block_count blocks from first_block on, clamped to the object's end.
-
-        Refused NOT_HELD, INVALID, CORRUPT, DISK_FAILED.
+    async def get(self, oid: bytes, part: Part | None, first_block: int, block_count: int) -> Got:
+        """Blocks of a part; with no part, blocks of the object, from a copy or a data fragment that has them all, else no bytes of
+        another part. Refused NOT_HELD, INVALID, CORRUPT, DISK_FAILED.
         """
         while True:
-            entry = self._entry(oid)
-            if first_block * BLOCK_BYTES >= entry.size_bytes:
-                raise Refused(Code.INVALID, f"{oid.hex()} has no block {first_block}")
+            choice = self._choose(oid, part, first_block, block_count)
+            if choice is None:
+                raise Refused(Code.NOT_HELD, oid.hex())
+            span, entry = choice
             try:
-                table, content = await self._read_blocks(oid, entry, first_block, block_count)
+                return await self._read_blocks(span, entry)
             except WrongBytes as error:
-                if self._is_at(oid, entry):
-                    raise self.health.corrupt(oid, str(error)) from None
+                if self._is_at(span.stored, entry):
+                    raise self.health.corrupt(span.stored, str(error)) from None
                 # It was deleted or put anew meanwhile, and its place punched.
-                continue
             except OSError as error:
-                raise self.health.read_failed(oid, error) from error
-            self._tables.remember(oid, table)
-            return entry.size_bytes, table, content
+                raise self.health.read_failed(span.stored, error) from error
 
-    def get_now(self, oid: bytes, first_block: int, block_count: int) -> tuple[int, bytes, memoryview] | None:
+    def get_now(self, oid: bytes, part: Part | None, first_block: int, block_count: int) -> Got | None:
         """What get() would return, if that takes no waiting; None says to ask get()."""
-        entry = self._index.get(oid)
-        if entry is None or first_block * BLOCK_BYTES >= entry.size_bytes:
-            return None
-        number, offset = place_of(entry.position)
-        table = self._tables.get(oid)
         try:
-            segment = self._segments.opened(number)
-            read = read_blocks_now(segment, offset, oid, entry.size_bytes, table, first_block, block_count)
-        except OSError:
+            choice = self._choose(oid, part, first_block, block_count)
+            if choice is None:
+                return None
+            (stored, first_block, block_count), entry = choice
+            number, offset = place_of(entry.position)
+            place = Place(self._segments.opened(number), offset, self.identity.record_key, stored)
+            read = read_blocks_now(place, self._tables.get(stored.key), first_block, block_count)
+        except (Refused, OSError):
             # get() meets it again, counts it and says it.
             return None
         if read is None:
             return None
-        self._tables.remember(oid, read[0])
-        return entry.size_bytes, *read
+        self._tables.remember(stored.key, read[0])
+        return Got(stored, *read)
 
-    async def verify(self, oid: bytes) -> Findings:
+    async def verify(self, oid: bytes, part: Part = COPY) -> Findings:
         """Read and check a whole record. Refused NOT_HELD, DISK_FAILED."""
         while True:
-            entry = self._entry(oid)
+            entry = self._index.get(oid + part.pack())
+            if entry is None:
+                raise Refused(Code.NOT_HELD, f"{oid.hex()} {part}")
+            stored = StoredPart(oid, entry.size_bytes, part)
             try:
-                findings = await self._findings(oid, entry)
+                findings = await self._findings(stored, entry)
             except OSError as error:
-                raise self.health.read_failed(oid, error) from error
-            if self._is_at(oid, entry):
-                if not findings.header_ok or findings.bad_blocks:
-                    self.health.corrupt(oid, f"header {'ok' if findings.header_ok else 'bad'}, bad blocks {findings.bad_blocks}")
+                raise self.health.read_failed(stored, error) from error
+            if self._is_at(stored, entry):
+                if not findings.is_intact:
+                    header = "ok" if findings.header_ok else "bad"
+                    self.health.corrupt(stored, f"header {header}, bad blocks {findings.bad_blocks}")
                 return findings
 
     async def delete(self, verdicts: list[tuple[bytes, int]]) -> list[bool]:
-        """Delete objects whose births are not newer than their verdicts (ns); which ones were. Durable, and the space is free.
-
-        Refused DISK_FAILED.
+        """Delete those parts of objects whose births are not newer than the verdicts (ns); of which objects there were any.
+        Durable, and the space is free. Refused DISK_FAILED.
         """
         self.health.check_writable()
         deleted = []
         for oid, verdict_ns in verdicts:
-            entry = self._index.get(oid)
-            dead = entry is not None and entry.birth_ns <= verdict_ns
-            if dead:
-                self._index.remove(oid)
-            deleted.append(dead)
+            dead = [key for key, entry in self._index.parts(oid) if entry.birth_ns <= verdict_ns]
+            for key in dead:
+                self._index.remove(key)
+            deleted.append(bool(dead))
         if any(deleted):
             await self._checkpointer.wait_durable()
         return deleted
 
-    # --- parts -------------------------------------------------------------------------------------------------------
+    async def drop(self, surplus: list[tuple[bytes, int]]) -> int:
+        """Drop parts, by key, unless their births are newer; how many of them are not held now. Durable, and the space is free.
+        Refused DISK_FAILED.
+        """
+        self.health.check_writable()
+        entries = [(key, self._index.get(key), birth_ns) for key, birth_ns in dict(surplus).items()]
+        dropped = [key for key, entry, birth_ns in entries if entry is not None and entry.birth_ns <= birth_ns]
+        for key in dropped:
+            self._index.remove(key)
+        if dropped:
+            await self._checkpointer.wait_durable()
+        return len(dropped) + sum(entry is None for _, entry, _ in entries)
 
-    def _entry(self, oid: bytes) -> Entry:
-        entry = self._index.get(oid)
-        if entry is None:
-            raise Refused(Code.NOT_HELD, oid.hex())
-        return entry
+    # --- parts of operations -----------------------------------------------------------------------------------------
 
-    def _is_at(self, oid: bytes, entry: Entry) -> bool:
-        now = self._index.get(oid)
+    def _choose(self, oid: bytes, part: Part | None, first_block: int, block_count: int) -> tuple[Span, Entry] | None:
+        """From what to answer a get: the part that is asked for, or the one that fits best. None: not held. Refused INVALID."""
+        wanted = part or COPY
+        entry = self._index.get(oid + wanted.pack())
+        if entry is not None:
+            return own_span(StoredPart(oid, entry.size_bytes, wanted), first_block, block_count), entry
+        if part is not None:
+            return None
+        held = {StoredPart(oid, entry.size_bytes, Part(*key[HASH_BYTES:])): entry for key, entry in self._index.parts(oid)}
+        if not held:
+            return None
+        span = span_of(list(held), first_block, block_count)
+        return span, held[span.stored]
+
+    def _is_at(self, stored: StoredPart, entry: Entry) -> bool:
+        now = self._index.get(stored.key)
         return now is not None and now.position == entry.position
 
-    async def _append_object(self, oid: bytes, table: bytes, content: memoryview) -> None:
+    async def _append_part(self, stored: StoredPart, tables: Tables, content: memoryview) -> None:
         birth_ns = self._index.next_birth(self._clock.wall_ns())
-        head = Head(KIND_OBJECT, oid, len(content), birth_ns, table)
+        head = Head(KIND_PART, stored, birth_ns, tables)
 
         def write(segment: Segment, offset: int) -> None:
-            check_content(oid, table, content)
+            check_content(stored, tables, content)
             write_record(segment, offset, self.identity.record_key, head, content)
 
-        position = await self._log.append(record_bytes(len(content)), write, self._put_threads)
-        self._index.add(oid, position, len(content), birth_ns)
+        position = await self._log.append(head.record_bytes, write, self._put_threads)
+        self._index.add(stored.key, position, stored.size_bytes, birth_ns)
         self._log.settled(position)
-        self._tables.remember(oid, table)
+        self._tables.forget(stored.key)
+        self._tables.remember(stored.key, tables)
         self._checkpointer.changed()
 
-    async def _renew(self, oid: bytes, entry: Entry) -> bool:
-        """Give a held object a new birth, durably. False if it is not held there any more."""
+    async def _renew(self, stored: StoredPart, entry: Entry) -> bool:
+        """Give a held part a new birth, durably. False if it is not held there any more."""
         birth_ns = self._index.next_birth(self._clock.wall_ns())
-        head = Head(KIND_RENEWAL, oid, entry.size_bytes, birth_ns, b"")
+        head = Head(KIND_RENEWAL, stored, birth_ns, Tables(b""))
 
         def write(segment: Segment, offset: int) -> None:
             write_record(segment, offset, self.identity.record_key, head, memoryview(b""))
 
         position = await self._log.append(HEAD_BYTES, write, self._put_threads)
-        now = self._index.get(oid)
+        now = self._index.get(stored.key)
         is_held = now is not None and now.position == entry.position
         if now is not None and is_held and now.birth_ns < birth_ns:
-            self._index.renew(oid, position, birth_ns)
+            self._index.renew(stored.key, position, birth_ns)
         else:
             self._index.waste(position, HEAD_BYTES)
         self._log.settled(position)
         self._checkpointer.changed()
         return is_held
 
-    async def _is_intact(self, oid: bytes, entry: Entry) -> bool:
-        """Whether the copy that is held could be given out: only such a one may stand for a new put."""
+    async def _is_intact(self, stored: StoredPart, entry: Entry, tables: Tables) -> bool:
+        """Whether the part that is held could be given out: only such a one may stand for a new put of the same bytes."""
         try:
-            findings = await self._findings(oid, entry)
+            findings = await self._findings(stored, entry)
         except OSError as error:
-            self.health.read_failed(oid, error)
+            self.health.read_failed(stored, error)
             return False
-        if findings.header_ok and not findings.bad_blocks:
+        if findings.is_intact and findings.tables == tables:
             return True
-        if self._is_at(oid, entry):
-            self.health.corrupt(oid, "replaced by a new put")
+        if not findings.is_intact and self._is_at(stored, entry):
+            self.health.corrupt(stored, "replaced by a new put")
         return False
 
-    async def _findings(self, oid: bytes, entry: Entry) -> Findings:
-        number, offset = place_of(entry.position)
-        with self._segments.pinned(number) as segment:
-            verify = partial(verify_record, segment, offset, self.identity.record_key, oid, entry.size_bytes)
-            return await trio.to_thread.run_sync(verify, limiter=self._get_threads)
+    async def _findings(self, stored: StoredPart, entry: Entry) -> Findings:
+        with self._pinned(stored, entry) as place:
+            return await trio.to_thread.run_sync(verify_record, place, limiter=self._get_threads)
 
-    async def _read_blocks(self, oid: bytes, entry: Entry, first_block: int, block_count: int) -> tuple[bytes, memoryview]:
+    async def _read_blocks(self, span: Span, entry: Entry) -> Got:
+        stored, first_block, block_count = span
+        with self._pinned(stored, entry) as place:
+            read = partial(read_blocks, place, self._tables.get(stored.key), first_block, block_count)
+            tables, content = await trio.to_thread.run_sync(read, limiter=self._get_threads)
+        self._tables.remember(stored.key, tables)
+        return Got(stored, tables, content)
+
+    @contextmanager
+    def _pinned(self, stored: StoredPart, entry: Entry) -> Iterator[Place]:
         number, offset = place_of(entry.position)
-        table = self._tables.get(oid)
         with self._segments.pinned(number) as segment:
-            read = partial(read_blocks, segment, offset, oid, entry.size_bytes, table, first_block, block_count)
-            return await trio.to_thread.run_sync(read, limiter=self._get_threads)
+            yield Place(segment, offset, self.identity.record_key, stored)

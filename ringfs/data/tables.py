@@ -1,11 +1,12 @@
-"""Block tables that were proven against their ids, remembered so that a get of a few blocks reads only those."""
+"""Tables of parts that were proven, remembered so that a get of a few blocks reads only those."""
 
 from collections import OrderedDict
 
 from ringfs.base.limits import TABLES_CACHED_BYTES_MAX
+from ringfs.data.stored_part import Tables
 
-#: What an entry takes besides its table: id, dictionary and object overhead.
-_ENTRY_BYTES = 200
+#: What an entry takes besides its tables: key, dictionary and object overhead.
+_ENTRY_BYTES = 300
 
 
 class TableCache:
@@ -13,21 +14,34 @@ class TableCache:
 
     def __init__(self, bytes_max: int = TABLES_CACHED_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
-        self._tables: OrderedDict[bytes, bytes] = OrderedDict()
+        self._tables: OrderedDict[bytes, Tables] = OrderedDict()
         self._bytes = 0
 
-    def get(self, oid: bytes) -> bytes | None:
-        """The proven table of an object, if it is remembered."""
-        table = self._tables.get(oid)
-        if table is not None:
-            self._tables.move_to_end(oid)
-        return table
+    def get(self, key: bytes) -> Tables | None:
+        """The proven tables of a part, by its key in the index, if they are remembered."""
+        tables = self._tables.get(key)
+        if tables is not None:
+            self._tables.move_to_end(key)
+        return tables
 
-    def remember(self, oid: bytes, table: bytes) -> None:
-        """A table was proven."""
-        if oid not in self._tables:
-            self._tables[oid] = table
-            self._bytes += len(table) + _ENTRY_BYTES
+    def remember(self, key: bytes, tables: Tables) -> None:
+        """They were proven."""
+        if key not in self._tables:
+            self._tables[key] = tables
+            self._bytes += _size_of(tables)
             while self._bytes > self._bytes_max:
-                _, forgotten = self._tables.popitem(last=False)
-                self._bytes -= len(forgotten) + _ENTRY_BYTES
+                self._forget_oldest()
+
+    def forget(self, key: bytes) -> None:
+        """The part is put anew: its own table may be another one."""
+        tables = self._tables.pop(key, None)
+        if tables is not None:
+            self._bytes -= _size_of(tables)
+
+    def _forget_oldest(self) -> None:
+        _, forgotten = self._tables.popitem(last=False)
+        self._bytes -= _size_of(forgotten)
+
+
+def _size_of(tables: Tables) -> int:
+    return len(tables.table) + len(tables.own) + _ENTRY_BYTES

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.store_worker import size_of
-from tests.support.stores import content_of, made, running
+from tests.support.store_worker import thing
+from tests.support.stores import content_of, running, unpacked
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,19 +52,16 @@ def run_and_kill(disk: Path, seed: int, first: int, told: Told) -> None:
 
 
 async def check(disk: Path, told: Told, hint: str) -> set[bytes]:
-    """The ids that are held, after all promises were checked."""
+    """The keys of the parts that are held, after all promises were checked."""
     async with running(disk) as store:
         assert store.health.trouble == "", hint
         for number in told.put - told.deleting:
-            assert await content_of(store, made(number, size_of(number))) == made(number, size_of(number)).content, (
-                f"{hint} {number}"
-            )
+            assert await content_of(store, thing(number)) == thing(number).content, f"{hint} {number}"
         for number in told.deleted:
-            assert not store.holds(made(number, size_of(number)).oid), f"{hint} {number}"
-        held = {oid for oid, _ in store.page(b"", 100_000)[0]}
-        for oid in held:
-            findings = await store.verify(oid)
-            assert (findings.header_ok, findings.bad_blocks) == (True, []), f"{hint} {oid.hex()}"
+            assert not store.holds(*unpacked(thing(number).stored.key)), f"{hint} {number}"
+        held = {key for key, _ in store.page(b"", 100_000)[0]}
+        for key in held:
+            assert (await store.verify(*unpacked(key))).is_intact, f"{hint} {key.hex()}"
         assert store._index.is_consistent(), hint
         return held
 
@@ -82,7 +79,7 @@ async def test_kill_in_the_middle_of_everything(tmp_path: Path, seed: int) -> No
         shutil.rmtree(rebuilt / "index", ignore_errors=True)
         held = await check(disk, told, hint)
         from_segments = await check(rebuilt, told, hint + " rebuilt")
-        unsettled = {made(number, size_of(number)).oid for number in told.deleting - told.deleted}
+        unsettled = {thing(number).stored.key for number in told.deleting - told.deleted}
         assert held - unsettled == from_segments - unsettled, hint
         shutil.rmtree(rebuilt)
     assert told.put, "something was done"

@@ -1,11 +1,14 @@
 """Data nodes in memory, for a world under virtual time: the real messages, and whatever can go wrong with a node."""
 
+from typing import NamedTuple
+
 import trio
 
-from ringfs.base.checksums import first_bad_block, is_table_of
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, ConnectionLost, Refused
-from ringfs.base.limits import BLOCK_BYTES
+from ringfs.base.limits import BLOCK_BYTES, HASH_BYTES
+from ringfs.data.stored_part import Span, StoredPart, Tables, own_span, span_of
+from ringfs.ring.parts import COPY, Part, unpack_part
 from ringfs.wire.messages.cluster import (
     ClusterMap,
     JoinNode,
@@ -14,12 +17,39 @@ from ringfs.wire.messages.cluster import (
     NodeJoined,
     Reaped,
 )
-from ringfs.wire.messages.data import WHOLE, Blocks, Delete, Deleted, Get, Have, Held, HeldPart, Put, PutDone
+from ringfs.wire.messages.data import (
+    Blocks,
+    Delete,
+    Deleted,
+    Drop,
+    Dropped,
+    Get,
+    Have,
+    Held,
+    HeldPart,
+    ListObjects,
+    ObjectPage,
+    ObjectRow,
+    Put,
+    PutDone,
+    SurplusPart,
+    Verified,
+    Verify,
+)
 from ringfs.wire.rpc import Dial, Peer, Request, RpcClient, open_client
 
 HEARTBEAT_S = 1.0
 REAP_S = 5.0
 CAPACITY_BYTES = 1 << 40
+
+
+class Holding(NamedTuple):
+    """A part that a node holds."""
+
+    stored: StoredPart
+    tables: Tables
+    content: bytes
+    birth_ns: int
 
 
 class MemoryNode:
@@ -31,8 +61,8 @@ class MemoryNode:
         self.uuid = uuid
         #: 0 until the metadata service has given it one.
         self.number = 0
-        #: id → (size, table, content, birth ns).
-        self.held: dict[bytes, tuple[int, bytes, bytes, int]] = {}
+        #: What it holds of each object, by part; no object without any part.
+        self.held: dict[bytes, dict[Part, Holding]] = {}
         #: How long puts and gets take.
         self.put_s = 0.0
         self.get_s = 0.0
@@ -67,19 +97,26 @@ class MemoryNode:
         if self.is_mute:
             return
         match request.message:
+            case Put(part=part) | Get(part=part) | Verify(part=part) if part and unpack_part(part) is None:
+                request.refuse(Code.INVALID)
             case Put():
                 request.peer.start_soon(self._put, request)
             case Get():
                 request.peer.start_soon(self._get, request)
             case Have():
-                request.reply(Held([HeldPart(oid, WHOLE) for oid in request.message.objects if oid in self.held]))
+                request.reply(Held([HeldPart(oid, part.pack()) for oid in request.message.objects for part in self.parts(oid)]))
+            case ListObjects():
+                request.reply(self._page(request.message))
+            case Verify():
+                self._verify(request)
             case Delete():
                 request.reply(Deleted(self.delete(request.message.object, request.message.verdict_ns)))
+            case Drop():
+                request.reply(Dropped(sum(self._drop(each) for each in request.message.parts)))
             case _:
                 request.refuse(Code.BAD_REQUEST)
 
     async def _put(self, request: Request) -> None:
-        asked: Put = request.message
         self._puts_at_once += 1
         self.puts_at_once_max = max(self.puts_at_once_max, self._puts_at_once)
         try:
@@ -87,49 +124,108 @@ class MemoryNode:
         finally:
             self._puts_at_once -= 1
         self.put_count += 1
+        asked: Put = request.message
+        part = Part(*asked.part)
+        fresh = part not in self.parts(asked.object)
+        stored, tables = StoredPart(asked.object, asked.size_bytes, part), Tables(asked.table, asked.own_table)
         content = bytes(request.payload)
         if self.is_failed:
             request.refuse(Code.DISK_FAILED)
-        elif self.is_full and asked.object not in self.held:
+        elif self.is_full and fresh:
             request.refuse(Code.DISK_FULL)
-        elif len(content) != asked.size_bytes or not is_table_of(asked.object, asked.size_bytes, asked.table):
+        elif len(content) != stored.length_bytes:
+            request.refuse(Code.BAD_REQUEST)
+        elif not stored.proves(tables):
             request.refuse(Code.CORRUPT, "the table")
-        elif first_bad_block(asked.table, 0, content) is not None:
+        elif stored.first_bad_block(tables, 0, content) is not None:
             request.refuse(Code.CORRUPT, "a block")
         else:
-            fresh = asked.object not in self.held
-            self.held[asked.object] = (asked.size_bytes, asked.table, content, self._clock.wall_ns())
+            self.held.setdefault(asked.object, {})[part] = Holding(stored, tables, content, self._clock.wall_ns())
             request.reply(PutDone(fresh))
 
     async def _get(self, request: Request) -> None:
         asked: Get = request.message
         await trio.sleep(self.get_s)
         self.get_count += 1
-        held = self.held.get(asked.object)
         if self.is_failed:
             request.refuse(Code.DISK_FAILED)
             return
-        if held is None:
-            request.refuse(Code.NOT_HELD)
+        try:
+            span = self._span(asked)
+        except Refused as refused:
+            request.refuse(refused.code)
             return
-        size_bytes, table, whole, _ = held
-        start = asked.first_block * BLOCK_BYTES
-        content = bytearray(whole[start : start + asked.block_count * BLOCK_BYTES])
-        if self.corrupts_content:
+        holding = self.held[asked.object][span.stored.part]
+        start = span.first_block * BLOCK_BYTES
+        content = bytearray(holding.content[start : start + span.block_count * BLOCK_BYTES])
+        table = holding.tables.table
+        if self.corrupts_content and content:
             content[len(content) // 2] ^= 1
         if self.cuts_content:
             del content[-1:]
         if self.corrupts_table:
             table = bytes([table[0] ^ 1]) + table[1:]
-        request.reply(Blocks(size_bytes, table if asked.want_table else b""), [bytes(content)] if content else ())
+        tables = Tables(table, holding.tables.own) if asked.want_table else Tables(b"")
+        blocks = Blocks(span.stored.size_bytes, tables.table, span.stored.part.pack(), tables.own)
+        request.reply(blocks, [bytes(content)] if content else ())
+
+    def _span(self, asked: Get) -> Span:
+        """Which blocks of which part answer it. Refused NOT_HELD, INVALID."""
+        held = self.parts(asked.object)
+        part = Part(*asked.part) if asked.part else COPY
+        if part in held:
+            return own_span(held[part].stored, asked.first_block, asked.block_count)
+        if asked.part or not held:
+            raise Refused(Code.NOT_HELD)
+        return span_of([held[part].stored for part in sorted(held)], asked.first_block, asked.block_count)
+
+    def _page(self, asked: ListObjects) -> ObjectPage:
+        after = asked.after + b"\xff" if len(asked.after) == HASH_BYTES else asked.after
+        every = [each for parts in self.held.values() for each in parts.values() if each.stored.key > after]
+        every.sort(key=lambda each: each.stored.key)
+        rows = [
+            ObjectRow(stored.object, stored.size_bytes, birth_ns, stored.part.pack())
+            for stored, _, _, birth_ns in every[: asked.limit]
+        ]
+        return ObjectPage(rows, len(every) > asked.limit)
+
+    def _verify(self, request: Request) -> None:
+        asked: Verify = request.message
+        holding = self.parts(asked.object).get(Part(*asked.part))
+        if self.is_failed:
+            request.refuse(Code.DISK_FAILED)
+        elif holding is None:
+            request.refuse(Code.NOT_HELD)
+        else:
+            stored, tables, content, _ = holding
+            starts = range(0, stored.length_bytes, BLOCK_BYTES)
+            blocks = [content[start : start + BLOCK_BYTES] or b"missing" for start in starts]
+            bad = [number for number, block in enumerate(blocks) if stored.first_bad_block(tables, number, block) is not None]
+            request.reply(Verified(stored.proves(tables), bad))
+
+    def parts(self, oid: bytes) -> dict[Part, Holding]:
+        """What it holds of an object. Only read by others."""
+        return self.held.get(oid, {})
 
     def delete(self, oid: bytes, verdict_ns: int) -> bool:
-        """Delete an object unless it was put after the verdict."""
-        held = self.held.get(oid)
-        if held is None or held[3] > verdict_ns:
-            return False
-        del self.held[oid]
-        return True
+        """Delete those parts of an object that were not put after the verdict; whether there were any."""
+        dead = [each.stored for each in self.parts(oid).values() if each.birth_ns <= verdict_ns]
+        for stored in dead:
+            self._remove(stored.object, stored.part)
+        return bool(dead)
+
+    def _drop(self, surplus: SurplusPart) -> bool:
+        """Drop a part unless it was put again since; whether it is not held now."""
+        holding = self.parts(surplus.object).get(Part(*surplus.part))
+        if holding is not None and holding.birth_ns <= surplus.birth_ns:
+            self._remove(surplus.object, holding.stored.part)
+            return True
+        return holding is None
+
+    def _remove(self, oid: bytes, part: Part) -> None:
+        del self.held[oid][part]
+        if not self.held[oid]:
+            del self.held[oid]
 
     # --- in the cluster -------------------------------------------------------------------------------------------------
 
@@ -155,9 +251,10 @@ class MemoryNode:
     async def _heartbeat(self, client: RpcClient, map: ClusterMap) -> None:
         epoch = map.epoch
         while not client.lost.is_set():
-            used_bytes = sum(size for size, *_ in self.held.values())
+            holdings = [each for parts in self.held.values() for each in parts.values()]
+            used_bytes = sum(len(each.content) for each in holdings)
             free_bytes = 0 if self.is_full else CAPACITY_BYTES
-            beat = NodeHeartbeat(self.number, epoch, used_bytes, free_bytes, len(self.held), self.name, free_bytes, "")
+            beat = NodeHeartbeat(self.number, epoch, used_bytes, free_bytes, len(holdings), self.name, free_bytes, "")
             try:
                 answer = (await client.call(beat, timeout_s=5)).message
             except (ConnectionLost, Refused):

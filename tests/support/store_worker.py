@@ -1,7 +1,7 @@
 """A process that puts, renews and deletes until it is killed: `python -m tests.support.store_worker DIR SEED FIRST`.
 
-Lines: "put N", "renewed N", "deleted N" after the store has acknowledged it; "deleting N" before it is asked to. Objects are
-stores.made(N, size_of(N)); N counts up from FIRST.
+Lines: "put N", "renewed N", "deleted N" after the store has acknowledged it; "deleting N" before it is asked to. N counts up from
+FIRST; what it stands for is thing(N).
 """
 
 import random
@@ -11,15 +11,15 @@ from pathlib import Path
 import trio
 
 from ringfs.data import checkpointer
-from tests.support.stores import TickingClock, made, put, running
+from tests.support.stores import Made, TickingClock, any_part, made, put, running
 
 #: Deletes and renewals look back so far.
 _RECENT = 20
 
 
-def size_of(number: int) -> int:
-    """Small ones, some of several blocks."""
-    return random.Random(number).choice([100, 5000, 70_000, 300_000])
+def thing(number: int) -> Made:
+    """Small ones, some of several blocks; copies and fragments."""
+    return any_part(made(number, random.Random(number).choice([100, 5000, 70_000, 300_000])))
 
 
 def say(what: str, number: int) -> None:
@@ -42,18 +42,18 @@ async def work(directory: Path, seed: int, first: int) -> None:
 
         async def loop() -> None:
             for number in numbers:
-                await put(store, made(number, size_of(number)))
+                await put(store, thing(number))
                 say("put", number)
                 held.append(number)
                 if held and chance.random() < 0.3:
                     again = take_one()
-                    if not await put(store, made(again, size_of(again))):
+                    if not await put(store, thing(again)):
                         say("renewed", again)
                     held.append(again)
                 if held and chance.random() < 0.3:
                     dead = take_one()
                     say("deleting", dead)
-                    await store.delete([(made(dead, size_of(dead)).oid, 1 << 61)])
+                    await store.delete([(thing(dead).oid, 1 << 61)])
                     say("deleted", dead)
 
         for _ in range(4):

@@ -5,37 +5,76 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
 
 from ringfs.base.checksums import Buffer, block_table, object_id
 from ringfs.base.files import RealFiles
-from ringfs.base.limits import KIB, MIB
+from ringfs.base.limits import HASH_BYTES, KIB, MIB
 from ringfs.data.disk import Disk, Segment
 from ringfs.data.identity import check_disk, make_identity
 from ringfs.data.recovery import open_store
 from ringfs.data.segment_log import SegmentSizes
 from ringfs.data.store import ObjectStore
+from ringfs.data.stored_part import StoredPart, Tables
+from ringfs.ring.parts import COPY, Part, part_bytes, range_of, unpack_part
 
 CLUSTER = "11111111-2222-3333-4444-555555555555"
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An object to put."""
+    """A part of an object to put, with the part's bytes; size_bytes is the whole object's."""
 
     oid: bytes
     table: bytes
     content: bytes
+    size_bytes: int
+    part: Part = COPY
+    own_table: bytes = b""
+
+    @property
+    def stored(self) -> StoredPart:
+        """What a store calls it."""
+        return StoredPart(self.oid, self.size_bytes, self.part)
+
+    @property
+    def tables(self) -> Tables:
+        """What proves it."""
+        return Tables(self.table, self.own_table)
 
 
 def made(seed: int, size_bytes: int = 3 * 64 * KIB + 17) -> Made:
     """The object of that seed and size, always the same."""
     content = random.Random(seed).randbytes(size_bytes)
     table = block_table(content)
-    return Made(object_id(size_bytes, table), table, content)
+    return Made(object_id(size_bytes, table), table, content, size_bytes)
+
+
+def fragment_of(thing: Made, data: int, parity: int, number: int) -> Made:
+    """A fragment of a whole object. Parity is any bytes here: what is in it is the encoder's business."""
+    part = Part(data, parity, number)
+    if part.is_parity:
+        content = random.Random(f"{thing.oid.hex()} {part}").randbytes(part_bytes(part, thing.size_bytes))
+        return replace(thing, part=part, content=content, own_table=block_table(content))
+    start, stop = range_of(part, thing.size_bytes)
+    return replace(thing, part=part, content=thing.content[start:stop])
+
+
+def any_part(whole: Made) -> Made:
+    """The object itself or a fragment of it, always the same for the same object."""
+    chance = random.Random(whole.oid)
+    data, parity = chance.choice([(0, 0), (0, 0), (2, 1), (4, 2), (8, 3)])
+    return fragment_of(whole, data, parity, chance.randrange(data + parity)) if data else whole
+
+
+def unpacked(key: bytes) -> tuple[bytes, Part]:
+    """Id and part of a key in the index."""
+    part = unpack_part(key[HASH_BYTES:])
+    assert part is not None
+    return key[:HASH_BYTES], part
 
 
 class TickingClock:
@@ -147,11 +186,11 @@ async def running(
 
 async def put(store: ObjectStore, thing: Made) -> bool:
     """Put it; whether it was fresh."""
-    return await store.put(thing.oid, thing.table, memoryview(bytearray(thing.content)))
+    return await store.put(thing.stored, thing.tables, memoryview(bytearray(thing.content)))
 
 
 async def content_of(store: ObjectStore, thing: Made) -> bytes:
     """All of it, as the store gives it."""
-    size_bytes, table, content = await store.get(thing.oid, 0, 128)
-    assert (size_bytes, table) == (len(thing.content), thing.table)
-    return bytes(content)
+    got = await store.get(thing.oid, thing.part, 0, 128)
+    assert (got.stored, got.tables) == (thing.stored, thing.tables)
+    return bytes(got.content)

@@ -16,6 +16,7 @@ PART_BYTES = 3
 WirePart = Annotated[bytes, Sized(PART_BYTES, PART_BYTES)]
 #: The part that is the whole object.
 WHOLE = bytes(PART_BYTES)
+HELD_PARTS_MAX = 4 * PAGE_ENTRIES_MAX
 
 
 @message(0x0401)
@@ -79,7 +80,7 @@ class HeldPart:
 
 @message(0x0405)
 class Have:
-    """Which of these does the node hold? Answer: Held."""
+    """Which of these does the node hold? Answer: Held. Refused INVALID if it holds more parts of them than fit in an answer."""
 
     objects: Annotated[list[Hash], Sized(0, PAGE_ENTRIES_MAX)]
 
@@ -88,7 +89,7 @@ class Have:
 class Held:
     """Every part of them that it holds, in the order asked."""
 
-    parts: Annotated[list[HeldPart], Sized(0, 4 * PAGE_ENTRIES_MAX)]
+    parts: Annotated[list[HeldPart], Sized(0, HELD_PARTS_MAX)]
 
 
 @message(0x0407)

@@ -29,7 +29,7 @@ def flip(directory: Path, offset: int, bit: int = 3) -> None:
 async def got(store: ObjectStore, thing: Made, first: int = 0, count: int = 128) -> bytes | Code:
     """The bytes, or why not."""
     try:
-        return bytes((await store.get(thing.oid, first, count))[2])
+        return bytes((await store.get(thing.oid, thing.part, first, count)).content)
     except Refused as refused:
         return refused.code
 

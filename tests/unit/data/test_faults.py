@@ -71,7 +71,7 @@ async def test_all_who_wait_for_a_failed_sync_are_refused(tmp_path: Path) -> Non
             finally:
                 gate.set()
         assert refused == [Code.DISK_FAILED] * 6
-        assert store.figures().object_count == 1
+        assert store.figures().part_count == 1
 
 
 async def test_a_read_error_costs_that_read(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ async def test_a_read_error_costs_that_read(tmp_path: Path) -> None:
     async with running(tmp_path, faults=faults) as store:
         await put(store, THING)
         faults.on_read = EIO
-        for ask in (store.get(THING.oid, 0, 1), store.verify(THING.oid)):
+        for ask in (store.get(THING.oid, None, 0, 1), store.verify(THING.oid)):
             with pytest.raises(Refused) as refused:
                 await ask
             assert refused.value.code is Code.DISK_FAILED

@@ -6,11 +6,16 @@ import pytest
 
 from ringfs.base.kv.memory import MemoryView
 from ringfs.data.index import Entry, Index, IndexDamaged, SegmentUse, place_of, position_of
-from ringfs.data.segment_format import KIND_OBJECT, KIND_RENEWAL, Head, record_bytes
+from ringfs.data.segment_format import KIND_PART, KIND_RENEWAL, Head, record_bytes
+from ringfs.data.stored_part import StoredPart, Tables
+from ringfs.ring.parts import Part
+from ringfs.wire.messages.data import WHOLE
 
 DISK = bytes(range(16))
-A, B = b"a" * 20, b"b" * 20
+OID = b"a" * 20
+A, B = OID + WHOLE, b"b" * 20 + WHOLE
 SIZE = 10_000
+FRAGMENT, PARITY = Part(2, 1, 1).pack(), Part(2, 1, 2).pack()
 RECORD = record_bytes(SIZE)
 
 
@@ -52,7 +57,7 @@ def test_adding_again_frees_the_older_record() -> None:
     rows.add(A, position_of(2, 4096), SIZE, 70)
     assert rows.get(A) == Entry(position_of(2, 4096), SIZE, 70)
     assert rows.punches == {position_of(1, 4096): RECORD, position_of(1, 4096 + RECORD): 4096}
-    assert (rows.object_count, rows.live_bytes) == (1, RECORD)
+    assert (rows.part_count, rows.live_bytes) == (1, RECORD)
 
 
 def test_only_the_latest_renewal_is_kept() -> None:
@@ -123,7 +128,7 @@ def test_pages() -> None:
     """Ascending, after an id, and whether more follow."""
     rows = index()
     draw = random.Random(1)
-    ids = sorted(draw.randbytes(20) for _ in range(10))
+    ids = sorted(draw.randbytes(20) + WHOLE for _ in range(10))
     for number, oid in enumerate(ids):
         rows.add(oid, position_of(1, 4096 + number * RECORD), SIZE, number + 1)
     first, more = rows.page(b"", 4)
@@ -135,7 +140,7 @@ def test_pages() -> None:
 
 def head(kind: int, birth_ns: int) -> Head:
     """Of object A."""
-    return Head(kind, A, SIZE, birth_ns, b"")
+    return Head(kind, StoredPart(OID, SIZE), birth_ns, Tables(b""))
 
 
 def test_replaying_what_is_known_changes_nothing() -> None:
@@ -144,7 +149,7 @@ def test_replaying_what_is_known_changes_nothing() -> None:
     rows.add(A, position_of(1, 4096), SIZE, 50)
     rows.renew(A, position_of(1, 4096 + RECORD), 60)
     before = (rows.get(A), dict(rows.punches), rows.live_bytes)
-    rows.replay(head(KIND_OBJECT, 50), position_of(1, 4096))
+    rows.replay(head(KIND_PART, 50), position_of(1, 4096))
     rows.replay(head(KIND_RENEWAL, 60), position_of(1, 4096 + RECORD))
     assert (rows.get(A), dict(rows.punches), rows.live_bytes) == before
 
@@ -154,7 +159,7 @@ def test_replaying_takes_the_later_record() -> None:
     later = Entry(position_of(3, 4096), SIZE, 70, position_of(4, 4096))
     for earlier_first in (True, False):
         rows = index()
-        records = [(KIND_OBJECT, 50, position_of(1, 4096)), (KIND_OBJECT, 60, position_of(3, 4096))]
+        records = [(KIND_PART, 50, position_of(1, 4096)), (KIND_PART, 60, position_of(3, 4096))]
         for kind, birth_ns, position in records if earlier_first else reversed(records):
             rows.replay(head(kind, birth_ns), position)
         rows.replay(head(KIND_RENEWAL, 70), position_of(4, 4096))
@@ -196,7 +201,7 @@ def test_random_histories_stay_consistent() -> None:
     for seed in range(30):
         draw = random.Random(seed)
         rows = index()
-        ids = [draw.randbytes(20) for _ in range(6)]
+        ids = [draw.randbytes(20) + part for part in (WHOLE, FRAGMENT, PARITY) for _ in range(2)]
         for step in range(1, 201):
             oid = draw.choice(ids)
             position = position_of(1 + step // 50, 4096 * (1 + step % 50 * 4))
@@ -221,7 +226,7 @@ def test_golden_rows() -> None:
     rows.waste(position_of(2, 4096), 4096)
     rows.flush(position_of(2, 12288))
     assert [(key.hex(), value.hex()) for key, value in view.scan(b"", b"\xff")] == [
-        ("68", "0001" + DISK.hex() + "0000000200003000" + "000000000000003c"),
+        ("68", "0002" + DISK.hex() + "0000000200003000" + "000000000000003c"),
         ("6f" + A.hex(), "0000000100001000" + "00002710" + "000000000000003c" + "0000000200002000"),
         ("700000000200001000", "00001000"),
         ("7300000001", "0000000000004000" + "00000001"),

@@ -48,9 +48,16 @@ def patched(path: Path, offset: int, data: bytes) -> Iterator[None]:
         file.write(before)
 
 
+def position_in(store: ObjectStore, thing: Made) -> int:
+    """Where its record is."""
+    entry = store._index.get(thing.stored.key)
+    assert entry is not None
+    return entry.position
+
+
 async def assert_holds(store: ObjectStore, things: list[Made]) -> None:
     """Exactly these, whole."""
-    assert {oid for oid, _ in store.page(b"", 1000)[0]} == {thing.oid for thing in things}
+    assert {key for key, _ in store.page(b"", 1000)[0]} == {thing.stored.key for thing in things}
     for thing in things:
         assert await content_of(store, thing) == thing.content
 
@@ -85,9 +92,9 @@ async def test_a_rebuilt_index_says_the_same(tmp_path: Path) -> None:
     async with running(tmp_path, clock=clock) as store:
         assert store.page(b"", 1000) == before
         after = store.figures()
-        assert (after.used_bytes, after.object_count, after.segment_count) == (
+        assert (after.used_bytes, after.part_count, after.segment_count) == (
             figures.used_bytes,
-            figures.object_count,
+            figures.part_count,
             figures.segment_count,
         )
         assert store.health.trouble == ""
@@ -126,6 +133,25 @@ async def test_an_index_of_another_disk_is_not_used(tmp_path: Path) -> None:
         await assert_holds(store, THINGS[:5])
 
 
+async def test_an_index_of_an_older_version_is_rebuilt(tmp_path: Path) -> None:
+    """Its keys had no part: they are not taken for anything."""
+    async with running(tmp_path) as store:
+        for thing in THINGS:
+            await put(store, thing)
+        for thing in THINGS:
+            entry = store._index._view.get(b"o" + thing.stored.key)
+            assert entry is not None
+            store._index._view.delete(b"o" + thing.stored.key)
+            store._index._view.put(b"o" + thing.oid, entry)
+        header = store._index._view.get(b"h")
+        assert header is not None
+        store._index._view.put(b"h", b"\0\1" + header[2:])
+        await store._checkpointer._kv.checkpoint({})
+        old = snapshot(tmp_path, tmp_path.with_name("old"))
+    async with running(old) as store:
+        await assert_holds(store, THINGS)
+
+
 @pytest.mark.parametrize("keep", [1, 4096, 4097, 50_000, RECORD - 4096])
 async def test_a_torn_record_at_the_end_is_cut(tmp_path: Path, keep: int) -> None:
     """Of the last record only some first bytes were written: it is gone without loss, and its place is used again."""
@@ -160,12 +186,12 @@ async def test_a_torn_record_at_the_end_of_an_earlier_segment(tmp_path: Path, pa
     async with running(disk) as store:
         for thing in things:
             await put(store, thing)
-        last = max((entry.position, oid) for oid, entry in store.page(b"", 10)[0] if entry.position >> 32 == 1)
+        last = max((entry.position, key) for key, entry in store.page(b"", 10)[0] if entry.position >> 32 == 1)
         crashed = snapshot(disk, tmp_path / "crashed")
     with segments(crashed)[0].open("r+b") as file:
         file.seek((last[0] & 0xFFFF_FFFF) + part)
         file.write(b"\xff" * 4096)
-    rest = [thing for thing in things if thing.oid != last[1]]
+    rest = [thing for thing in things if thing.stored.key != last[1]]
     async with running(crashed) as store:
         await assert_holds(store, rest)
         assert store.health.lost_count == 0
@@ -183,7 +209,7 @@ async def test_an_acknowledged_record_at_the_end_is_never_cut_off(tmp_path: Path
     async with running(disk) as store:
         await put(store, THINGS[0])
         await put(store, THINGS[1])
-        position = store._entry(THINGS[1].oid).position
+        position = position_in(store, THINGS[1])
         store._index.flush(position)
         await store._checkpointer._kv.checkpoint({})
         crashed = snapshot(disk, tmp_path / "crashed")
@@ -239,7 +265,7 @@ async def test_content_is_never_taken_for_a_record(tmp_path: Path) -> None:
             await put(store, thing)
         inner = segments(disk)[0].read_bytes()[: 4096 + 3 * RECORD]
         table = block_table(inner)
-        outer = Made(object_id(len(inner), table), table, inner)
+        outer = Made(object_id(len(inner), table), table, inner, len(inner))
         await put(store, outer)
         await store.delete([(thing.oid, 1 << 61) for thing in THINGS[:3]])
         await put(store, THINGS[7])
@@ -258,7 +284,7 @@ async def test_a_missing_segment_loses_its_objects_only(tmp_path: Path) -> None:
             await put(store, thing)
         held: dict[int, list[Made]] = {1: [], 2: [], 3: []}
         for thing in things:
-            held[store._entry(thing.oid).position >> 32].append(thing)
+            held[position_in(store, thing) >> 32].append(thing)
     segments(tmp_path)[1].unlink()
     async with running(tmp_path) as store:
         await assert_holds(store, held[1] + held[3])
@@ -288,7 +314,7 @@ async def test_a_crash_between_the_steps_of_a_delete(tmp_path: Path) -> None:
         for thing in THINGS:
             await put(store, thing)
     store = await opened(disk)
-    store._index.remove(THINGS[0].oid)
+    store._index.remove(THINGS[0].stored.key)
     store._index.flush(store._log.mark)
     await store._checkpointer._kv.checkpoint({})
     crashed = snapshot(disk, tmp_path / "crashed")
@@ -330,9 +356,9 @@ async def test_an_unknown_old_segment_is_taken_up(tmp_path: Path) -> None:
             await put(store, made(seed, MIB))
         before = store.page(b"", 1000)
         number = 1
-        for oid, entry in before[0]:
+        for key, entry in before[0]:
             if entry.position >> 32 == number:
-                store._index.remove(oid)
+                store._index.remove(key)
         store._index.forget_punches(list(store._index.punches))
         store._index.segments.pop(number)
         store._index._changed.add(number)

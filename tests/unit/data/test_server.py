@@ -14,12 +14,15 @@ from ringfs.data import server as server_module
 from ringfs.data.segment_log import SegmentSizes
 from ringfs.data.server import DataServer
 from ringfs.data.store import ObjectStore
+from ringfs.ring.parts import Part
 from ringfs.wire.messages.cluster import GetMap
 from ringfs.wire.messages.data import (
     WHOLE,
     Blocks,
     Delete,
     Deleted,
+    Drop,
+    Dropped,
     Get,
     GetStoreStatus,
     Have,
@@ -30,11 +33,13 @@ from ringfs.wire.messages.data import (
     Put,
     PutDone,
     StoreStatus,
+    SurplusPart,
     Verified,
     Verify,
 )
-from ringfs.wire.rpc import RpcClient, client_on, serve_stream
-from tests.support.stores import Made, made, running
+from ringfs.wire.rpc import Handler, RpcClient, client_on, serve_stream
+from tests.support.nodes import MemoryNode
+from tests.support.stores import Made, TickingClock, fragment_of, made, running
 from tests.support.streams import Link
 
 KEY = bytes(32)
@@ -54,7 +59,7 @@ async def node(directory: Path) -> AsyncIterator[tuple[RpcClient, ObjectStore, D
 
 
 @asynccontextmanager
-async def connected(server: DataServer, nursery: trio.Nursery, link: Link | None = None) -> AsyncIterator[RpcClient]:
+async def connected(server: Handler, nursery: trio.Nursery, link: Link | None = None) -> AsyncIterator[RpcClient]:
     """One more client."""
     link = link or Link()
     nursery.start_soon(serve_stream, server, KEY, link.server)
@@ -72,7 +77,7 @@ async def ask(client: RpcClient, message: Any, payload: bytes = b"") -> Any:
 
 def put_of(thing: Made) -> Put:
     """The request that puts it."""
-    return Put(thing.oid, len(thing.content), thing.table)
+    return Put(thing.oid, thing.size_bytes, thing.table, thing.part.pack(), thing.own_table)
 
 
 async def test_each_request(tmp_path: Path) -> None:
@@ -99,6 +104,60 @@ async def test_each_request(tmp_path: Path) -> None:
         assert status.free_bytes > 0
         assert await ask(client, Delete(thing.oid, birth_ns)) == Deleted(True)
         assert await ask(client, Have([thing.oid])) == Held([])
+
+
+async def _talk_of_parts(client: RpcClient) -> list[Any]:
+    """All that is said of parts, births left out."""
+    thing = made(7, 12 * BLOCK + 5)
+    parts = [fragment_of(thing, 4, 2, number) for number in (1, 3, 5)]
+    answers: list[Any] = []
+
+    async def say(message: Any, payload: bytes = b"") -> Any:
+        try:
+            answer = await client.call(message, [payload] if payload else ())
+            answers.append((answer.message, bytes(answer.payload)))
+            return answer.message
+        except Refused as refused:
+            answers.append(refused.code)
+
+    await say(put_of(parts[0]), parts[1].content)
+    await say(put_of(parts[2]), parts[0].content)
+    for part in [*parts, *parts]:
+        await say(put_of(part), part.content)
+    for asked in [*(part.part.pack() for part in parts), b"", WHOLE, b"\1\1\0"]:
+        for first, count in [(0, 0), (0, 2), (1, 1), (4, 4), (6, 5), (12, 9), (99, 1)]:
+            await say(Get(thing.oid, first, count, want_table=first % 2 == 0, part=asked))
+        await say(Verify(thing.oid, asked or WHOLE))
+    await say(Have([thing.oid, b"x" * 20]))
+    rows = (await client.call(ListObjects(b"", 10))).message.objects
+    answers.append([(row.object, row.size_bytes, row.part) for row in rows])
+    await say(ListObjects(thing.oid, 10))
+    more = (await client.call(ListObjects(thing.oid + rows[0].part, 1))).message
+    answers.append(([row.part for row in more.objects], more.more))
+    surplus = [SurplusPart(thing.oid, row.part, row.birth_ns - 1 + index) for index, row in enumerate(rows)]
+    await say(Drop(surplus))
+    await say(Drop(surplus))
+    await say(Have([thing.oid]))
+    await say(Delete(thing.oid, 1 << 62))
+    await say(Have([thing.oid]))
+    return answers
+
+
+async def test_parts(tmp_path: Path) -> None:
+    """Put, get, have, list, verify, drop, delete of fragments, as messages/data.py says; nodes in memory say the same."""
+    async with node(tmp_path) as (client, _, _, nursery):
+        answers = await _talk_of_parts(client)
+        memory_node = MemoryNode("data1", "data1:7100", "", TickingClock(), KEY)
+        async with connected(memory_node, nursery) as other:
+            assert await _talk_of_parts(other) == answers
+    assert answers[:8] == [Code.BAD_REQUEST, Code.CORRUPT] + [(PutDone(True), b"")] * 3 + [(PutDone(False), b"")] * 3
+    assert answers[-5:] == [
+        (Dropped(2), b""),
+        (Dropped(2), b""),
+        (Held([HeldPart(made(7, 12 * BLOCK + 5).oid, Part(4, 2, 1).pack())]), b""),
+        (Deleted(True), b""),
+        (Held([]), b""),
+    ]
 
 
 async def test_refusals(tmp_path: Path) -> None:
@@ -133,7 +192,7 @@ async def test_pages_are_bounded(tmp_path: Path) -> None:
             more = page.more
         assert seen == [thing.oid for thing in things]
         assert len((await ask(client, ListObjects(b"", PAGE_ENTRIES_MAX))).objects) == 30
-        assert store.figures().object_count == 30
+        assert store.figures().part_count == 30
 
 
 async def test_many_clients_at_once(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import trio
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import MIB, OBJECT_BYTES_MAX
 from ringfs.data.segment_log import SegmentSizes
+from ringfs.data.stored_part import Tables
 from tests.support.stores import EIO, SMALL, Faults, TickingClock, content_of, made, opened, put, running
 
 BLOCK = 65536
@@ -35,11 +36,11 @@ async def test_ranges_of_blocks(tmp_path: Path) -> None:
     async with running(tmp_path) as store:
         # The first get has to read the table, with and without block 0.
         for first, count in [(2, 2), (0, 1), (5, 1), (3, 128), (0, 6), (1, 0)]:
-            size, table, content = await store.get(thing.oid, first, count)
-            assert (size, table) == (len(thing.content), thing.table)
-            assert content == thing.content[first * BLOCK : (first + count) * BLOCK], (first, count)
+            got = await store.get(thing.oid, None, first, count)
+            assert (got.stored, got.tables) == (thing.stored, thing.tables)
+            assert got.content == thing.content[first * BLOCK : (first + count) * BLOCK], (first, count)
         with pytest.raises(Refused) as refused:
-            await store.get(thing.oid, 6, 1)
+            await store.get(thing.oid, None, 6, 1)
         assert refused.value.code is Code.INVALID
 
 
@@ -65,22 +66,22 @@ async def test_gets_that_need_no_waiting(tmp_path: Path) -> None:
         await put(store, thing)
         await put(store, large)
         for block in range(5):
-            waited = await store.get(thing.oid, block, 1)
-            assert store.get_now(thing.oid, block, 1) == waited
-        assert store.get_now(large.oid, 0, 128) is None
-        assert store.get_now(thing.oid, 5, 1) is None
-        assert store.get_now(made(22).oid, 0, 1) is None
+            waited = await store.get(thing.oid, None, block, 1)
+            assert store.get_now(thing.oid, None, block, 1) == waited
+        assert store.get_now(large.oid, None, 0, 128) is None
+        assert store.get_now(thing.oid, None, 5, 1) is None
+        assert store.get_now(made(22).oid, None, 0, 1) is None
     (segment,) = (tmp_path / "segments").iterdir()
     async with running(tmp_path) as store:
-        await store.get(made(20, 5 * BLOCK).oid, 0, 1)
+        await store.get(made(20, 5 * BLOCK).oid, None, 0, 1)
         with segment.open("r+b") as file:
             file.seek(4096 + 4096 + 2 * BLOCK)
             file.write(b"rot")
-        assert store.get_now(thing.oid, 2, 1) is None
+        assert store.get_now(thing.oid, None, 2, 1) is None
         with pytest.raises(Refused) as refused:
-            await store.get(thing.oid, 2, 1)
+            await store.get(thing.oid, None, 2, 1)
         assert refused.value.code is Code.CORRUPT
-        assert store.get_now(thing.oid, 0, 1) == await store.get(thing.oid, 0, 1)
+        assert store.get_now(thing.oid, None, 0, 1) == await store.get(thing.oid, None, 0, 1)
 
 
 async def test_what_is_not_held(tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ async def test_what_is_not_held(tmp_path: Path) -> None:
     thing = made(3)
     async with running(tmp_path) as store:
         assert not store.holds(thing.oid)
-        for ask in (store.get(thing.oid, 0, 1), store.verify(thing.oid)):
+        for ask in (store.get(thing.oid, None, 0, 1), store.verify(thing.oid)):
             with pytest.raises(Refused) as refused:
                 await ask
             assert refused.value.code is Code.NOT_HELD
@@ -103,7 +104,7 @@ async def test_a_put_is_checked_first(tmp_path: Path) -> None:
     async with running(tmp_path) as store:
         for table, content in [(other.table, thing.content), (thing.table, bytes(wrong)), (thing.table[:-20], thing.content)]:
             with pytest.raises(Refused) as refused:
-                await store.put(thing.oid, table, memoryview(bytearray(content)))
+                await store.put(thing.stored, Tables(table), memoryview(bytearray(content)))
             assert refused.value.code is Code.CORRUPT
         assert not store.holds(thing.oid)
         assert store.figures().used_bytes == 0
@@ -163,7 +164,7 @@ async def test_delete_gives_the_space_back(tmp_path: Path) -> None:
         assert await store.delete([(thing.oid, 1 << 62) for thing in things]) == [True] * 6 + [False, True]
         assert store.figures().segment_count == 1
         assert len(list((tmp_path / "segments").iterdir())) == 1
-        assert store.figures().object_count == store.figures().used_bytes == 0
+        assert store.figures().part_count == store.figures().used_bytes == 0
     async with running(tmp_path) as store:
         assert store.page(b"", 10) == ([], False)
 
@@ -183,7 +184,7 @@ async def test_deleting_and_putting_again(tmp_path: Path) -> None:
     _remove_index(tmp_path)
     async with running(tmp_path) as store:
         assert await content_of(store, thing) == thing.content
-        assert store.figures().object_count == 1
+        assert store.figures().part_count == 1
 
 
 async def test_puts_of_one_id_at_once(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ async def test_puts_of_one_id_at_once(tmp_path: Path) -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(10):
                 nursery.start_soon(put, store, thing)
-        assert store.figures().object_count == 1
+        assert store.figures().part_count == 1
         assert store.figures().used_bytes <= 4096 + 4096 * 50 + 4096
         assert await content_of(store, thing) == thing.content
 
@@ -213,11 +214,11 @@ async def test_one_sync_for_all_that_wait(tmp_path: Path) -> None:
                     while len(store._log._in_flight) < 20 or store._put_threads.borrowed_tokens:
                         await trio.lowlevel.checkpoint()
                 assert faults.sync_count == 1
-                assert store.figures().object_count == 1, "nothing counts before its sync has returned"
+                assert store.figures().part_count == 1, "nothing counts before its sync has returned"
             finally:
                 gate.set()
         assert faults.sync_count == 2
-        assert store.figures().object_count == 21
+        assert store.figures().part_count == 21
 
 
 async def test_more_segments_than_descriptors(tmp_path: Path) -> None:
@@ -285,5 +286,5 @@ async def test_a_put_over_an_unreadable_copy_heals_it(tmp_path: Path) -> None:
 async def test_closing_without_running(tmp_path: Path) -> None:
     """A store that was only opened closes cleanly."""
     store = await opened(tmp_path, SMALL)
-    assert store.figures().object_count == 0
+    assert store.figures().part_count == 0
     await store.close()

@@ -13,6 +13,7 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import BLOCK_BYTES, KIB, MIB
 from ringfs.objects.nodes import DataNodes
 from ringfs.objects.objects import Objects
+from ringfs.ring.parts import COPY
 from ringfs.ring.placement import Ring
 from ringfs.wire.messages.cluster import NODE_DOWN, NODE_UP, ClusterMap, Node
 from tests.support.meta_doubles import KEY, TrioClock
@@ -185,11 +186,11 @@ async def test_every_block_of_a_range_is_verified(autojump_clock: trio.testing.M
         oid = await at.put()
         first, second = at.order(CONTENT)[:2]
         second.held.clear()
-        size_bytes, table, content, birth_ns = first.held[oid]
+        holding = first.held[oid][COPY]
         for bad in range(12):
-            spoiled = bytearray(content)
+            spoiled = bytearray(holding.content)
             spoiled[bad * BLOCK_BYTES + 77] ^= 4
-            first.held[oid] = (size_bytes, table, bytes(spoiled), birth_ns)
+            first.held[oid][COPY] = holding._replace(content=bytes(spoiled))
             for start, count in ((bad, 1), (max(0, bad - 2), 4), (0, 13)):
                 with refused(Code.IO):
                     await at.objects.read_blocks(oid, start, count)
