@@ -5,13 +5,14 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from ringfs.base.clock import SystemClock
+from ringfs.base.clock import Clock, SystemClock
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import BLOCK_BYTES
 from ringfs.objects.nodes import DataNodes
-from ringfs.objects.objects import Objects
+from ringfs.objects.objects import Objects, RunInThread
 from ringfs.wire.messages.cluster import ClusterMap
 from ringfs.wire.messages.namespace import NewObject
+from ringfs.wire.rpc import Dial, dial_tcp
 
 
 class RingObjects:
@@ -37,8 +38,15 @@ class RingObjects:
 
 
 @asynccontextmanager
-async def ring_objects(key: bytes, name: str) -> AsyncIterator[RingObjects]:
+async def ring_objects(
+    key: bytes,
+    name: str,
+    *,
+    dial: Dial = dial_tcp,
+    run_in_thread: RunInThread = trio.to_thread.run_sync,
+    clock: Clock | None = None,
+) -> AsyncIterator[RingObjects]:
     """The ring as the server of that name reaches it."""
     async with trio.open_nursery() as nursery:
-        yield RingObjects(Objects(DataNodes(key, name, nursery), trio.to_thread.run_sync, SystemClock()))
+        yield RingObjects(Objects(DataNodes(key, name, nursery, dial), run_in_thread, clock or SystemClock()))
         nursery.cancel_scope.cancel()

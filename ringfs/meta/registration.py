@@ -37,6 +37,8 @@ class Registration:
             try:
                 lease, other = await self._try()
             except (EtcdUnavailable, EtcdFull, LeaseEnded):
+                # After an outage of etcd's, leases have their whole time again.
+                seen_s = 0.0
                 await trio.sleep(_RETRY_S)
                 continue
             if lease:

@@ -1,7 +1,7 @@
 """Three metadata servers on etcd that keep snapshots in a ring: whatever disk is lost, the state comes back."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from ringfs.base.errors import UserError
-from ringfs.meta import marks, restoring, snapshot_keeping, snapshot_loading
+from ringfs.meta import marks
 from ringfs.meta.journal.etcd import journal_prefix
 from ringfs.meta.marks import Marks
 from ringfs.meta.namespace import machine
@@ -21,12 +21,12 @@ from ringfs.meta.restoring import restore
 from ringfs.meta.roles import Roles, Self
 from ringfs.meta.snapshot_duty import SnapshotDuty
 from ringfs.meta.snapshot_pointer import look_at_pointer
-from ringfs.meta.snapshot_stream import StreamWriter
 from ringfs.wire.messages.cluster import ROLE_STANDBY
 from tests.sim.test_roles import NAMES, PREFIX, Server, World, _serve
 from tests.support.directory_store import DirectoryStore
 from tests.support.meta_doubles import CLUSTER, TrioClock
 from tests.support.ring_model import RingModel
+from tests.support.snapshots import shrink_snapshots
 
 
 class KeptServer(Server):
@@ -114,22 +114,11 @@ class KeptWorld(World):
         assert [key for key in rows[0] if key[:9] == b"H" + bytes(8)] == [b"H" + bytes(8) + seen.read().inode.to_bytes(8, "big")]
 
 
-@contextmanager
-def small_snapshots(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """They are made often, of several objects."""
-    with monkeypatch.context() as patched:
-        patched.setattr(snapshot_loading, "Store", DirectoryStore)
-        patched.setattr(restoring, "Store", DirectoryStore)
-        patched.setattr(snapshot_keeping, "JOURNAL_BYTES", 2500)
-        patched.setattr(snapshot_keeping, "StreamWriter", partial(StreamWriter, 2000))
-        yield
-
-
 @pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    with small_snapshots(monkeypatch):
-        KeptWorld.directory = tmp_path
-        yield
+def _small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Snapshots are made often, of several objects."""
+    shrink_snapshots(monkeypatch)
+    KeptWorld.directory = tmp_path
 
 
 async def test_journal_stays_short(autojump_clock: object) -> None:

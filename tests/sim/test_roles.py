@@ -362,6 +362,24 @@ async def test_two_servers_with_one_name(autojump_clock: object) -> None:
         world.check_same()
 
 
+async def test_an_outage_of_etcd_is_not_counted_against_a_new_disk(autojump_clock: object) -> None:
+    """etcd's new leader gives the lease of the server that was there before its whole time again."""
+    async with World.open() as world:
+        await world.leader()
+        await trio.sleep(1)
+        second = world.servers[1]
+        await second.kill()
+        second.identity, second.store = "a new disk", MemoryStore()
+        await second.start()
+        await trio.sleep(3)
+        world.model.has_quorum = False
+        await trio.sleep(7)
+        world.model.regain_quorum()
+        await trio.sleep(10)
+        assert second.ended is None
+        world.check_same()
+
+
 async def test_wall_clocks_that_jump(autojump_clock: object) -> None:
     """A leader whose clock is hours behind gives out times that never go back."""
     async with World.open() as world:

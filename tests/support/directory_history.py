@@ -11,6 +11,7 @@ import json
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from tests.support.linearizability import DONE, Violation, find_violation, partition
 
@@ -52,6 +53,35 @@ class Call:
         return f"{self.process}: {self.kind}({arguments}) = {answer} [{self.start_ns}, {self.end_ns}]"
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What a process had changed since its last fsync when it died: so much of that took effect, in its order, and no more.
+
+    None of these calls failed; the last may have no outcome. Each took effect at one moment, link with any file that there was.
+    """
+
+    calls: tuple[Call, ...]
+
+    kind: ClassVar[str] = "rest"
+    outcome: ClassVar[Outcome | None] = None
+    end_ns: ClassVar[int | None] = None
+
+    @property
+    def start_ns(self) -> int:
+        """Of the first."""
+        return self.calls[0].start_ns
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What they are about."""
+        return tuple(name for call in self.calls for name in call.names)
+
+    def __str__(self) -> str:
+        return f"at most, in order, before {self.calls[0].process} died: {'; '.join(map(str, self.calls))}"
+
+
+Entry = Call | Rest
+
 #: Name → inode. Below 0: made by a call without an outcome, and nobody ever saw its number.
 State = frozenset[tuple[str, int]]
 
@@ -62,8 +92,13 @@ class Directory:
     def __init__(self, strays: frozenset[int]) -> None:
         self._strays = strays
 
-    def advance(self, state: State, call: Call, progress: Hashable) -> Iterator[tuple[State, Hashable]]:
-        """See linearizability.py; progress is the inode that was looked up."""
+    def advance(self, state: State, call: Entry, progress: Hashable) -> Iterator[tuple[State, Hashable]]:
+        """See linearizability.py; progress is the inode that was looked up, of a Rest how many of its calls took effect."""
+        if isinstance(call, Rest):
+            done = progress if isinstance(progress, int) else 0
+            is_last = done + 1 == len(call.calls)
+            yield from ((new, DONE if is_last else done + 1) for new in self._changed(state, call.calls[done]))
+            return
         match call.kind:
             case "create":
                 yield from self._create(state, call)
@@ -77,6 +112,22 @@ class Directory:
                 yield from self._stat(state, call, progress)
             case _:
                 raise ValueError(call.kind)
+
+    def _changed(self, state: State, call: Call) -> Iterator[State]:
+        """What the state may be after that call, if it succeeded."""
+        inodes = dict(state)
+        match call.kind:
+            case "create" if call.name not in inodes:
+                made = (*self._strays, -1 - call.start_ns) if call.outcome is None else (call.outcome.inode,)
+                yield from (state | {(call.name, inode)} for inode in made)
+            case "unlink" if call.name in inodes:
+                yield _with(state, {call.name: None})
+            case "rename" if call.name in inodes and inodes.get(call.other) == inodes[call.name]:
+                yield state
+            case "rename" if call.name in inodes:
+                yield _with(state, {call.name: None, call.other: inodes[call.name]})
+            case "link" if call.other not in inodes:
+                yield from (_with(state, {call.other: inode}) for inode in set(inodes.values()))
 
     def _create(self, state: State, call: Call) -> Iterator[tuple[State, Hashable]]:
         if call.name in dict(state):
@@ -160,15 +211,16 @@ def _links(state: State, inode: int) -> int:
 # --- whole histories --------------------------------------------------------------------------------------------------
 
 
-def find_violations(calls: Sequence[Call]) -> list[Violation[State, Call]]:
+def find_violations(calls: Sequence[Entry]) -> list[Violation[State, Entry]]:
     """What no order explains, at most one for each set of names that have to do with each other."""
-    shown = {kind: {call.outcome.inode for call in calls if call.kind == kind and call.outcome} for kind in ("create", "stat")}
+    each = [call for entry in calls for call in (entry.calls if isinstance(entry, Rest) else (entry,))]
+    shown = {kind: {call.outcome.inode for call in each if call.kind == kind and call.outcome} for kind in ("create", "stat")}
     directory = Directory(frozenset(shown["stat"] - shown["create"] - {0}))
     found = (find_violation(part, State(), directory.advance) for part in partition(calls, lambda call: call.names))
     return [violation for violation in found if violation is not None]
 
 
-def explain(violation: Violation[State, Call]) -> str:
+def explain(violation: Violation[State, Entry]) -> str:
     """For people."""
     states = [str(dict(sorted(state))) for state in violation.states[:8]]
     return "\n".join(

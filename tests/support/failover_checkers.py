@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 
 from ringfs.base.ids import NO_SESSION
 from ringfs.base.kv.memory import MemoryView
+from ringfs.base.kv.prefix import scan_prefix
 from ringfs.meta.journal.batches import Assembler, parse_value
 from ringfs.meta.journal.etcd import journal_prefix
 from ringfs.meta.journal.interface import JournalDamaged
-from ringfs.meta.namespace import machine
+from ringfs.meta.namespace import keys, machine
 from ringfs.meta.namespace.check import check
 from ringfs.meta.namespace.machine import Transaction
 from ringfs.meta.origin import Origin
-from tests.support.failover_world import PREFIX, Appended, Record, digest_of
+from tests.support.failover_record import PREFIX, Appended, Record, digest_of
 
 
 def one_leader_per_term(appended: list[Appended], origin: Origin) -> Iterator[str]:
@@ -99,6 +100,15 @@ def namespace_is_right(history: History) -> Iterator[str]:
     yield from map(str, check(history.state))
 
 
+def nothing_is_left(history: History) -> Iterator[str]:
+    """At the end everybody has gone: no session is left, no lock, and nothing is kept without a name but for a snapshot."""
+    for family, what in ((keys.SESSION, "session"), (keys.LOCK, "lock"), (keys.LOCKER, "locker"), (keys.REPLY, "reply")):
+        yield from (f"{what} {key.hex()} is left" for key, _ in scan_prefix(history.state, family))
+    for key, _ in scan_prefix(history.state, keys.HELD):
+        if keys.number_at(key, 1) != NO_SESSION:
+            yield f"inode {keys.number_at(key, 9)} is kept by session {keys.number_at(key, 1)}, which is no more"
+
+
 def find_broken_laws(record: Record, origin: Origin) -> list[str]:
     """All of the above."""
     history = read_history(record, origin)
@@ -109,4 +119,5 @@ def find_broken_laws(record: Record, origin: Origin) -> list[str]:
         *time_never_goes_back(history),
         *states_agree(record, history),
         *namespace_is_right(history),
+        *nothing_is_left(history),
     ]

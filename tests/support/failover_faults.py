@@ -3,9 +3,11 @@
 Whatever of this happens, in any order and at once, nothing acknowledged is lost, nothing happens twice, and once it is over
 everybody goes on:
 
-    crash       a metadata server ends; it starts again on what its disk has, at once or seconds later
+    crash       a metadata server ends; it starts again on what its disk has, at once or many seconds later
     stop        one ends properly
+    wipe        one ends, and starts again with an empty disk
     stall       one stands still for up to 15 s, as after SIGSTOP, and goes on with all that came in meanwhile
+    promote     an operator has another one lead, which may be down, or the one that leads
     isolate     nothing of one's gets through to etcd, or back
     silence     what is sent to one and by it vanishes; nobody is told
     reset       all connections to one break: answers under way are lost, and requests come again
@@ -13,40 +15,58 @@ everybody goes on:
     quorum      etcd has none for a while, and answers nobody
     lose        etcd's answers to one server's changes are lost after they took effect
     watch       a member of etcd is lost with the watches it had
+    compact     etcd forgets its history: a watch cannot go on where it broke
     clock       one's wall clock jumps by up to CLOCK_SKEW_MAX_NS less one second
     cut         one client's connections break
     vanish      one client is cut off from everybody for less than its leases last
+    halt        one client stands still for as long at most
+    die         a client crashes, with its machine or alone; another one begins in its place, soon or when its session has ended
+
+The journal is trimmed behind snapshots all the while, so who was away, or has an empty disk, may have to load one.
 
 Not here: what the parts survive that this part builds upon: disks that lie, bytes that flip, data nodes that die.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 
 import trio
 
-from ringfs.base.limits import CLOCK_SKEW_MAX_NS
-from tests.support.failover_world import FailoverWorld, Server
-from tests.support.world import Mounted
+from ringfs.base.errors import ConnectionLost, Refused
+from ringfs.base.limits import CLOCK_SKEW_MAX_NS, SESSION_TIMEOUT_NS
+from ringfs.wire.messages.cluster import Promote
+from ringfs.wire.rpc import open_client
+from tests.support.failover_client import Client
+from tests.support.failover_server import NAMES, Server
+from tests.support.failover_world import FailoverWorld
+from tests.support.meta_doubles import KEY
 
 #: How long a client may be alone: others go on without it when its leases are over.
-_VANISHED_MAX_S = 4.0
+_ALONE_MAX_S = 4.0
 _STALL_MAX_S = 15.0
+_ANSWER_S = 2.0
+#: Of each seed: others wait for locks until the session of one that died has ended.
+_DEATHS_MAX = 2
 
 
 class Faults:
     """Draws and makes faults, and tells them as a story."""
 
-    def __init__(self, world: FailoverWorld, clients: list[Mounted]) -> None:
+    def __init__(self, world: FailoverWorld, clients: list[Client]) -> None:
         self.story: list[str] = []
         self._world = world
         self._draw = world.draw
         self._clients = clients
+        self._deaths = 0
         #: Whom something is being done to.
         self.busy: set[str] = set()
         self._kinds: dict[str, tuple[int, Callable[[], Awaitable[None]]]] = {
             "crash": (6, self._crash),
             "stop": (2, self._stop),
+            "wipe": (2, self._wipe),
             "stall": (5, self._stall),
+            "promote": (4, self._promote),
             "isolate": (4, self._isolate),
             "silence": (3, self._silence),
             "reset": (4, self._reset),
@@ -54,9 +74,12 @@ class Faults:
             "quorum": (2, self._lose_quorum),
             "lose": (4, self._lose_answers),
             "watch": (3, self._break_watches),
+            "compact": (2, self._compact),
             "clock": (2, self._jump),
             "cut": (3, self._cut_client),
             "vanish": (2, self._vanish_client),
+            "halt": (2, self._halt_client),
+            "die": (1, self._kill_client),
         }
 
     async def run(self, seconds: float) -> None:
@@ -88,39 +111,51 @@ class Faults:
         if server is None:
             return
         seconds = longest_s * self._draw.random() ** 2
-        self.busy.add(server.name)
         self._tell(f"{what} {server.name} for {seconds:.3f} s{', which leads' if server.leads else ''}")
-        change(server, True)
+        await self._during(server.name, seconds, partial(change, server))
+
+    async def _during(self, name: str, seconds: float, change: Callable[[bool], None]) -> None:
+        self.busy.add(name)
+        change(True)
         await trio.sleep(seconds)
-        change(server, False)
-        self.busy.discard(server.name)
+        change(False)
+        self.busy.discard(name)
 
     # --- servers --------------------------------------------------------------------------------------------------------
 
     async def _crash(self) -> None:
-        await self._end("crash", Server.crash)
+        await self._end("crash", _crash)
 
     async def _stop(self) -> None:
-        await self._end("stop", None)
+        await self._end("stop", Server.stop)
 
-    async def _end(self, what: str, end: Callable[[Server], None] | None) -> None:
+    async def _wipe(self) -> None:
+        await self._end("wipe", _wipe)
+
+    async def _end(self, what: str, end: Callable[[Server], Awaitable[None]]) -> None:
         server = self._pick()
         if server is None:
             return
         self.busy.add(server.name)
-        seconds = self._draw.choice([0.0, 0.3, 2.0, 6.0]) * self._draw.random()
+        seconds = self._draw.choice([0.0, 0.3, 2.0, 6.0, 15.0]) * self._draw.random()
         self._tell(f"{what} {server.name}, to start {seconds:.3f} s later{', which leads' if server.leads else ''}")
-        if end is None:
-            await server.stop()
-        else:
-            end(server)
-            await server.wait_gone()
+        await end(server)
         await trio.sleep(seconds)
         await server.start()
+        self._tell(f"{server.name} is there again")
         self.busy.discard(server.name)
 
     async def _stall(self) -> None:
-        await self._for("stall", _STALL_MAX_S, Server.hold)
+        await self._for("stall", _STALL_MAX_S, Server.stand_still)
+
+    async def _promote(self) -> None:
+        leading, name = self._world.leading(), self._draw.choice(NAMES)
+        if leading is None:
+            return
+        self._tell(f"have {name} lead instead of {leading.name}")
+        with suppress(ConnectionLost, Refused, trio.TooSlowError), trio.move_on_after(_ANSWER_S):
+            async with open_client(leading.address, KEY, name="operator", dial=self._world.network.dial) as client:
+                await client.call(Promote(name), timeout_s=_ANSWER_S)
 
     async def _isolate(self) -> None:
         def change(server: Server, begins: bool) -> None:
@@ -194,21 +229,59 @@ class Faults:
             server.etcd.breaks += 1
             self._tell(f"watch of {server.name} broken")
 
+    async def _compact(self) -> None:
+        self._tell("etcd is compacted")
+        self._world.etcd.compact(self._world.etcd.revision)
+
     # --- clients --------------------------------------------------------------------------------------------------------
 
     async def _cut_client(self) -> None:
-        index = self._draw.randrange(len(self._clients))
-        self._tell(f"cut client {index}")
-        self._clients[index].port.cut()
+        client = self._draw.choice(self._clients)
+        self._tell(f"cut {client.name}")
+        client.mounted.port.cut()
 
     async def _vanish_client(self) -> None:
-        index = self._draw.randrange(len(self._clients))
-        if f"client{index}" in self.busy:
+        def change(client: Client, begins: bool) -> None:
+            if begins:
+                client.mounted.port.blacken()
+            else:
+                client.mounted.port.whiten()
+
+        await self._alone("vanish", change)
+
+    async def _halt_client(self) -> None:
+        await self._alone("halt", Client.stand_still)
+
+    async def _alone(self, what: str, change: Callable[[Client, bool], None]) -> None:
+        """Nobody sees anything of a client for a time."""
+        client = self._draw.choice(self._clients)
+        if client.name in self.busy:
             return
-        seconds = _VANISHED_MAX_S * self._draw.random()
-        self.busy.add(f"client{index}")
-        self._tell(f"vanish client {index} for {seconds:.3f} s")
-        self._clients[index].port.blacken()
+        seconds = _ALONE_MAX_S * self._draw.random()
+        self._tell(f"{what} {client.name} for {seconds:.3f} s")
+        await self._during(client.name, seconds, partial(change, client))
+
+    async def _kill_client(self) -> None:
+        client = self._draw.choice(self._clients)
+        if client.name in self.busy or self._deaths >= _DEATHS_MAX:
+            return
+        self._deaths += 1
+        self.busy.add(client.name)
+        is_silent = self._draw.random() < 0.5
+        seconds = self._draw.choice([0.0, 1.0, 10.0, SESSION_TIMEOUT_NS / 1e9 + 5]) * self._draw.random()
+        self._tell(f"{client.name} dies{' with its machine' if is_silent else ''}, to begin anew {seconds:.3f} s later")
+        await client.crash(is_silent=is_silent)
         await trio.sleep(seconds)
-        self._clients[index].port.whiten()
-        self.busy.discard(f"client{index}")
+        await client.begin_anew()
+        self._tell(f"{client.name} is there again")
+        self.busy.discard(client.name)
+
+
+async def _crash(server: Server) -> None:
+    server.crash()
+    await server.wait_gone()
+
+
+async def _wipe(server: Server) -> None:
+    await _crash(server)
+    server.wipe()

@@ -3,30 +3,32 @@
 run(seed) raises AssertionError that says what is wrong, and tells the faults up to there as a story.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import trio
 from trio.testing import MockClock
 
-from ringfs.base.errors import Refused
+from ringfs.base.checksums import plain_digest
+from ringfs.meta.namespace import facts
 from ringfs.meta.origin import Origin
 from ringfs.wire.packing import unpack
 from tests.support.failover_checkers import find_broken_laws
+from tests.support.failover_client import Client
 from tests.support.failover_faults import Faults
+from tests.support.failover_record import PREFIX
+from tests.support.failover_server import Server
 from tests.support.failover_workloads import KINDS, Workload, workloads
-from tests.support.failover_world import PREFIX, FailoverWorld, open_failover_world
-from tests.support.world import Mounted
+from tests.support.failover_world import FailoverWorld, open_failover_world
 
 CLIENTS = 3
 #: Virtual: how long things go wrong, and how long everybody may take to go on afterwards.
 FAULTS_S = 20.0
-RECOVERY_S = 60.0
-#: Steps that each client does after the last fault.
-_STEPS_AFTERWARDS = 5
-#: Between two steps of a client: bursts, and times when nothing is asked.
-_PAUSES_S = (0.0, 0.0, 0.02, 0.5, 1.5)
+RECOVERY_S = 90.0
 #: After so long without work every server has written its state.
 _QUIET_S = 15.0
+#: In which the sessions of clients that died end, whoever leads by then.
+_SESSIONS_END_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,10 @@ class Report:
     terms: int
     faults: int
     checkpoints: int
+    #: Snapshots that servers began from.
+    loads: int
+    #: Of all that etcd took and all states that were written: the same for the same seed, in any process.
+    digest: str
 
 
 def run(seed: int, kinds: tuple[str, ...] = KINDS, seconds: float = FAULTS_S) -> Report:
@@ -53,8 +59,6 @@ class Run:
         self._kinds = kinds
         self._seconds = seconds
         self._story: list[str] = []
-        self._steps = [0] * CLIENTS
-        self._faults_are_over = False
 
     async def go(self) -> Report:
         """All of it."""
@@ -69,71 +73,88 @@ class Run:
         raise AssertionError("a world ends with a report")
 
     async def _in(self, world: FailoverWorld) -> Report:
-        clients = [await world.mount(f"client{index}") for index in range(CLIENTS)]
-        works = workloads(self._kinds, world.draw, CLIENTS)
-        for work in works.values():
-            await work.prepare(clients[0].fs)
-        await self._work(world, clients, works)
+        works = list(workloads(self._kinds, world.draw, CLIENTS).values())
+        clients = [await Client.start(world, index, works) for index in range(CLIENTS)]
+        for work in works:
+            await work.prepare(clients[0].mounted.fs)
+        await self._work(world, clients)
         findings = await self._verify(world, clients, works)
-        position = await self._become_quiet(world, clients)
-        findings += self._lagging(world, position)
+        position = await self._become_quiet(world)
+        findings += _lagging(world, list(world.servers), position)
+        findings += await self._begin_from_nothing(world, position)
         findings += find_broken_laws(world.record, _origin(world))
         findings += world.failures()
         assert not findings, "\n".join(findings)
-        terms = {each.leader_revision for each in world.record.appended}
-        steps = sum(self._steps)
-        return Report(steps, position, len(terms), len(self._story), len(world.record.checkpointed))
+        return Report(
+            steps=sum(client.step_count for client in clients),
+            transactions=position,
+            terms=len({each.leader_revision for each in world.record.appended}),
+            faults=len(self._story),
+            checkpoints=len(world.record.checkpointed),
+            loads=sum(server.loaded_count for server in world.servers.values()),
+            digest=plain_digest(repr(world.record).encode(), 8).hex(),
+        )
 
-    async def _work(self, world: FailoverWorld, clients: list[Mounted], works: dict[str, Workload]) -> None:
+    async def _work(self, world: FailoverWorld, clients: list[Client]) -> None:
         faults = Faults(world, clients)
         self._story = faults.story
         async with trio.open_nursery() as nursery:
-            for index, client in enumerate(clients):
-                nursery.start_soon(self._act, world, index, client, list(works.values()))
+            for client in clients:
+                nursery.start_soon(client.run)
             with trio.move_on_after(self._seconds + RECOVERY_S) as scope:
                 await faults.run(self._seconds)
             assert not scope.cancelled_caught, f"not whole again: {faults.busy}, {world.failures()}"
-            self._faults_are_over = True
+            for client in clients:
+                client.finish()
             nursery.cancel_scope.deadline = trio.current_time() + RECOVERY_S
-        assert not nursery.cancel_scope.cancelled_caught, f"somebody does not go on: {self._steps}, {world.failures()}"
+        steps = [client.step_count for client in clients]
+        assert not nursery.cancel_scope.cancelled_caught, f"somebody does not go on: {steps}, {world.failures()}"
 
-    async def _act(self, world: FailoverWorld, index: int, client: Mounted, works: list[Workload]) -> None:
-        left, draw = _STEPS_AFTERWARDS, world.draw
-        while left:
-            try:
-                await draw.choice(works).step(index, client.fs)
-            except Refused as refused:
-                raise AssertionError(f"an application on client {index} sees an error: {refused!r}") from refused
-            self._steps[index] += 1
-            left -= self._faults_are_over
-            await trio.sleep(draw.choice(_PAUSES_S) * draw.random())
-
-    async def _verify(self, world: FailoverWorld, clients: list[Mounted], works: dict[str, Workload]) -> list[str]:
+    async def _verify(self, world: FailoverWorld, clients: list[Client], works: Sequence[Workload]) -> list[str]:
+        """What workloads and clients have to say; then nobody is mounted any more."""
         for client in clients:
-            await client.fs.sync()
-        findings = [f"client {index} was told what is not so" for index, client in enumerate(clients) if client.fs.mistake_count]
+            await client.mounted.fs.sync()
+        findings = [f"{client.name} was told what is not so" for client in clients if client.mounted.fs.mistake_count]
         reader = await world.mount("reader")
-        for work in works.values():
+        for work in works:
             findings += await work.verify(reader.fs)
-        await reader.close()
+        for mounted in (reader, *(client.mounted for client in clients)):
+            await mounted.close()
         return findings
 
-    async def _become_quiet(self, world: FailoverWorld, clients: list[Mounted]) -> int:
-        """Everybody leaves, and the servers have time to write their states: the position that all must have reached."""
-        for client in clients:
-            await client.close()
-        leading = world.leading()
-        assert leading is not None
-        assert leading.roles.term is not None
-        position = leading.roles.term.leader.applied
+    async def _become_quiet(self, world: FailoverWorld) -> int:
+        """Until all sessions have ended and every server had time to write its state: the position that all must have reached."""
+        with trio.move_on_after(_SESSIONS_END_S):
+            while any(facts.sessions(_leader(world).store)):  # noqa: ASYNC110 -- virtual time
+                await trio.sleep(1.0)
+        position = _leader(world).roles.tell().position
         await trio.sleep(_QUIET_S)
         return position
 
-    def _lagging(self, world: FailoverWorld, position: int) -> list[str]:
-        reached = dict.fromkeys(world.servers, 0)
-        for each in world.record.checkpointed:
+    async def _begin_from_nothing(self, world: FailoverWorld, position: int) -> list[str]:
+        """etcd and the ring give everything back to a server whose disk is empty."""
+        server = world.servers[world.draw.choice(list(world.servers))]
+        server.crash()
+        await server.wait_gone()
+        server.wipe()
+        before = len(world.record.checkpointed)
+        await server.start()
+        await trio.sleep(_QUIET_S)
+        return _lagging(world, [server.name], position, since=before)
+
+
+def _leader(world: FailoverWorld) -> Server:
+    leading = world.leading()
+    assert leading is not None, "somebody leads when all is quiet"
+    return leading
+
+
+def _lagging(world: FailoverWorld, names: Sequence[str], position: int, since: int = 0) -> list[str]:
+    reached = dict.fromkeys(names, 0)
+    for each in world.record.checkpointed[since:]:
+        if each.server in reached:
             reached[each.server] = max(reached[each.server], each.position)
-        return [f"{name} is at {last}, and {position} is long over" for name, last in reached.items() if last < position]
+    return [f"{name} is at {last}, and {position} is long over" for name, last in reached.items() if last < position]
 
 
 def _origin(world: FailoverWorld) -> Origin:

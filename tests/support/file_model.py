@@ -54,6 +54,10 @@ class FileModel:
         self.now = now
         self.states = [now]
 
+    def may_be(self, found: bytes) -> bool:
+        """Whether a crash of the writer may leave that."""
+        return len(found) in set(map(len, self.states)) and (found in self.states or not impossible(found, self.states))
+
     def crashed(self, found: bytes) -> None:
         """The writer is gone, and this was found: one of what might be."""
         sizes = {len(state) for state in self.states}

@@ -123,6 +123,16 @@ class MemoryStore(MemoryView):
         #: How long a checkpoint takes.
         self.checkpoint_s = 0.0
 
+    @property
+    def durable(self) -> Mapping[bytes, bytes]:
+        """The rows that a restart finds."""
+        return self._durable
+
+    @property
+    def durable_marks(self) -> Mapping[bytes, bytes]:
+        """The marks of the last checkpoint."""
+        return self._marks
+
     def put(self, key: bytes, value: bytes) -> None:
         """See View."""
         self.pending_bytes += len(key) + len(value)

@@ -11,11 +11,15 @@ network.cut("meta1:7000")
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 import trio
 
 from ringfs.base.errors import ConnectionLost
 from ringfs.wire.rpc import Handler, serve_stream
+
+#: Connections that a server has not looked at yet.
+_BACKLOG = 128
 
 
 class Direction:
@@ -235,14 +239,17 @@ class Network:
         link = Link(self._capacity_bytes)
         link.delay(self.delay_s)
         self.links.append((address, link))
-        await self._servers[address].send(link)
+        try:
+            await self._servers[address].send(link)
+        except trio.BrokenResourceError:
+            raise ConnectionLost(f"cannot connect to {address}: its server ended") from None
         return link.client
 
     async def serve(
         self, handler: Handler, key: bytes, address: str, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """What serve_tcp is on this network."""
-        send, receive = trio.open_memory_channel[Link](0)
+        send, receive = trio.open_memory_channel[Link](_BACKLOG)
         assert address not in self._servers, f"{address} is taken"
         self._servers[address] = send
         try:
@@ -252,6 +259,9 @@ class Network:
                     nursery.start_soon(serve_stream, handler, key, link.server)
         finally:
             del self._servers[address]
+            with suppress(trio.WouldBlock):
+                while True:
+                    receive.receive_nowait().cut()
             receive.close()
 
     def _link_to_nobody(self, address: str) -> trio.abc.Stream:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.directory_hammer import GROUPS, Hammer
-from tests.support.directory_history import KINDS, Call, Outcome, explain, find_violations, read_history, write_call
+from tests.support.directory_history import KINDS, Call, Entry, Outcome, Rest, explain, find_violations, read_history, write_call
 from tests.support.linearizability import partition
 
 NAMES = ("a", "b", "c")
@@ -28,7 +28,19 @@ def made(inode: int) -> Outcome:
 
 CREATED = call("create", "a", 0, 1, made(7))
 
-GOOD = {
+#: A process that died after it had made a, put it in the place of b, and made a again.
+REST = Rest((call("create", "a", 0, 1, made(7)), call("rename", "ab", 2, 3, OK), call("create", "a", 4, None, None)))
+
+GOOD: dict[str, list[Entry]] = {
+    "of a rest nothing took effect": [REST, call("stat", "a", 10, 11, NOT_THERE), call("create", "b", 12, 13, made(9))],
+    "or some of it": [REST, call("stat", "a", 10, 11, Outcome("", 7, 1)), call("create", "b", 12, 13, made(9))],
+    "or all of it, bit by bit": [
+        REST,
+        call("stat", "a", 10, 11, NOT_THERE),
+        call("stat", "a", 12, 13, Outcome("", 7, 1)),
+        call("stat", "b", 14, 15, Outcome("", 7, 1)),
+        call("stat", "a", 16, 17, Outcome("", 8, 1)),
+    ],
     "nothing": [],
     "one after the other": [
         CREATED,
@@ -66,7 +78,18 @@ GOOD = {
     ],
 }
 
-BAD = {
+BAD: dict[str, list[Entry]] = {
+    "a rest takes effect in its order": [
+        Rest((call("create", "a", 0, 1, made(7)), call("create", "b", 2, 3, made(8)))),
+        call("stat", "b", 10, 11, Outcome("", 8, 1)),
+        call("stat", "a", 12, 13, NOT_THERE),
+    ],
+    "a rest takes effect once": [
+        REST,
+        call("stat", "a", 10, 11, Outcome("", 7, 1)),
+        call("unlink", "a", 12, 13, OK),
+        call("stat", "a", 14, 15, Outcome("", 7, 1)),
+    ],
     "two creates of one name": [CREATED, call("create", "a", 2, 3, made(8))],
     "also at one time": [call("create", "a", 0, 10, made(7)), call("create", "a", 1, 9, made(8))],
     "an acknowledged name is lost": [CREATED, call("stat", "a", 2, 3, NOT_THERE)],

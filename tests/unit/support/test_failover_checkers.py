@@ -9,16 +9,17 @@ from ringfs.base.ids import NO_SESSION, ROOT_INODE
 from ringfs.base.kv.memory import MemoryView
 from ringfs.meta.journal.batches import Batch, key_of
 from ringfs.meta.journal.etcd import journal_prefix
-from ringfs.meta.namespace import machine
+from ringfs.meta.namespace import keys, machine
 from ringfs.meta.namespace.machine import Transaction
-from ringfs.meta.namespace.system import BeginSession
+from ringfs.meta.namespace.system import BeginSession, EndSession
 from ringfs.meta.origin import Origin
-from ringfs.wire.messages.namespace import Mkdir
-from tests.support.failover_checkers import find_broken_laws
-from tests.support.failover_world import PREFIX, Appended, Checkpointed, Record, digest_of
+from ringfs.wire.messages.namespace import Mkdir, Mknod, Unlink
+from tests.support.failover_checkers import find_broken_laws, namespace_is_right, read_history
+from tests.support.failover_record import PREFIX, Appended, Checkpointed, Record, digest_of
 
 ORIGIN = Origin("12345678-1234-5678-1234-567812345678", "replica:2", 1)
 BEGIN = Transaction(NO_SESSION, 0, 0, 10, [], BeginSession("client"))
+END = Transaction(NO_SESSION, 0, 0, 40, [], EndSession(1))
 Spoil = Callable[[Record], None]
 
 
@@ -36,12 +37,14 @@ def appended(number: int, entry: Transaction, term: int = 5, by: str = "meta1", 
 
 
 def good() -> Record:
-    """Three transactions of two leaders, and what one of them wrote to its disk after the second."""
+    """Three transactions of two leaders and the end of the session, and what one of them wrote to its disk after the second."""
     state = MemoryView()
     machine.format_namespace(state, ORIGIN.cluster, ORIGIN.default_class, ORIGIN.now_ns)
     for entry in (BEGIN, made(1, b"a", 20)):
         assert machine.apply(state, entry).changed
-    batches = [appended(1, BEGIN), appended(2, made(1, b"a", 20)), appended(3, made(2, b"b", 30), 9, "meta2", "meta2")]
+    later = (made(2, b"b", 30), END)
+    batches = [appended(1, BEGIN), appended(2, made(1, b"a", 20))]
+    batches += [appended(number, entry, 9, "meta2", "meta2") for number, entry in enumerate(later, 3)]
     return Record(batches, [Checkpointed("meta2", 2, digest_of(state.pairs()))])
 
 
@@ -85,6 +88,18 @@ def ahead(record: Record) -> None:
     record.checkpointed[0] = Checkpointed("meta2", 7, b"another")
 
 
+def without_end(record: Record) -> None:
+    """A client has gone, and its session was forgotten."""
+    del record.appended[3]
+
+
+def with_orphan(record: Record) -> None:
+    """It had a file open that it removed, and did not end."""
+    file = Transaction(1, 3, 3, 35, [], Mknod(ROOT_INODE, b"file", 0o100644, 0, 0, 0, 0, 0, True))
+    gone = Transaction(1, 4, 4, 36, [1], Unlink(ROOT_INODE, b"file"))
+    record.appended[3:] = [appended(number, entry, 9, "meta2", "meta2") for number, entry in enumerate((file, gone), 4)]
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -94,7 +109,9 @@ def ahead(record: Record) -> None:
         (back_in_time, "5 ns earlier"),
         (missing, "missing"),
         (other_state, "another state at 2"),
-        (ahead, "only 3 transactions"),
+        (ahead, "only 4 transactions"),
+        (without_end, "session 53.* is left"),
+        (with_orphan, "is kept by session 1"),
     ],
     ids=lambda each: each.__name__ if callable(each) else "",
 )
@@ -104,3 +121,12 @@ def test_each_law_can_be_broken(spoil: Spoil, said: str) -> None:
     spoil(record)
 
     assert any(re.search(said, finding) for finding in find_broken_laws(record, ORIGIN))
+
+
+def test_a_namespace_that_is_no_tree_is_found() -> None:
+    """Whatever has led there."""
+    history = read_history(good(), ORIGIN)
+    ((key, _),) = [pair for pair in history.state.pairs().items() if pair[0].endswith(b"a") and pair[0][:1] == keys.DENTRY]
+    history.state.delete(key)
+
+    assert list(namespace_is_right(history))
