@@ -13,7 +13,7 @@ from typing import Any
 
 from ringfs.base.address import split_address
 from ringfs.base.errors import UserError
-from ringfs.base.limits import MIB, WEIGHT_MAX
+from ringfs.base.limits import KIB, MIB, WEIGHT_MAX
 from ringfs.base.log import LEVELS
 from ringfs.base.toml_tables import Convert, Table, read_tables
 
@@ -81,6 +81,17 @@ class MountConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RingConfig:
+    """How the ring is looked after; see docs/formats/cluster-toml.md."""
+
+    out_after_s: float = 600.0
+    scan_s: float = 600.0
+    heal_bytes_per_s: int = 64 * MIB
+    scrub_period_s: float = 30 * 86_400.0
+    sweep_after_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterConfig:
     """A whole cluster.toml. Its paths are absolute, or relative to the working directory if the file's own was."""
 
@@ -98,6 +109,7 @@ class ClusterConfig:
     log_level: str
     #: None: the only metadata server keeps its journal in files. Several need etcd.
     etcd: EtcdConfig | None = None
+    ring: RingConfig = RingConfig()
 
     def meta_named(self, name: str) -> MetaConfig:
         """The metadata server of that name. Raises UserError."""
@@ -133,6 +145,7 @@ def load_config(path: Path) -> ClusterConfig:
         mount=_mount(top.table("mount")),
         log_level=_log_level(top.table("log")),
         etcd=_etcd(top.table("etcd"), folder) if top.has("etcd") else None,
+        ring=_ring(top.table("ring")),
     )
     top.end()
     for name, tables in ("meta", meta_tables), ("data", data_tables):
@@ -249,6 +262,19 @@ def _mount(table: Table) -> MountConfig:
         attr_timeout_s=table.take_or("attr_timeout_s", _seconds(0, 3600), default.attr_timeout_s),
         delegations=table.take_or("delegations", _flag, default.delegations),
         atime=table.take_or("atime", _atime, default.atime),
+    )
+    table.end()
+    return made
+
+
+def _ring(table: Table) -> RingConfig:
+    default = RingConfig()
+    made = RingConfig(
+        out_after_s=table.take_or("out_after_s", _seconds(10, 30 * 86_400), default.out_after_s),
+        scan_s=table.take_or("scan_s", _seconds(1, 7 * 86_400), default.scan_s),
+        heal_bytes_per_s=table.take_or("heal_bytes_per_s", _between(64 * KIB, 1 << 40), default.heal_bytes_per_s),
+        scrub_period_s=table.take_or("scrub_period_s", _seconds(60, 3650 * 86_400), default.scrub_period_s),
+        sweep_after_s=table.take_or("sweep_after_s", _seconds(120, 3650 * 86_400), default.sweep_after_s),
     )
     table.end()
     return made

@@ -43,6 +43,8 @@ class Membership:
         self._connect = connect
         self._leaders = Leaders(metas, lambda address: connect(address, self._hear), _PAUSES_S)
         self._on_joined = on_joined
+        #: Of what the disk has lost: how much the metadata service was told of.
+        self._told_lost_count = 0
         #: The newest map that was heard of; None before the first join.
         self.map: ClusterMap | None = None
         #: Whether the node is in the cluster just now.
@@ -85,8 +87,10 @@ class Membership:
 
     async def _join(self, client: RpcClient) -> int:
         config = self._config
-        joining = JoinNode(str(self._store.identity.disk), config.name, self._address, config.domain, config.weight)
+        disk, lost_count = str(self._store.identity.disk), self._store.health.lost_count
+        joining = JoinNode(disk, config.name, self._address, config.domain, config.weight, lost_count > self._told_lost_count)
         joined: NodeJoined = (await client.call(joining, timeout_s=_TIMEOUT_S)).message
+        self._told_lost_count = lost_count
         self.map = joined.map
         await self._on_joined(joined.node)
         self.joined.set()

@@ -1,7 +1,7 @@
 """The cluster map and data nodes, condemned objects, status: what is asked without a session, and answered in the grace period too.
 
-Liveness: a node that is silent for NODE_SILENCE_NS goes down, one that heartbeats is up; both are transactions, and every
-change of the map is pushed to the sessions once it is durable.
+Liveness: a node that is silent for NODE_SILENCE_NS goes down, one that heartbeats is up; down for out_after_s, it is lost. All are
+transactions, and every change of the map is pushed to the sessions once it is durable.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,11 @@ from ringfs.base.limits import PAGE_ENTRIES_MAX
 from ringfs.meta.live import Live
 from ringfs.meta.namespace import facts
 from ringfs.meta.namespace.condemned import condemned_page, has_passed
-from ringfs.meta.namespace.system import EnterNode, ForgetVerdicts, MarkReaped, SetNodeState
+from ringfs.meta.namespace.system import EnterNode, FollowStanding, ForgetVerdicts, MarkReaped, SetNodeState
 from ringfs.wire.messages.cluster import (
     NODE_UP,
     STANDING_LOST,
+    STANDING_NAMES,
     ClusterMap,
     JoinNode,
     ListCondemned,
@@ -90,21 +91,33 @@ class ClusterService:
         self._live.reply(request, Done() if message.epoch == cluster_map.epoch else cluster_map)
 
     def follow_liveness(self) -> None:
-        """Make the map say who is up, and forget what nobody holds back any more."""
+        """Make the map say who is up, lost, or back from maintenance; forget what nobody holds back any more."""
         if has_passed(self._live.leader.view):
             self._live.leader.admit(self._forget_verdicts)
-        if not self._is_changing and self._live.nodes.state_changes(self._live.clock.monotonic_ns()):
+        if not self._is_changing and self._changes():
             self._is_changing = True
-            self._live.leader.admit(self._change_states)
+            self._live.leader.admit(self._follow)
 
-    def _change_states(self) -> None:
+    def _changes(self) -> list[SetNodeState | FollowStanding]:
+        live = self._live
+        now_ns, wall_ns = live.clock.monotonic_ns(), live.leader.tell_now_ns()
+        changes: list[SetNodeState | FollowStanding] = [SetNodeState(*each) for each in live.nodes.state_changes(now_ns)]
+        return [*changes, *(FollowStanding(*each) for each in live.nodes.standing_changes(now_ns, wall_ns))]
+
+    def _follow(self) -> None:
         self._is_changing = False
-        for node, state in self._live.nodes.state_changes(self._live.clock.monotonic_ns()):
-            changed = self._live.transact_own(SetNodeState(node, state))
+        for change in self._changes():
+            changed = self._live.transact_own(change)
             # Without room for the transaction the next look at the nodes tries again.
-            if not isinstance(changed, Refused):
-                log.warning("node is up" if state == NODE_UP else "node is down", node=node)
+            if isinstance(changed, ClusterMap):
+                what = "up" if change == SetNodeState(change.node, NODE_UP) else "down"
+                if isinstance(change, FollowStanding):
+                    what = STANDING_NAMES[change.standing]
+                log.warning(f"node is {what}", node=change.node)
                 self.take_map(changed)
+
+    def _forget_verdicts(self) -> None:
+        self._live.transact_own(ForgetVerdicts())
 
     def take_map(self, cluster_map: ClusterMap) -> None:
         """The map as a transaction left it; pushed to the sessions once that is durable."""
@@ -133,9 +146,6 @@ class ClusterService:
     def _reaped(self, request: Request) -> None:
         message: Reaped = request.message
         self._live.reply(request, self._live.transact_own(MarkReaped(message.node, message.through)))
-
-    def _forget_verdicts(self) -> None:
-        self._live.transact_own(ForgetVerdicts())
 
     # --- status -------------------------------------------------------------------------------------------------------
 

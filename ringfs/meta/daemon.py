@@ -101,6 +101,7 @@ async def _run_with_others(
         load_snapshot=snapshots.load,
         duties=(snapshots.keep, care),
         identity=_identity(server.state),
+        out_after_s=config.ring.out_after_s,
     )
     roles = Roles(me, etcd, prefix, SystemClock(), serve, lease_s=etcd_config.lease_s)
     snapshots.tell = roles.note_snapshot
@@ -167,7 +168,8 @@ async def start(store: Store, journal: Journal, clock: Clock, config: ClusterCon
         sessions=len(sessions),
         seconds=round((now_ns - begun_ns) / 1e9, 3),
     )
-    live = Live(leader, sessions, NodeTable(facts.cluster_map(store), now_ns), clock, facts.default_class(store))
+    nodes = NodeTable(facts.cluster_map(store), now_ns, int(config.ring.out_after_s * 1e9))
+    live = Live(leader, sessions, nodes, clock, facts.default_class(store))
     return leader, MetaServer(live, name, partial(alone, leader, name, config.meta_named(name).address))
 
 

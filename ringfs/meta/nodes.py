@@ -4,9 +4,20 @@ Which nodes there are and which are up is the cluster map, state of the namespac
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ringfs.wire.messages.cluster import NODE_DOWN, NODE_UP, ClusterMap, NodeHeartbeat, NodeStatus
+from ringfs.ring.shares import is_left_short, width_in_use
+from ringfs.wire.messages.cluster import (
+    NODE_DOWN,
+    NODE_UP,
+    STANDING_IN,
+    STANDING_LOST,
+    STANDING_MAINTENANCE,
+    ClusterMap,
+    Node,
+    NodeHeartbeat,
+    NodeStatus,
+)
 
 #: A node that was silent this long is down; it heartbeats every second.
 NODE_SILENCE_NS = 5 * 10**9
@@ -24,9 +35,11 @@ class _Report:
 class NodeTable:
     """The latest report of each node of the map."""
 
-    def __init__(self, cluster_map: ClusterMap, now_ns: int) -> None:
-        """Nodes of the map have NODE_SILENCE_NS to report."""
+    def __init__(self, cluster_map: ClusterMap, now_ns: int, out_after_ns: int) -> None:
+        """Nodes of the map have NODE_SILENCE_NS to report, and are lost when they were silent for out_after_ns: both count from
+        now on, for before it was this server that was not there."""
         self.map = cluster_map
+        self._out_after_ns = out_after_ns
         self._reports = {node.node: _Report(now_ns) for node in cluster_map.nodes}
 
     def take_map(self, cluster_map: ClusterMap) -> None:
@@ -61,6 +74,21 @@ class NodeTable:
             elif node.state == NODE_DOWN and not is_silent and self._reports[node.node].was_heard:
                 changes.append((node.node, NODE_UP))
         return changes
+
+    def standing_changes(self, now_ns: int, wall_ns: int) -> list[tuple[int, int]]:
+        """(node, new standing) where time has come: LOST after too long a silence, unless too few domains were left then; IN after
+        MAINTENANCE, which ends by wall_ns, the leader's."""
+        changes = []
+        for node in self.map.nodes:
+            if node.standing == STANDING_MAINTENANCE and node.until_ns <= wall_ns:
+                changes.append((node.node, STANDING_IN))
+            elif node.standing == STANDING_IN and node.state == NODE_DOWN and self._is_lost(node, now_ns):
+                changes.append((node.node, STANDING_LOST))
+        return changes
+
+    def _is_lost(self, node: Node, now_ns: int) -> bool:
+        is_due = self._silence_ns(node.node, now_ns) >= self._out_after_ns
+        return is_due and not is_left_short(self.map.nodes, replace(node, standing=STANDING_LOST), width_in_use(self.map))
 
     def holds_nothing(self, node: int) -> bool:
         """Whether the node has said that it holds no object at all."""

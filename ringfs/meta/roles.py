@@ -14,6 +14,7 @@ import structlog
 import trio
 
 from ringfs.base.clock import Clock
+from ringfs.base.config import RingConfig
 from ringfs.base.errors import Code
 from ringfs.base.kv.store import Store, StoreFull
 from ringfs.meta.election import Election, LeaderName, Leadership
@@ -88,6 +89,8 @@ class Self:
     duties: Sequence[Duty] = ()
     #: Of the state directory: what tells two servers of one name apart.
     identity: str = ""
+    #: A data node that was down for so long is lost.
+    out_after_s: float = RingConfig().out_after_s
 
 
 class Roles:
@@ -238,7 +241,8 @@ class Roles:
         )
         now_ns = self._clock.monotonic_ns()
         sessions = SessionTable(((each.session, each.name) for each in facts.sessions(store)), now_ns)
-        live = Live(leader, sessions, NodeTable(facts.cluster_map(store), now_ns), self._clock, facts.default_class(store))
+        nodes = NodeTable(facts.cluster_map(store), now_ns, int(self._me.out_after_s * 1e9))
+        live = Live(leader, sessions, nodes, self._clock, facts.default_class(store))
         return Term(leadership, leader, journal, live)
 
     async def _hand_over(self, term: Term, successor: str) -> None:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from ringfs.wire.messages.cluster import STANDING_IN, STANDING_MAINTENANCE, Node
+from ringfs.ring.classes import parse_class
+from ringfs.wire.messages.cluster import STANDING_IN, STANDING_MAINTENANCE, ClusterMap, Node
 
 _STANDINGS = (STANDING_IN, STANDING_MAINTENANCE)
 
@@ -15,3 +16,16 @@ def has_share(node: Node) -> bool:
 def domains_with_share(nodes: Iterable[Node]) -> set[str]:
     """The failure domains that objects can be spread over."""
     return {node.domain for node in nodes if has_share(node)}
+
+
+def is_left_short(nodes: Iterable[Node], changed: Node, width: int) -> bool:
+    """Whether a node that becomes as `changed` takes a failure domain away, so that fewer are left than the width."""
+    before = list(nodes)
+    had = len(domains_with_share(before))
+    left = len(domains_with_share(changed if node.node == changed.node else node for node in before))
+    return left < had and left < width
+
+
+def width_in_use(cluster_map: ClusterMap) -> int:
+    """Failure domains that the widest class of the map needs."""
+    return max(parse_class(text).width for text in cluster_map.classes)

@@ -1,17 +1,23 @@
 """Stewards and operators at the metadata server: what is live, reports of healing, standings, removal."""
 
+from contextlib import suppress
+
 import pytest
 import trio
 
-from ringfs.base.errors import Code
+from ringfs.base.errors import Code, ConnectionLost
 from ringfs.wire.messages.cluster import (
     NODE_DOWN,
     STANDING_DRAINING,
     STANDING_IN,
+    STANDING_LOST,
+    STANDING_MAINTENANCE,
     GetMap,
+    GetStatus,
     JoinNode,
     MapChanged,
     NodeHeartbeat,
+    Reaped,
 )
 from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.heal import (
@@ -28,6 +34,7 @@ from ringfs.wire.messages.heal import (
     Sweep,
 )
 from ringfs.wire.messages.namespace import Commit, Extent, FileCommit, NewObject
+from tests.support.meta_doubles import CONFIG
 from tests.support.meta_world import Client, MetaWorld
 from tests.support.refusals import refused
 
@@ -139,6 +146,72 @@ async def test_what_never_held_anything_goes_at_once(autojump_clock: object) -> 
             await alice.ask(RemoveNode("data3"))
         await alice.ask(SetStanding("data3", STANDING_DRAINING, 0))
         assert len((await alice.ask(RemoveNode("data3"))).nodes) == 2
+
+
+async def standing(client: Client, number: int) -> int:
+    found: int = (await client.ask(GetMap())).nodes[number - 1].standing
+    return found
+
+
+async def test_silent_nodes_are_lost_and_found(autojump_clock: object) -> None:
+    """After out_after_s; a restart of the server in between begins the time anew; a heartbeat brings the node back."""
+    out_after_s = CONFIG.ring.out_after_s
+    async with MetaWorld.open() as world:
+        alice = await world.client("alice")
+        nodes = [await join(alice, number) for number in (1, 2, 3)]
+        for node in nodes[:2]:
+            world.nursery.start_soon(beats, alice, node)
+        await trio.sleep(out_after_s - 10)
+        await world.restart()
+        await alice.resume()
+        await trio.sleep(out_after_s - 10)
+        assert await standing(alice, 3) == STANDING_IN
+        await trio.sleep(20)
+        assert await standing(alice, 3) == STANDING_LOST
+        await beat(alice, nodes[2])
+        assert await standing(alice, 3) == STANDING_IN
+        alice.is_ended = True
+
+
+async def beats(client: Client, node: int) -> None:
+    while not client.is_ended:
+        with suppress(ConnectionLost):
+            await beat(client, node)
+        await trio.sleep(1)
+
+
+async def test_maintenance_keeps_a_silent_node_and_ends(autojump_clock: object) -> None:
+    """Down for the whole time, it is not lost; then it is IN, and lost like any other."""
+    async with MetaWorld.open() as world:
+        alice = await world.client("alice")
+        nodes = [await join(alice, number) for number in (1, 2, 3)]
+        for node in nodes[:2]:
+            world.nursery.start_soon(beats, alice, node)
+        await alice.ask(SetStanding("data3", STANDING_MAINTENANCE, 3600))
+        await trio.sleep(3590)
+        assert await standing(alice, 3) == STANDING_MAINTENANCE
+        await trio.sleep(20)
+        assert await standing(alice, 3) == STANDING_LOST
+        maps = [push.map for push in alice.pushed if isinstance(push, MapChanged)]
+        assert [each.nodes[2].standing for each in maps[-3:]] == [STANDING_MAINTENANCE, STANDING_IN, STANDING_LOST]
+        alice.is_ended = True
+
+
+async def test_verdicts_do_not_wait_for_who_is_lost(autojump_clock: object) -> None:
+    """When a node is lost, what the others have deleted long ago is forgotten."""
+    async with MetaWorld.open() as world:
+        alice = await world.client("alice")
+        nodes = [await join(alice, number) for number in (1, 2, 3)]
+        for node in nodes[:2]:
+            world.nursery.start_soon(beats, alice, node)
+        await alice.mutate(Commit([NewObject(OID, 1000, "replica:2", world.clock.wall_ns(), "replica:2")], []))
+        await trio.sleep(90)
+        for node in nodes[:2]:
+            await alice.ask(Reaped(node, 1))
+        assert (await alice.ask(GetStatus())).dead_bytes == 1000
+        await trio.sleep(CONFIG.ring.out_after_s)
+        assert (await alice.ask(GetStatus())).dead_bytes == 0
+        alice.is_ended = True
 
 
 async def test_another_disk(autojump_clock: object) -> None:

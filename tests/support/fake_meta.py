@@ -34,7 +34,7 @@ class FakeMeta:
         self.listed: list[ListCondemned] = []
         self.reaped: list[Reaped] = []
         self.peers: list[Peer] = []
-        self.join_count = 0
+        self.joins: list[JoinNode] = []
         #: What it says of itself, and how often it did.
         self.asked_count = 0
         self.status = ServerStatus("meta1", ROLE_LEADER, 1, 0, "meta1", "", [], 0, "")
@@ -51,6 +51,11 @@ class FakeMeta:
     def map(self) -> ClusterMap:
         """The present one."""
         return ClusterMap(self.epoch, "cluster", self.nodes)
+
+    @property
+    def join_count(self) -> int:
+        """How often a node has tried to join."""
+        return len(self.joins)
 
     def handle(self, request: Request) -> None:
         """See Handler."""
@@ -77,7 +82,7 @@ class FakeMeta:
                 request.refuse(Code.BAD_REQUEST)
 
     def _join(self, request: Request, joining: JoinNode) -> None:
-        self.join_count += 1
+        self.joins.append(joining)
         if self.refuse_join is not None:
             request.refuse(self.refuse_join)
             return

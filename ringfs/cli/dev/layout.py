@@ -170,6 +170,7 @@ def create_layout(root: Path, data_count: int, class_text: str, meta_count: int 
     sections += (_data_section(number, next(ports)) for number in range(1, data_count + 1))
     members = etcd.make_members(list(ports))
     _write(root / etcd.LIST_NAME, etcd.pack_members(members))
+    sections.append(_RING_SECTION)
     if members:
         sections.append(_etcd_section(members))
     _write(root / CONFIG_NAME, "".join(sections).encode())
@@ -200,6 +201,10 @@ def _make_disks(root: Path, numbers: Iterable[int]) -> None:
     """Once, before a node is known: a disk that is missing later is not there, and must not be made anew."""
     for number in numbers:
         (root / f"data{number}" / "disk").mkdir(parents=True, exist_ok=True)
+
+
+#: What takes minutes and hours elsewhere is to be seen here.
+_RING_SECTION = "\n[ring]\nout_after_s = 30\nscan_s = 30\nsweep_after_s = 300\n"
 
 
 def _head(class_text: str) -> str:

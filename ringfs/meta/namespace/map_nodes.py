@@ -5,8 +5,7 @@ from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.facts import cluster_map, nodes
 from ringfs.meta.namespace.records import NOTHING
 from ringfs.meta.namespace.work import Work
-from ringfs.ring.classes import parse_class
-from ringfs.ring.shares import domains_with_share
+from ringfs.ring.shares import is_left_short, width_in_use
 from ringfs.wire.messages.cluster import Node
 from ringfs.wire.packing import pack, unpack
 
@@ -49,11 +48,9 @@ def put_standing(work: Work, node: Node, standing: int, until_ns: int = 0) -> No
     """Give a node another standing, if it is one. Refused INVALID if too few domains were left with a share."""
     if (node.standing, node.until_ns) == (standing, until_ns):
         return
-    before = cluster_map(work.rows)
     node.standing, node.until_ns = standing, until_ns
-    width = max(parse_class(text).width for text in before.classes)
-    had = len(domains_with_share(before.nodes))
-    left = len(domains_with_share(node if each.node == node.node else each for each in before.nodes))
-    if left < had and left < width:
-        raise Refused(Code.INVALID, f"without {node.name} there are {left} failure domains; a class that is in use needs {width}")
+    before = cluster_map(work.rows)
+    width = width_in_use(before)
+    if is_left_short(before.nodes, node, width):
+        raise Refused(Code.INVALID, f"too few failure domains without {node.name}: a class of service that is in use needs {width}")
     put_node(work, node)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringfs.base.config import DataConfig, EtcdConfig, MetaConfig, MountConfig, load_config, load_key, load_password
+from ringfs.base.config import DataConfig, EtcdConfig, MetaConfig, MountConfig, RingConfig, load_config, load_key, load_password
 from ringfs.base.errors import UserError
 from ringfs.base.limits import MIB
 
@@ -49,6 +49,13 @@ atime = "noatime"
 
 [log]
 level = "debug"
+
+[ring]
+out_after_s = 30
+scan_s = 5
+heal_bytes_per_s = 1_000_000
+scrub_period_s = 86400
+sweep_after_s = 300
 """
 )
 THREE = (
@@ -91,6 +98,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert config.mount == MountConfig(64 * MIB, 64 * MIB, 16 * MIB, 1.0, 300.0, 1.0, 1.0)
     assert config.log_level == "info"
     assert config.etcd is None
+    assert config.ring == RingConfig(600.0, 600.0, 64 * MIB, 2_592_000.0, 3600.0)
 
 
 def test_everything(tmp_path: Path) -> None:
@@ -100,6 +108,7 @@ def test_everything(tmp_path: Path) -> None:
     assert config.data[1] == DataConfig("data2", "[::1]:7002", tmp_path / "data2/disk", "rack2", 50, 10**9)
     assert config.mount == MountConfig(64 * MIB, 32 * MIB, 0, 0.5, 20.0, 0.0, 2.0, atime="noatime")
     assert config.log_level == "debug"
+    assert config.ring == RingConfig(30.0, 5.0, 1_000_000, 86_400.0, 300.0)
 
 
 def test_etcd(tmp_path: Path) -> None:
@@ -175,6 +184,10 @@ def test_by_name(tmp_path: Path) -> None:
         ('atime = "noatime"', 'atime = "never"', 32, "[mount] atime must be relatime, strictatime or noatime"),
         ('level = "debug"', 'level = "loud"', 35, "[log] level must be one of debug, info, warning, error"),
         ('level = "debug"', "level = [1]", 35, "[log] level must be one of"),
+        ("out_after_s = 30", "out_after_s = 5", 38, "[ring] out_after_s must be a number of seconds from 10"),
+        ("scan_s = 5", "scan = 5", 39, "[ring] scan is not known here"),
+        ("1_000_000\nscrub", "1000\nscrub", 40, "[ring] heal_bytes_per_s must be a whole number from 65536"),
+        ("sweep_after_s = 300", "sweep_after_s = 60", 42, "[ring] sweep_after_s must be a number of seconds from 120"),
         ("[log]", "[logs]", 34, "logs is not known here"),
         ("[log]", "[[log]]", 34, "log must be a table"),
     ],

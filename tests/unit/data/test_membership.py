@@ -140,13 +140,32 @@ async def test_a_join_that_is_refused_is_tried_again(tmp_path: Path) -> None:
         await until(lambda: meta.heartbeats)
 
 
-async def test_a_name_that_is_taken_ends_the_node(tmp_path: Path) -> None:
-    """By another disk: a person has to say what is meant."""
+async def test_losses_are_told_once(tmp_path: Path) -> None:
+    """What the disk lost is said with the next join that is taken, and what it lost since with the one after."""
+    async with cluster(tmp_path) as running_cluster:
+        meta, health = running_cluster.meta, running_cluster.store.health
+        await until(partial(joined_and_beating, meta, 1))
+        told: list[bool] = []
+        for lost_count in (0, 2, 2, 3):
+            health.lost_count = lost_count
+            meta.joins.clear()
+            meta.heartbeats.clear()
+            running_cluster.network.cut(META)
+            await until(partial(joined_and_beating, meta, 1))
+            told.append(meta.joins[-1].has_losses)
+        assert told == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"), [(Code.NODE_NAME_TAKEN, "is the right disk mounted"), (Code.NODE_REMOVED, "empty the directory")]
+)
+async def test_who_is_not_wanted_ends(tmp_path: Path, code: Code, advice: str) -> None:
+    """Another disk has the name, or this one was removed: a person has to say what is meant."""
     async with running(tmp_path) as store, trio.open_nursery() as nursery:
         unwanted = Cluster(store, tmp_path)
-        unwanted.meta.refuse_join = Code.NODE_NAME_TAKEN
+        unwanted.meta.refuse_join = code
         await nursery.start(unwanted.network.serve, unwanted.meta, KEY, META)
-        with trio.fail_after(10), pytest.raises(UserError, match="is the right disk mounted"):
+        with trio.fail_after(10), pytest.raises(UserError, match=advice):
             await unwanted.membership.run()
         nursery.cancel_scope.cancel()
 

@@ -1,9 +1,24 @@
 """NodeTable: liveness and capacity from what nodes report."""
 
+from dataclasses import replace
+from typing import Any
+
 from ringfs.meta.nodes import NODE_SILENCE_NS, NodeTable
-from ringfs.wire.messages.cluster import NODE_DOWN, NODE_UP, ClusterMap, Node, NodeHeartbeat
+from ringfs.wire.messages.cluster import (
+    NODE_DOWN,
+    NODE_UP,
+    STANDING_DRAINING,
+    STANDING_IN,
+    STANDING_LOST,
+    STANDING_MAINTENANCE,
+    STANDING_OUT,
+    ClusterMap,
+    Node,
+    NodeHeartbeat,
+)
 
 START = 1000
+OUT_AFTER_NS = 600 * 10**9
 
 
 def node(number: int, state: int = NODE_UP) -> Node:
@@ -16,7 +31,7 @@ def beat(number: int, *, used: int = 0, free: int = 0, filesystem: str = "fs", t
 
 def test_liveness_follows_silence() -> None:
     """Changes are named where map and silence disagree, and only there."""
-    table = NodeTable(ClusterMap(1, "c", [node(1), node(2, NODE_DOWN)]), START)
+    table = NodeTable(ClusterMap(1, "c", [node(1), node(2, NODE_DOWN)]), START, OUT_AFTER_NS)
     assert table.state_changes(START) == []
     assert table.state_changes(START + NODE_SILENCE_NS) == [(1, NODE_DOWN)]
     assert table.report(beat(1), START + NODE_SILENCE_NS)
@@ -29,9 +44,50 @@ def test_liveness_follows_silence() -> None:
     assert not table.report(beat(9), START)
 
 
+def three(*states: int, classes: list[str] | None = None, **third: Any) -> NodeTable:
+    nodes = [node(number, state) for number, state in enumerate(states, 1)]
+    nodes[2] = replace(nodes[2], **third)
+    return NodeTable(ClusterMap(1, "c", nodes, classes or ["replica:2"]), START, OUT_AFTER_NS)
+
+
+def test_lost_after_too_long_a_silence() -> None:
+    """Only what is down and IN; silence counts from the table's beginning, and not while this process stood still."""
+    table = three(NODE_UP, NODE_UP, NODE_DOWN)
+    assert table.standing_changes(START + OUT_AFTER_NS - 1, 0) == []
+    assert table.standing_changes(START + OUT_AFTER_NS, 0) == [(3, STANDING_LOST)]
+    table.stood_still(10)
+    assert table.standing_changes(START + OUT_AFTER_NS, 0) == []
+    assert table.standing_changes(START + OUT_AFTER_NS + 10, 0) == [(3, STANDING_LOST)]
+    for standing in (STANDING_OUT, STANDING_LOST, STANDING_DRAINING):
+        assert three(NODE_UP, NODE_UP, NODE_DOWN, standing=standing).standing_changes(START + OUT_AFTER_NS, 0) == []
+
+
+def test_not_lost_where_too_few_domains_would_be_left() -> None:
+    """The widest class counts, also if another is the default."""
+    assert three(NODE_UP, NODE_UP, NODE_DOWN, classes=["replica:2", "ec:2+1"]).standing_changes(START + OUT_AFTER_NS, 0) == []
+
+
+def test_maintenance_ends() -> None:
+    """By the wall clock, up or down."""
+    for state in (NODE_UP, NODE_DOWN):
+        table = three(NODE_UP, NODE_UP, state, standing=STANDING_MAINTENANCE, until_ns=500)
+        assert table.standing_changes(START + OUT_AFTER_NS, 499) == []
+        assert table.standing_changes(START, 500) == [(3, STANDING_IN)]
+
+
+def test_another_map() -> None:
+    """Nodes that are not in it are forgotten: their heartbeats are nobody's."""
+    table = NodeTable(ClusterMap(1, "c", [node(1), node(2)]), START, OUT_AFTER_NS)
+    table.report(beat(1), START)
+    assert not table.holds_nothing(1)
+    table.take_map(ClusterMap(2, "c", [node(1)]))
+    assert (table.map.epoch, table.report(beat(2), START)) == (2, False)
+    assert not table.holds_nothing(1), "what was heard of others stays"
+
+
 def test_capacity() -> None:
     """Free space counts once per file system, used space per node, divided by the copies; only nodes that are up count."""
-    table = NodeTable(ClusterMap(1, "c", [node(1), node(2), node(3, NODE_DOWN), node(4)]), START)
+    table = NodeTable(ClusterMap(1, "c", [node(1), node(2), node(3, NODE_DOWN), node(4)]), START, OUT_AFTER_NS)
     assert table.capacity(2) == (0, 0)
     table.report(beat(1, used=10, free=100, filesystem="a"), START)
     table.report(beat(2, used=20, free=90, filesystem="a"), START)
@@ -42,7 +98,7 @@ def test_capacity() -> None:
 
 def test_capacity_of_nodes_that_may_use_a_part_of_a_shared_disk() -> None:
     """Each adds what it may use, until the disk itself has less."""
-    table = NodeTable(ClusterMap(1, "c", [node(1), node(2), node(3)]), START)
+    table = NodeTable(ClusterMap(1, "c", [node(1), node(2), node(3)]), START, OUT_AFTER_NS)
     for number in (1, 2, 3):
         table.report(beat(number, free=100, there=1000), START)
     assert table.capacity(2) == (150, 150)
@@ -54,7 +110,7 @@ def test_capacity_of_nodes_that_may_use_a_part_of_a_shared_disk() -> None:
 
 def test_statuses() -> None:
     """All nodes of the map are shown; one that never reported says so."""
-    table = NodeTable(ClusterMap(1, "c", [node(1), node(2)]), START)
+    table = NodeTable(ClusterMap(1, "c", [node(1), node(2)]), START, OUT_AFTER_NS)
     table.report(beat(1, used=10, free=100), START + 5 * 10**6)
     shown = table.statuses(START + 9 * 10**6)
     assert [(each.node, each.used_bytes, each.silent_ms) for each in shown] == [(1, 10, 4), (2, 0, 9)]

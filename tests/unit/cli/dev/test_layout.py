@@ -24,6 +24,7 @@ def test_configuration_is_valid(made: Layout) -> None:
     """What is written can be read: names, class, different ports, a key of 0600."""
     config = load_config(made.config_path)
     assert config.default_class == "replica:2"
+    assert (config.ring.out_after_s, config.ring.scan_s, config.ring.sweep_after_s) == (30, 30, 300)
     assert [row.name for row in config.meta] == ["meta1"]
     assert [row.name for row in config.data] == ["data1", "data2"]
     assert len({config.meta[0].address, *(row.address for row in config.data)}) == 3
