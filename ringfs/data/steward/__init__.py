@@ -1,0 +1,1 @@
+"""The steward of a data node: heals, rebalances, scrubs, sweeps and compacts its share of the ring. docs/parts/steward.md."""
