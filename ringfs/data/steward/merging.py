@@ -48,8 +48,9 @@ class SortedList:
         """All rows up to this id are here."""
         if not self._more:
             return _LAST_ID
-        last = self._rows[-1].object
-        return next(row.object for row in reversed(self._rows) if row.object < last)
+        last: bytes = self._rows[-1].object
+        complete: bytes = next(row.object for row in reversed(self._rows) if row.object < last)
+        return complete
 
     def take(self, through: bytes) -> list[Any]:
         """The rows up to an id; they are forgotten here."""

@@ -1,4 +1,4 @@
-"""The scrub: every part on the disk is read and verified, again and again, at a pace that is through in time; what is bad is mended.
+"""The scrub: every part on the disk is read and verified, again and again, in the time that is set for it; what is bad is mended.
 
 What reads found bad comes here too, and goes first. Not here: how a part is made anew (mending.py).
 """
@@ -11,7 +11,7 @@ import trio
 
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, ConnectionLost, Refused
-from ringfs.base.limits import HASH_BYTES, KIB
+from ringfs.base.limits import KIB
 from ringfs.data.steward.audit import Audit
 from ringfs.data.steward.counts import Counts
 from ringfs.data.steward.cursor import Cursor, Keeper

@@ -1,4 +1,4 @@
-"""What there is: live objects as the leader has them, beside the parts that all nodes hold; of a share of the ids, or of one object."""
+"""What there is: live objects as the leader has them, beside the parts that all nodes hold; in a share of the ids, or of one."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field

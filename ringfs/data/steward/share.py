@@ -24,9 +24,7 @@ class Share(NamedTuple):
 def share_of(cluster_map: ClusterMap, number: int) -> Share | None:
     """The node's share, or None if it has none to look after. The shares of all nodes together are all ids, each once."""
     at_work = sorted(
-        node.node
-        for node in cluster_map.nodes
-        if node.state == NODE_UP and node.standing in (STANDING_IN, STANDING_MAINTENANCE)
+        node.node for node in cluster_map.nodes if node.state == NODE_UP and node.standing in (STANDING_IN, STANDING_MAINTENANCE)
     )
     if number not in at_work:
         return None

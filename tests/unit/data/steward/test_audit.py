@@ -33,7 +33,7 @@ async def test_a_full_file_is_rotated_and_old_ones_go(tmp_path: Path, monkeypatc
     for number in range(KEPT_MAX + 4):
         await log.add(f"event {number}")
     names = [NAME, *(f"{NAME}.{number}" for number in range(1, KEPT_MAX + 1))]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert RealFiles().list(tmp_path) == sorted(names)
     assert [events(tmp_path / name) for name in names] == [[f"event {KEPT_MAX + 3 - age}"] for age in range(KEPT_MAX + 1)]
 
 

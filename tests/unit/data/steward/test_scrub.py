@@ -1,4 +1,4 @@
-"""The scrub in virtual time, over parts in memory: pace, rounds, what is bad is mended once and written down, also over restarts."""
+"""The scrub in virtual time, over parts in memory: pace, rounds, what is bad is mended and written down, also over restarts."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -39,7 +39,7 @@ class Parts:
 
     async def find_fault(self, oid: bytes, part: Part) -> str:
         """See LocalParts."""
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         if (oid, part) not in [(each.oid, each.part) for each in self.held]:
             raise Refused(Code.NOT_HELD)
         self.looked.append(oid)
@@ -62,9 +62,7 @@ class World:
         self.keeper = keeper or MemoryKeeper()
         self.audit = MemoryAudit()
         self.counts = Counts()
-        self.scrubber = Scrubber(
-            parts, self.keeper, self.audit, parts.mend, self.counts, TrioClock(), PERIOD_S, lambda: False
-        )
+        self.scrubber = Scrubber(parts, self.keeper, self.audit, parts.mend, self.counts, TrioClock(), PERIOD_S, lambda: False)
 
 
 @asynccontextmanager

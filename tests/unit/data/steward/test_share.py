@@ -1,5 +1,7 @@
 """Shares of the ids: all nodes' together are every id once."""
 
+from itertools import pairwise
+
 import pytest
 
 from ringfs.data.steward.share import Share, before, behind, share_of
@@ -31,7 +33,7 @@ def test_the_shares_are_all_ids_each_once(count: int) -> None:
     assert shares[0] is not None
     assert shares[-1] is not None
     assert (shares[0].after, shares[-1].stop) == (b"", b"")
-    for one, next_one in zip(shares, shares[1:], strict=False):
+    for one, next_one in pairwise(shares):
         assert one is not None
         assert next_one is not None
         assert one.stop == behind(next_one.after)
