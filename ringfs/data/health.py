@@ -1,11 +1,15 @@
 """What is wrong with a disk, in one place: it decides whether puts are taken, and it is the line that status shows."""
 
 import structlog
+import trio
 
 from ringfs.base.errors import Code, Refused
 from ringfs.data.stored_part import StoredPart
 
 log = structlog.get_logger("ringfs.data")
+
+#: Parts that wait to be mended, at most.
+BAD_PARTS_MAX = 1024
 
 
 class Health:
@@ -21,6 +25,10 @@ class Health:
         self.corrupt_count = 0
         self.read_error_count = 0
         self.lost_count = 0
+        #: Parts that reads found wrong or unreadable, oldest first, until the steward takes them to mend them. Past the bound new
+        #: ones are not noted: the next scrub meets them again.
+        self._bad_parts: dict[StoredPart, None] = {}
+        self._met_bad = trio.Event()
 
     @property
     def trouble(self) -> str:
@@ -59,11 +67,43 @@ class Health:
     def read_failed(self, stored: StoredPart, error: OSError) -> Refused:
         """A read failed: counted, logged, and as a refusal."""
         self.read_error_count += 1
+        self._note_bad(stored)
         log.error("read failed", object=str(stored), reason=str(error))
         return Refused(Code.DISK_FAILED, f"{stored}: {error.strerror or error}")
 
     def corrupt(self, stored: StoredPart, what: str) -> Refused:
         """Wrong bytes were read: counted, logged, and as a refusal."""
         self.corrupt_count += 1
+        self._note_bad(stored)
         log.error("object corrupt", object=str(stored), what=what)
         return Refused(Code.CORRUPT, f"{stored}: {what}")
+
+    # --- parts to mend -----------------------------------------------------------------------------------------------
+
+    @property
+    def bad_part_count(self) -> int:
+        """How many parts wait to be taken."""
+        return len(self._bad_parts)
+
+    def take_bad_parts(self) -> list[StoredPart]:
+        """All that were noted and not taken yet, each once."""
+        taken = list(self._bad_parts)
+        for stored in taken:
+            self.mended(stored)
+        return taken
+
+    async def wait_bad_parts(self) -> None:
+        """Until there are some to take."""
+        await self._met_bad.wait()
+
+    def mended(self, stored: StoredPart) -> None:
+        """It was put anew, or somebody else takes care of it: it need not be taken any more."""
+        if stored in self._bad_parts:
+            del self._bad_parts[stored]
+            if not self._bad_parts:
+                self._met_bad = trio.Event()
+
+    def _note_bad(self, stored: StoredPart) -> None:
+        if len(self._bad_parts) < BAD_PARTS_MAX:
+            self._bad_parts[stored] = None
+            self._met_bad.set()

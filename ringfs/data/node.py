@@ -79,7 +79,7 @@ async def _open(node: DataConfig, identity: Identity) -> ObjectStore:
 async def _serve(
     config: ClusterConfig, node: DataConfig, store: ObjectStore, key: bytes, files: Files, started: Callable[[str], None] | None
 ) -> None:
-    server = DataServer(store, config.cluster)
+    server = DataServer(store, config.cluster, SystemClock())
 
     async def on_joined(number: int) -> None:
         server.node = number

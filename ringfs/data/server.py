@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import GET_THREADS, GETS_WAITING_MAX, HASH_BYTES, PAGE_ENTRIES_MAX, PUT_THREADS, PUTS_WAITING_MAX
 from ringfs.data.index import checked_after
@@ -38,6 +39,8 @@ from ringfs.wire.messages.data import (
 )
 from ringfs.wire.rpc import Peer, Request
 
+#: What stewards call themselves on their connections to data nodes: this and the node's name.
+STEWARD_PREFIX = "steward "
 #: Puts spend part of their time waiting for a sync, in which others can write.
 _PUT_WORKERS = 4 * PUT_THREADS
 _GET_WORKERS = GET_THREADS
@@ -48,9 +51,13 @@ _NO_TABLES = Tables(b"")
 class DataServer:
     """A wire Handler over one store. run() must be running."""
 
-    def __init__(self, store: ObjectStore, cluster: str) -> None:
+    def __init__(self, store: ObjectStore, cluster: str, clock: Clock) -> None:
         self._store = store
         self._cluster = cluster
+        self._clock = clock
+        #: When a client, not a steward, last asked for a put or a get (monotonic; at first: when the server was made). Stewards
+        #: leave the disk to clients while this is recent.
+        self.clients_asked_ns = clock.monotonic_ns()
         #: The node's number, 0 until it is known.
         self.node = store.identity.node
         self._send_put, self._puts = trio.open_memory_channel[Request](PUTS_WAITING_MAX)
@@ -95,6 +102,8 @@ class DataServer:
         if handler is None:
             request.refuse(Code.BAD_REQUEST, f"a data node does not know {type(request.message).__name__}")
             return
+        if type(request.message) in (Put, Get) and not request.peer.name.startswith(STEWARD_PREFIX):
+            self.clients_asked_ns = self._clock.monotonic_ns()
         try:
             handler(request)
         except Refused as refused:
@@ -129,6 +138,8 @@ class DataServer:
                 object_count=figures.part_count,
                 segment_count=figures.segment_count,
                 trouble=store.health.trouble,
+                bad_part_count=store.health.bad_part_count,
+                clients_silent_ms=max(0, self._clock.monotonic_ns() - self.clients_asked_ns) // 1_000_000,
             )
         )
 

@@ -249,6 +249,7 @@ class ObjectStore:
         position = await self._log.append(head.record_bytes, write, self._put_threads)
         self._index.add(stored.key, position, stored.size_bytes, birth_ns)
         self._log.settled(position)
+        self.health.mended(stored)
         self._tables.forget(stored.key)
         self._tables.remember(stored.key, tables)
         self._checkpointer.changed()

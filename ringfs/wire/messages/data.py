@@ -179,7 +179,8 @@ class GetStoreStatus:
 
 @message(0x040F)
 class StoreStatus:
-    """A data node about itself."""
+    """A data node about itself. object_count counts parts; bad_part_count those that reads found wrong and that wait to be mended;
+    clients_silent_ms is since a client last put or got anything."""
 
     node: U16
     uuid: Text
@@ -189,3 +190,5 @@ class StoreStatus:
     object_count: U64
     segment_count: U32
     trouble: Text
+    bad_part_count: U32 = 0
+    clients_silent_ms: U64 = 0

@@ -10,6 +10,7 @@ import trio
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import MIB, OBJECT_BYTES_MAX, PAGE_ENTRIES_MAX, UNSENT_BYTES_MAX
+from ringfs.data import health as health_module
 from ringfs.data import server as server_module
 from ringfs.data.segment_log import SegmentSizes
 from ringfs.data.server import DataServer
@@ -51,7 +52,7 @@ BLOCK = 65536
 async def node(directory: Path) -> AsyncIterator[tuple[RpcClient, ObjectStore, DataServer, trio.Nursery]]:
     """A client of a data node."""
     async with running(directory, LARGE) as store, trio.open_nursery() as nursery:
-        server = DataServer(store, "the cluster")
+        server = DataServer(store, "the cluster", TickingClock())
         nursery.start_soon(server.run)
         async with connected(server, nursery) as client:
             yield client, store, server, nursery
@@ -59,11 +60,13 @@ async def node(directory: Path) -> AsyncIterator[tuple[RpcClient, ObjectStore, D
 
 
 @asynccontextmanager
-async def connected(server: Handler, nursery: trio.Nursery, link: Link | None = None) -> AsyncIterator[RpcClient]:
+async def connected(
+    server: Handler, nursery: trio.Nursery, link: Link | None = None, name: str = "tester"
+) -> AsyncIterator[RpcClient]:
     """One more client."""
     link = link or Link()
     nursery.start_soon(serve_stream, server, KEY, link.server)
-    async with client_on(link.client, KEY, name="tester") as client:
+    async with client_on(link.client, KEY, name=name) as client:
         yield client
 
 
@@ -160,6 +163,52 @@ async def test_parts(tmp_path: Path) -> None:
     ]
 
 
+async def test_what_clients_ask_is_noted(tmp_path: Path) -> None:
+    """Puts and gets of clients; not what stewards do, nor questions about parts. The status says how long ago it was."""
+    thing = made(8)
+    async with node(tmp_path) as (client, _, server, nursery):
+        assert (await ask(client, GetStoreStatus())).clients_silent_ms < 60_000
+        server.clients_asked_ns -= 10**12
+        async with connected(server, nursery, name="steward data2") as steward:
+            assert await ask(steward, put_of(thing), thing.content) == PutDone(True)
+            await steward.call(Get(thing.oid, 0, 1, False))
+            await ask(client, Have([thing.oid]))
+            assert (await ask(client, GetStoreStatus())).clients_silent_ms >= 10**6
+            await client.call(Get(thing.oid, 0, 1, False))
+            assert (await ask(client, GetStoreStatus())).clients_silent_ms < 10**6
+
+
+async def test_wrong_parts_wait_to_be_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a get or a verify found wrong is noted once, up to a bound, until it is taken or put anew."""
+    monkeypatch.setattr(health_module, "BAD_PARTS_MAX", 2)
+    things = [made(seed, 2 * BLOCK) for seed in range(3)]
+    async with node(tmp_path) as (client, store, _, nursery):
+        for thing in things:
+            await ask(client, put_of(thing), thing.content)
+        (segment,) = (tmp_path / "segments").iterdir()
+        with segment.open("r+b") as file:
+            for number in range(3):
+                file.seek(4096 + number * (4096 + 2 * BLOCK) + 4096)
+                file.write(b"rot")
+        met = trio.Event()
+
+        async def wait() -> None:
+            await store.health.wait_bad_parts()
+            met.set()
+
+        nursery.start_soon(wait)
+        assert store.health.take_bad_parts() == []
+        assert await ask(client, Get(things[0].oid, 0, 1, False)) is Code.CORRUPT
+        with trio.fail_after(10):
+            await met.wait()
+        for thing in things:
+            assert (await ask(client, Verify(thing.oid))).bad_blocks == [0]
+        assert (await ask(client, GetStoreStatus())).bad_part_count == 2
+        assert await ask(client, put_of(things[1]), things[1].content) == PutDone(True)
+        assert store.health.take_bad_parts() == [things[0].stored]
+        assert store.health.take_bad_parts() == []
+
+
 async def test_refusals(tmp_path: Path) -> None:
     """Each by its code; the connection goes on."""
     thing, other = made(2), made(3)
@@ -218,7 +267,7 @@ async def test_a_full_queue_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(server_module, "GETS_WAITING_MAX", 2)
     thing = made(4)
     async with running(tmp_path) as store, trio.open_nursery() as nursery:
-        server = DataServer(store, "c")
+        server = DataServer(store, "c", TickingClock())
         async with connected(server, nursery) as client:
             codes: list[Any] = []
 
