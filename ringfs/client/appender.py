@@ -17,10 +17,10 @@ from ringfs.client.coherence import Coherence
 from ringfs.client.inodes import Inode, InodeTable
 from ringfs.client.metadata import MetadataLink
 from ringfs.client.writer import INLINE_FLUSH_BYTES, Writer
-from ringfs.meta.namespace.content import digest
 from ringfs.objects.objects import Objects
 from ringfs.wire.messages.namespace import INLINE, Extent, Extents, NewObject, ReadExtents
 from ringfs.wire.messages.sharing import Append, Appended, Rewrite
+from ringfs.wire.pieces import digest
 
 log = structlog.get_logger("ringfs.client.appender")
 

@@ -1,6 +1,7 @@
 """The metadata server's handler: hands each message to its service, watches connections and time.
 
-Services: namespace_service (Mutate, Query), session_service, cluster_service, heal_service, snapshots. What they share: live.py.
+Services: namespace_service (Mutate, Query), session_service, cluster_service, heal_service, rewrite_service, snapshots. What they
+share: live.py.
 """
 
 from collections.abc import Callable
@@ -14,10 +15,13 @@ from ringfs.meta.heal_service import HealService
 from ringfs.meta.live import Live, PeerState
 from ringfs.meta.namespace_service import NamespaceService
 from ringfs.meta.releaser import Releaser
+from ringfs.meta.rewrite_service import RewriteService
 from ringfs.meta.session_service import SessionService
 from ringfs.meta.snapshots import SnapshotService
 from ringfs.wire.messages import cluster, heal, session
 from ringfs.wire.messages.cluster import ServerStatus
+from ringfs.wire.messages.namespace import ReadExtents
+from ringfs.wire.messages.sharing import Rewrite
 from ringfs.wire.rpc import Peer, Request
 
 #: How often silence, grace and old snapshots are looked at.
@@ -38,6 +42,7 @@ class MetaServer:
         self.snapshots = SnapshotService(live.leader, live.clock)
         namespace = NamespaceService(live)
         healing = HealService(live, self._cluster.take_map)
+        rewriting = RewriteService(live)
         self._releaser = Releaser(live)
         self._actions: dict[type, Callable[[Request], None]] = {
             session.Mutate: namespace.mutate,
@@ -60,6 +65,8 @@ class MetaServer:
             cluster.CloseSnapshot: self.snapshots.close,
             heal.ListLive: healing.list_live,
             heal.ListReferences: healing.list_references,
+            ReadExtents: rewriting.read_extents,
+            Rewrite: rewriting.rewrite,
             heal.Reform: healing.transact,
             heal.Sweep: healing.transact,
             heal.HealReport: healing.take_report,

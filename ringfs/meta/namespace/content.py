@@ -6,7 +6,6 @@ transaction would release beyond its share is doomed instead (doomed.py).
 
 from collections.abc import Iterable
 
-from ringfs.base.checksums import plain_digest
 from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.view import ReadView
 from ringfs.base.limits import CHUNK_BYTES, CHUNK_EXTENTS_HARD_MAX, CHUNK_INLINE_BYTES_HARD_MAX, FILE_BYTES_MAX, HASH_BYTES
@@ -16,6 +15,7 @@ from ringfs.meta.namespace.records import Inode
 from ringfs.meta.namespace.work import Work
 from ringfs.wire.messages.namespace import HOLE, INLINE, Extent
 from ringfs.wire.packing import pack, unpack
+from ringfs.wire.pieces import digest
 
 #: Chunk numbers are below.
 CHUNKS_MAX = FILE_BYTES_MAX // CHUNK_BYTES
@@ -195,11 +195,6 @@ def _stored_bytes(work: Work, inode: Inode, first: int, stop: int) -> int:
 def _count_bytes(work: Work, inode: Inode, first: int, stop: int) -> int:
     chunks = doomed.visible_chunks(work.rows, inode.number, first, stop)
     return sum(length_of(piece) for _, value in chunks for piece in unpack(value))
-
-
-def digest(pieces: Iterable[Piece]) -> bytes:
-    """What pieces, which have offsets in the file, point to or hold, in 160 bits: to see whether others are the same."""
-    return plain_digest(pack(list(pieces)), HASH_BYTES)
 
 
 def digest_between(view: ReadView, number: int, ranges: Iterable[tuple[int, int]]) -> bytes:

@@ -105,6 +105,7 @@ SYSTEM_OPERATIONS: dict[type, Operation] = {
     system.FollowStanding: follow_standing.apply,
     system.ForgetVerdicts: forget_verdicts.apply,
     content.ReleaseDoomed: release_doomed.apply,
+    sharing.Rewrite: rewrite.apply,
     heal.Reform: reform.apply,
     heal.Sweep: sweep.apply,
     heal.SetStanding: set_standing.apply,

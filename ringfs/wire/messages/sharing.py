@@ -37,7 +37,7 @@ class Rewrite:
     """The same bytes in another place, as FileCommit.rewrite, if the extents that were read are still what is there, whatever else
     has changed. Answer: Attributes. Refused CHANGED.
 
-    before: namespace/content.py, digest, of what the extents take the place of.
+    before: wire/pieces.py, digest, of what the extents take the place of. Stewards ask for it without a session.
     """
 
     inode: U64

@@ -3,9 +3,9 @@
 import pytest
 
 from ringfs.base.errors import Code
-from ringfs.meta.namespace import content
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.messages.sharing import Append, Rewrite
+from ringfs.wire.pieces import digest
 from tests.support.namespace import TrialNamespace, inline, object_id, piece_of
 from tests.support.refusals import refused
 
@@ -20,7 +20,7 @@ def file(trial: TrialNamespace) -> int:
 def rewrite(trial: TrialNamespace, file: int, before: list[list[object]]) -> None:
     """Move the file's two inline extents into object 1."""
     extents = [piece_of(1, 0, 3), piece_of(1, 10, 4, 3)]
-    trial.do(Rewrite(file, [trial.new_object(1, 7)], extents, content.digest(before)))
+    trial.do(Rewrite(file, [trial.new_object(1, 7)], extents, digest(before)))
 
 
 BEFORE: list[list[object]] = [[0, b"abc"], [10, b"defg"]]
@@ -60,4 +60,4 @@ def test_changed(trial: TrialNamespace, file: int) -> None:
 def test_past_the_end(trial: TrialNamespace, file: int) -> None:
     """INVALID: a rewrite never grows a file."""
     with refused(Code.INVALID):
-        trial.do(Rewrite(file, [trial.new_object(1, 5)], [piece_of(1, 10, 5)], content.digest([[10, b"defg"]])))
+        trial.do(Rewrite(file, [trial.new_object(1, 5)], [piece_of(1, 10, 5)], digest([[10, b"defg"]])))
