@@ -1,5 +1,5 @@
 """Connections to the data nodes: opened when first needed, one for bulk puts and one for gets, so that a small read never
-queues behind an 8 MiB write. Which node holds what is objects.py's business.
+queues behind an 8 MiB write; how fast each is, and whether it is better avoided. Which node holds what is locating.py's business.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,6 +10,8 @@ import trio
 
 from ringfs.base.checksums import Buffer
 from ringfs.base.errors import ConnectionLost
+from ringfs.base.limits import BLOCK_BYTES
+from ringfs.objects.latency import Latency
 from ringfs.wire.messages.cluster import ClusterMap, Node
 from ringfs.wire.rpc import Answer, Dial, OnAnswer, RpcClient, dial_tcp, open_client
 
@@ -17,6 +19,20 @@ log = structlog.get_logger("ringfs.objects.nodes")
 
 #: After a failed connection the node is not tried again for this long, unless nothing else is left.
 AVOID_S = 2.0
+#: A node that another one overtook is avoided for so long, for twice as long the next time, and so on.
+_OVERTAKEN_S_MIN = 0.5
+_OVERTAKEN_S_MAX = 30.0
+#: A read is not called late before, whatever is usual, and is called late after that.
+READ_LATE_S_MIN = 0.02
+_READ_LATE_S_MAX = 2.0
+#: The same for a put: a node may have to wait for its disk.
+PUT_LATE_S_MIN = 2.0
+_PUT_LATE_S_MAX = 20.0
+#: What reads are believed to take before one was measured. The first one may have to wait for a connection.
+_READ_GUESS_S = 0.03
+_PUT_GUESS_S = 0.2
+#: Reads of at most so much are measured apart from larger ones.
+_SMALL_READ_BYTES = 2 * BLOCK_BYTES
 
 
 class Lane:
@@ -31,15 +47,23 @@ class Lane:
         self._client: RpcClient | None = None
         self._opening = trio.Lock()
         #: Time of trio's clock until which the node is avoided.
-        self.avoid_until_s = 0.0
+        self._avoid_until_s = 0.0
+        #: How often others overtook it since it last did well.
+        self._losses = 0
+        self._small_reads = Latency(_READ_GUESS_S)
+        self._large_reads = Latency(_READ_GUESS_S)
+        self._puts = Latency(_PUT_GUESS_S)
 
-    async def call(self, request: Any, payload: Sequence[Buffer] = (), *, timeout_s: float) -> Answer:
-        """Raises Refused, or ConnectionLost for anything that may be cured by another node."""
+    async def call(
+        self, request: Any, payload: Sequence[Buffer] = (), *, timeout_s: float | None = None, patience_s: float | None = None
+    ) -> Answer:
+        """Raises Refused, or ConnectionLost for anything that may be cured by another node. See RpcClient.call."""
         client = self._client
         if client is None or client.lost.is_set():
             client = await self._open()
+        self._begin()
         try:
-            return await client.call(request, payload, timeout_s=timeout_s)
+            return await client.call(request, payload, timeout_s=timeout_s, patience_s=patience_s)
         except ConnectionLost:
             self.avoid()
             raise
@@ -49,12 +73,61 @@ class Lane:
         client = self._client
         if client is None or not client.has_room or client.lost.is_set():
             return False
+        self._begin()
         client.call_soon(request, on_answer, timeout_s=timeout_s)
         return True
 
+    # --- whether it is any good -------------------------------------------------------------------------------------
+
+    def is_doubtful(self, now_s: float) -> bool:
+        """Whether others should be asked first, at that time of trio's clock."""
+        return self._avoid_until_s > now_s
+
     def avoid(self) -> None:
         """It failed: others first, for a while."""
-        self.avoid_until_s = trio.current_time() + AVOID_S
+        self._avoid_until_s = max(self._avoid_until_s, trio.current_time() + AVOID_S)
+
+    def was_overtaken(self) -> None:
+        """It did not answer for so long that another node was asked, which did: others first, for longer each time."""
+        now_s = trio.current_time()
+        if now_s >= self._avoid_until_s or not self._losses:
+            self._losses += 1
+            self._avoid_until_s = now_s + self._penalty_s()
+
+    def _begin(self) -> None:
+        """It is asked. If it was overtaken the last time, nobody else should be kept waiting before it has answered."""
+        if self._losses:
+            self._avoid_until_s = max(self._avoid_until_s, trio.current_time() + self._penalty_s())
+
+    def _penalty_s(self) -> float:
+        return float(min(_OVERTAKEN_S_MIN * 2 ** min(self._losses - 1, 16), _OVERTAKEN_S_MAX))
+
+    def _did_well(self) -> None:
+        if self._losses:
+            self._losses = 0
+            self._avoid_until_s = 0.0
+
+    def note_read(self, size_bytes: int, took_s: float) -> None:
+        """A read was answered before another node was."""
+        self._did_well()
+        (self._small_reads if size_bytes <= _SMALL_READ_BYTES else self._large_reads).note(took_s)
+
+    def note_put(self, took_s: float) -> None:
+        """A put was answered."""
+        self._did_well()
+        self._puts.note(took_s)
+
+    def read_late_s(self, size_bytes: int) -> float:
+        """A read of so much that takes longer is late."""
+        usual = self._small_reads if size_bytes <= _SMALL_READ_BYTES else self._large_reads
+        return usual.late_after_s(READ_LATE_S_MIN, _READ_LATE_S_MAX)
+
+    @property
+    def put_late_s(self) -> float:
+        """A put that takes longer is late."""
+        return self._puts.late_after_s(PUT_LATE_S_MIN, _PUT_LATE_S_MAX)
+
+    # --- the connection ---------------------------------------------------------------------------------------------
 
     async def _open(self) -> RpcClient:
         async with self._opening:
@@ -91,7 +164,7 @@ class DataNodes:
         self._lanes: dict[tuple[str, bool], Lane] = {}
 
     def start_soon(self, function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
-        """Start a task that lives as long as the lanes."""
+        """Start a task that lives as long as the lanes at most."""
         self._nursery.start_soon(function, *arguments)
 
     def lane(self, node: Node, *, bulk: bool) -> Lane:

@@ -13,7 +13,7 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import MOVE_BYTES
 from ringfs.client.file_system import Caller, Changes, FileSystem, Handle
-from ringfs.objects.objects import GET_TIMEOUT_S
+from ringfs.objects.asking import GET_TIMEOUT_S
 from ringfs.wire.messages.content import COLLAPSE_RANGE, INSERT_RANGE, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE
 from tests.support.file_model import FileModel, allocated, difference, overwritten
 from tests.support.seeds import seeds

@@ -146,14 +146,14 @@ async def test_objects_that_are_never_taken_end_in_an_error(autojump_clock: trio
     async with open_world(1) as world:
         client = await world.mount()
         handle = await created(client)
-        objects = client.fs.writer._packer._objects
+        putter = client.fs.writer._packer._objects._putter
         wall_ns = world.clock.wall_ns
         late = type("Late", (), {"wall_ns": lambda _: wall_ns() - 300 * 10**9, "monotonic_ns": lambda _: 0})()
-        objects._clock = late
+        putter._clock = late
         await client.fs.write(handle, 0, b"a" * 100_000)
         with trio.fail_after(60), refused(Code.IO):
             await client.fs.fsync(handle)
-        objects._clock = world.clock
+        putter._clock = world.clock
         await client.fs.write(handle, 0, b"b" * 100_000)
         await client.fs.fsync(handle)
         assert await content(client) == b"b" * 100_000

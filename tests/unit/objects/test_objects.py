@@ -123,12 +123,12 @@ async def test_reads_fail_over(fault: Callable[[MemoryNode], None], known: bool,
         oid = await at.put()
         reader = at.objects
         if not known:
-            reader._tables.drop(oid)
+            reader.places.forget(oid)
         first, second = at.order(CONTENT)[:2]
         fault(first)
         assert bytes(await reader.read_blocks(oid, 0, 16)) == CONTENT[:MIB]
         if not known:
-            reader._tables.drop(oid)
+            reader.places.forget(oid)
         fault(second)
         if fault is _spoil_table and known:
             assert bytes(await reader.read_blocks(oid, 0, 16)) == CONTENT[:MIB]
@@ -169,7 +169,7 @@ async def test_fetches_without_a_task_fail_over(
         for _ in range(2):
             assert _bytes(await _fetched(at.objects, oid, 1, 2)) == CONTENT[BLOCK_BYTES : 3 * BLOCK_BYTES]
         if not known:
-            at.objects._tables.drop(oid)
+            at.objects.places.forget(oid)
         first, second = at.order(CONTENT)[:2]
         fault(first)
         assert _bytes(await _fetched(at.objects, oid, 0, 16)) == CONTENT[:MIB]

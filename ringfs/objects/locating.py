@@ -1,0 +1,294 @@
+"""Where objects are: what the map says, what was learned of single objects, and, when that is wrong, what all nodes say.
+
+Metadata's extents say nothing about forms, and what a node holds is no function of the map. So a reader guesses, and what it is
+answered says what there is (docs/parts/objects.md). Everything learned may be wrong a moment later, except sizes and block tables,
+which the id proves.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+import structlog
+import trio
+
+from ringfs.base.errors import ConnectionLost, Refused
+from ringfs.base.limits import OBJECT_BYTES_MAX
+from ringfs.base.lru import BoundedCache
+from ringfs.objects.nodes import DataNodes, Lane
+from ringfs.ring.classes import ErasureClass, ReplicaClass, ServiceClass, parse_class
+from ringfs.ring.parts import COPY, Part, block_count, row_count, unpack_part
+from ringfs.ring.placement import Ring
+from ringfs.wire.messages.cluster import NODE_UP, STANDING_IN, ClusterMap, Node
+from ringfs.wire.messages.data import Blocks, Have, HeldPart
+
+log = structlog.get_logger("ringfs.objects.locating")
+
+_KNOWN_BYTES_MAX = 12 << 20
+#: What an entry costs beside its table, about.
+_KNOWN_ENTRY_BYTES = 500
+#: Objects whose nodes are remembered.
+_ORDERS_MAX = 8192
+#: A node that said it is full is not asked to take anything for so long, if others can.
+_FULL_S = 5.0
+#: So long nodes are waited for that are asked what they hold; no longer than the second, if the answers so far are enough.
+_HAVE_PATIENCE_S = 5.0
+_HAVE_SETTLE_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is proven of an object, its size and table, and what is believed: in which form it is, and where."""
+
+    size_bytes: int
+    table: bytes
+    #: None: whole copies.
+    form: ErasureClass | None
+    #: Numbers of nodes: by fragment, 0 where nobody is known; or those with copies, the ring's first ones if there is none.
+    nodes: tuple[int, ...]
+
+    def place_of(self, first_block: int, block_count: int) -> int | None:
+        """The fragment that has all these blocks, as far as the object goes; 0 for copies; None if there is none."""
+        if self.form is None:
+            return 0
+        rows = row_count(self.size_bytes, self.form.data)
+        number = first_block // rows
+        return number if self.clamped(first_block, block_count) - 1 < (number + 1) * rows else None
+
+    def clamped(self, first_block: int, count: int) -> int:
+        """Where these blocks end, within the object."""
+        return min(first_block + count, block_count(self.size_bytes))
+
+
+@dataclass(slots=True)
+class Located:
+    """The nodes that have an object's parts, those to ask first in front."""
+
+    copies: list[Node] = field(default_factory=list)
+    fragments: dict[ErasureClass, dict[int, list[Node]]] = field(default_factory=dict)
+
+    def add(self, part: Part, node: Node) -> None:
+        """A node has a part."""
+        if part.is_whole:
+            self.copies.append(node)
+        else:
+            form = ErasureClass(part.data, part.parity)
+            self.fragments.setdefault(form, {}).setdefault(part.number, []).append(node)
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the object can be made of it."""
+        return bool(self.copies) or any(len(numbers) >= form.data for form, numbers in self.fragments.items())
+
+    def without(self, bad: Collection[tuple[int, Part]]) -> "Located":
+        """The same without some nodes' parts."""
+        left = Located()
+        for part, node in self.parts():
+            if (node.node, part) not in bad:
+                left.add(part, node)
+        return left
+
+    def parts(self) -> Iterable[tuple[Part, Node]]:
+        """Everything."""
+        yield from ((COPY, node) for node in self.copies)
+        for form, numbers in self.fragments.items():
+            for number, nodes in numbers.items():
+                yield from ((Part(form.data, form.parity, number), node) for node in nodes)
+
+
+class Places:
+    """See the module."""
+
+    def __init__(self, nodes: DataNodes) -> None:
+        self.nodes = nodes
+        self._map = ClusterMap(0, "", [])
+        self._ring = Ring(self._map)
+        self._by_number: dict[int, Node] = {}
+        #: What files usually have: what is guessed by.
+        self._default_class: ServiceClass = ReplicaClass(1)
+        #: Object id → all nodes in the order of the ring.
+        self._orders: dict[bytes, list[Node]] = {}
+        self._known: BoundedCache[bytes, Known] = BoundedCache(_KNOWN_BYTES_MAX)
+        #: Node → until when (trio's clock) it counts as full.
+        self._full_until_s: dict[int, float] = {}
+
+    def follow(self, map: ClusterMap) -> None:
+        """Use this map from now on."""
+        if map is not self._map:
+            self._map = map
+            self._ring = Ring(map)
+            self._by_number = {node.node: node for node in map.nodes}
+            if map.classes:
+                self._default_class = parse_class(map.classes[0])
+            self._orders.clear()
+            self.nodes.forget_gone(map)
+
+    # --- what the map says ------------------------------------------------------------------------------------------
+
+    def lane(self, node: Node, *, bulk: bool = False) -> Lane:
+        """See DataNodes."""
+        return self.nodes.lane(node, bulk=bulk)
+
+    def node(self, number: int) -> Node | None:
+        """The node of that number, if the map has it."""
+        return self._by_number.get(number)
+
+    def order(self, oid: bytes) -> list[Node]:
+        """All nodes in the order of the ring."""
+        found = self._orders.get(oid)
+        if found is None:
+            if len(self._orders) >= _ORDERS_MAX:
+                self._orders.clear()
+            found = self._orders[oid] = [self._by_number[number] for number in self._ring.order(oid)]
+        return found
+
+    def is_doubtful(self, node: Node) -> bool:
+        """Whether others should be read from first."""
+        return node.state != NODE_UP or self.lane(node).is_doubtful(trio.current_time())
+
+    def note_full(self, node: Node) -> None:
+        """It has no room."""
+        self._full_until_s[node.node] = trio.current_time() + _FULL_S
+
+    def takers(self, oid: bytes) -> tuple[list[Node], list[Node]]:
+        """In the order of the ring: the nodes that a part may be put on without a doubt, and others that may be tried after them,
+        those that are down last. Nodes that have no share of the ring, or are in maintenance, are neither."""
+        now_s = trio.current_time()
+        good: list[Node] = []
+        others: list[tuple[int, Node]] = []
+        for node in self.order(oid):
+            if not node.weight or node.standing != STANDING_IN:
+                continue
+            is_full = self._full_until_s.get(node.node, 0.0) > now_s
+            is_doubtful = self.lane(node, bulk=True).is_doubtful(now_s)
+            rank = 3 if node.state != NODE_UP else 2 if is_full else 1 if is_doubtful else 0
+            if rank:
+                others.append((rank, node))
+            else:
+                good.append(node)
+        return good, [node for _, node in sorted(others, key=lambda other: other[0])]
+
+    # --- what was learned -------------------------------------------------------------------------------------------
+
+    def known(self, oid: bytes) -> Known | None:
+        """What is known of an object."""
+        return self._known.get(oid)
+
+    def remember(self, oid: bytes, known: Known) -> None:
+        """Something is known, its size and table being proven."""
+        self._known.put(oid, known, len(known.table) + _KNOWN_ENTRY_BYTES)
+
+    def forget(self, oid: bytes) -> None:
+        """Nothing is known of it."""
+        self._known.drop(oid)
+
+    def guess(self, oid: bytes, first_block: int, count: int) -> tuple[Node, Known | None] | None:
+        """The node that has all these blocks, as far as one can know, and what is known; None if somebody has to look closer."""
+        known = self._known.get(oid)
+        if known is None:
+            order = self.order(oid)
+            # Which fragment it is in, if it is as large as most are.
+            default = self._default_class
+            place = first_block // row_count(OBJECT_BYTES_MAX, default.data) if isinstance(default, ErasureClass) else 0
+            node = order[place] if place < len(order) else None
+        else:
+            node = self._believed(oid, known, first_block, count)
+        return None if node is None or self.is_doubtful(node) else (node, known)
+
+    def _believed(self, oid: bytes, known: Known, first_block: int, count: int) -> Node | None:
+        if known.form is None:
+            return self._best_copy(oid, known)
+        place = known.place_of(first_block, count)
+        return None if place is None else self._by_number.get(known.nodes[place])
+
+    def _best_copy(self, oid: bytes, known: Known) -> Node | None:
+        """The first holder that is not doubtful."""
+        for node in self._holders(oid, known):
+            if node is not None and not self.is_doubtful(node):
+                return node
+        return None
+
+    def _holders(self, oid: bytes, known: Known) -> list[Node | None]:
+        """By fragment; or the nodes that have copies, or that should."""
+        if known.nodes:
+            return [self._by_number.get(number) for number in known.nodes]
+        return [*self.order(oid)[: self._default_class.tolerance + 1]]
+
+    def learn(self, oid: bytes, node: Node, answer: Blocks, known: Known | None) -> Known:
+        """What a node's answer says, if the table in it has been proven, or if its size and table are those that are known."""
+        size_bytes, table = (answer.size_bytes, answer.table) if known is None else (known.size_bytes, known.table)
+        part = unpack_part(answer.part) or COPY
+        if part.is_whole:
+            learned = Known(size_bytes, table, None, ())
+        else:
+            form = ErasureClass(part.data, part.parity)
+            numbers = [each.node for each in self.order(oid)[: form.width]]
+            numbers += [0] * (form.width - len(numbers))
+            numbers[part.number] = node.node
+            learned = Known(size_bytes, table, form, tuple(numbers))
+        self.remember(oid, learned)
+        return learned
+
+    def note_located(self, oid: bytes, known: Known, located: Located) -> None:
+        """The nodes that have an object's parts are these now."""
+        if located.copies:
+            self.remember(oid, Known(known.size_bytes, known.table, None, tuple(node.node for node in located.copies)))
+            return
+        form, numbers = max(located.fragments.items(), key=lambda item: len(item[1]) - item[0].data)
+        nodes = tuple(numbers[number][0].node if number in numbers else 0 for number in range(form.width))
+        self.remember(oid, Known(known.size_bytes, known.table, form, nodes))
+
+    def believed(self, oid: bytes) -> Located | None:
+        """Where an object's parts are as far as is known, if that is enough."""
+        known = self._known.get(oid)
+        if known is None:
+            return None
+        located = Located()
+        for index, node in enumerate(self._holders(oid, known)):
+            if node is not None:
+                located.add(COPY if known.form is None else Part(known.form.data, known.form.parity, index), node)
+        return located if located.is_enough else None
+
+    # --- what all nodes say -----------------------------------------------------------------------------------------
+
+    async def locate(self, oid: bytes, *, thoroughly: bool = False) -> Located:
+        """Ask all nodes at once. Those that do not answer are waited for only as long as the answers of the others are not enough,
+        or, thoroughly, a few seconds."""
+        held: dict[int, list[HeldPart]] = {}
+        order = self.order(oid)
+        left = len(order)
+        news = trio.Event()
+
+        async def ask(node: Node) -> None:
+            nonlocal left
+            try:
+                with trio.move_on_after(_HAVE_PATIENCE_S):
+                    answer = await self.lane(node).call(Have([oid]), patience_s=_HAVE_PATIENCE_S)
+                    held[node.node] = answer.message.parts
+            except (Refused, ConnectionLost) as error:
+                log.info("a node was not asked", node=node.name, object=oid.hex(), reason=str(error))
+            left -= 1
+            news.set()
+
+        async with trio.open_nursery() as nursery:
+            for node in order:
+                nursery.start_soon(ask, node)
+            settled_s = trio.current_time() + _HAVE_SETTLE_S
+            while left:
+                is_enough = not thoroughly and self._located(order, held).is_enough
+                with trio.CancelScope(deadline=settled_s if is_enough else float("inf")) as scope:
+                    await news.wait()
+                if scope.cancelled_caught:
+                    break
+                news = trio.Event()
+            nursery.cancel_scope.cancel()
+        return self._located(order, held)
+
+    def _located(self, order: list[Node], held: dict[int, list[HeldPart]]) -> Located:
+        """What the answers say, doubtful nodes last."""
+        located = Located()
+        for node in sorted((node for node in order if node.node in held), key=self.is_doubtful):
+            for row in held[node.node]:
+                part = unpack_part(row.part)
+                if part is not None:
+                    located.add(part, node)
+        return located
