@@ -33,6 +33,11 @@ class Job:
     request: Put
     payload: Sequence[memoryview]
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the payload."""
+        return sum(map(len, self.payload))
+
 
 def hashed(pieces: Sequence[memoryview]) -> Whole:
     """The object that the pieces make, one after the other; joined into one if their edges are not on block boundaries."""
@@ -50,21 +55,16 @@ def jobs_for(whole: Whole, form: ServiceClass) -> list[Job]:
     for part in parts_of(form):
         if part.is_parity:
             content = parity[part.number - part.data]
-            jobs.append(_job(whole, part, [content], block_table(content)))
+            jobs.append(put_of(whole.oid, whole.size_bytes, whole.table, part, [content], block_table(content)))
         else:
-            jobs.append(_job(whole, part, _cut(whole.pieces, *range_of(part, whole.size_bytes)), b""))
+            payload = _cut(whole.pieces, *range_of(part, whole.size_bytes))
+            jobs.append(put_of(whole.oid, whole.size_bytes, whole.table, part, payload))
     return jobs
 
 
-def job_for(whole: Whole, part: Part) -> Job:
-    """The job for one part of the object."""
-    if part.is_whole:
-        return _job(whole, part, whole.pieces, b"")
-    return jobs_for(whole, ErasureClass(part.data, part.parity))[part.number]
-
-
-def _job(whole: Whole, part: Part, payload: Sequence[memoryview], own_table: bytes) -> Job:
-    return Job(part, Put(whole.oid, whole.size_bytes, whole.table, part.pack(), own_table), payload)
+def put_of(oid: bytes, size_bytes: int, table: bytes, part: Part, payload: Sequence[memoryview], own_table: bytes = b"") -> Job:
+    """The job that puts these bytes as that part of an object."""
+    return Job(part, Put(oid, size_bytes, table, part.pack(), own_table), payload)
 
 
 def decoded(

@@ -10,11 +10,14 @@ from ringfs.base.clock import Clock
 from ringfs.objects.asking import Asker
 from ringfs.objects.fetching import Fetcher, OnContent
 from ringfs.objects.locating import Places
+from ringfs.objects.moving import Mover
 from ringfs.objects.nodes import DataNodes
 from ringfs.objects.putting import Putter, RunInThread
 from ringfs.objects.racing import Budget
 from ringfs.objects.reading import LongReader, Peek
-from ringfs.wire.messages.cluster import ClusterMap
+from ringfs.ring.classes import ServiceClass
+from ringfs.ring.parts import Part
+from ringfs.wire.messages.cluster import ClusterMap, Node
 from ringfs.wire.messages.namespace import NewObject
 
 __all__ = ["Objects", "OnContent", "RunInThread"]
@@ -30,6 +33,7 @@ class Objects:
         self._putter = Putter(self.places, run_in_thread, clock)
         self._long_reader = LongReader(self.places, asker, budget, run_in_thread)
         self._fetcher = Fetcher(self.places, asker, self._long_reader, budget)
+        self._mover = Mover(self.places, asker, self._long_reader, run_in_thread)
 
     def follow(self, map: ClusterMap) -> None:
         """Use this map from now on."""
@@ -55,3 +59,14 @@ class Objects:
     async def read_blocks(self, oid: bytes, first_block: int, block_count: int) -> memoryview:
         """The verified bytes of whole blocks (clamped to the object's end). Raises Refused IO if no holders have them right."""
         return await self._long_reader.read(oid, first_block, block_count)
+
+    # --- for stewards -----------------------------------------------------------------------------------------------
+
+    async def make_part(self, oid: bytes, part: Part, target: Node) -> int:
+        """Have a node hold a part of an object, made of whatever other nodes hold, and verified: how many bytes were sent to it.
+        Durable then. Raises Refused: IO if it cannot be made or put, NO_SPACE if the node is full."""
+        return await self._mover.make_part(oid, part, target)
+
+    async def make_all(self, oid: bytes, form: ServiceClass, targets: Sequence[Node]) -> int:
+        """The same for all parts of a form, the i-th on the i-th target: how many bytes were sent to all of them."""
+        return await self._mover.make_all(oid, form, targets)

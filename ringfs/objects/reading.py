@@ -93,6 +93,16 @@ class LongReader:
         log.error("object unreadable", object=oid.hex(), first_block=first_block, reason="; ".join(reasons))
         raise Refused(Code.IO, f"object {oid.hex()} cannot be read: {'; '.join(reasons)}")
 
+    async def know(self, oid: bytes) -> Known:
+        """Size and block table of an object, proven. Raises Refused IO if no holder can be asked."""
+        known = self._places.known(oid)
+        if known is None:
+            try:
+                known = await self._learned(oid, await self._places.locate(oid))
+            except Failed as failed:
+                raise Refused(Code.IO, f"object {oid.hex()} cannot be found: {failed}") from failed
+        return known
+
     async def _located(self, oid: bytes, attempt: int) -> Located:
         """What all nodes say; from the second time on all of them are waited for, after a pause: parts are on the move."""
         if attempt > 1:
