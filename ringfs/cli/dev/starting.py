@@ -21,7 +21,8 @@ from ringfs.cli.run_dir import READY
 
 #: A server replays its journal, or rebuilds its index, before it is ready.
 READY_TIMEOUT_S = 120.0
-_MEMBERS_TIMEOUT_S = 60.0
+#: A member reads its own log first: a minute on a busy machine.
+_MEMBERS_TIMEOUT_S = 120.0
 
 
 def start(layout: Layout, servers: Sequence[Server], timeout_s: float = READY_TIMEOUT_S) -> None:
