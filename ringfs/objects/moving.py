@@ -35,9 +35,17 @@ class Mover:
 
     async def make_part(self, oid: bytes, part: Part, target: Node) -> int:
         """See Objects.make_part."""
+        holders: Sequence[Node] = ()
+        if part.is_parity:
+            located = await self._places.locate(oid, thoroughly=True)
+            numbers = located.fragments.get(ErasureClass(part.data, part.parity), {})
+            holders = [node for node in numbers.get(part.number, ()) if node.node != target.node]
+        return await self._put(await self.job(oid, part, holders), target)
+
+    async def job(self, oid: bytes, part: Part, holders: Sequence[Node]) -> Job:
+        """See Objects.make_job."""
         known = await self._long_reader.know(oid)
-        job = await self._parity_job(oid, known, part, target) if part.is_parity else await self._data_job(oid, known, part)
-        return await self._put(job, target)
+        return await self._parity_job(oid, known, part, holders) if part.is_parity else await self._data_job(oid, known, part)
 
     async def make_all(self, oid: bytes, form: ServiceClass, targets: Sequence[Node]) -> int:
         """See Objects.make_all."""
@@ -67,21 +75,18 @@ class Mover:
         content = await self._long_reader.read(oid, start // BLOCK_BYTES, block_count(stop - start))
         return put_of(oid, known.size_bytes, known.table, part, [content])
 
-    async def _parity_job(self, oid: bytes, known: Known, part: Part, target: Node) -> Job:
-        """A parity fragment: from another node that has it, else computed."""
-        located = await self._places.locate(oid, thoroughly=True)
-        form = ErasureClass(part.data, part.parity)
-        for node in located.fragments.get(form, {}).get(part.number, ()):
-            if node.node == target.node:
-                continue
+    async def _parity_job(self, oid: bytes, known: Known, part: Part, holders: Sequence[Node]) -> Job:
+        """A parity fragment: from a node that has it, else computed."""
+        rows = row_count(known.size_bytes, part.data)
+        for node in holders:
             try:
-                rows = row_count(known.size_bytes, part.data)
                 content, own_table = await self._asker.parity_rows(oid, known, node, part, 0, rows)
             except Failed as failed:
                 log.info("parity is computed again", object=oid.hex(), part=str(part), reason=str(failed))
             else:
                 return put_of(oid, known.size_bytes, known.table, part, [content], own_table)
-        jobs: list[Job] = await self._run_in_thread(jobs_for, await self._whole(oid, known), form)
+        whole = await self._whole(oid, known)
+        jobs: list[Job] = await self._run_in_thread(jobs_for, whole, ErasureClass(part.data, part.parity))
         return jobs[part.number]
 
     async def _whole(self, oid: bytes, known: Known) -> Whole:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ringfs.base.clock import Clock
 from ringfs.objects.asking import Asker
+from ringfs.objects.coding import Job
 from ringfs.objects.fetching import Fetcher, OnContent
 from ringfs.objects.locating import Places
 from ringfs.objects.moving import Mover
@@ -66,6 +67,11 @@ class Objects:
         """Have a node hold a part of an object, made of whatever other nodes hold, and verified: how many bytes were sent to it.
         Durable then. Raises Refused: IO if it cannot be made or put, NO_SPACE if the node is full."""
         return await self._mover.make_part(oid, part, target)
+
+    async def make_job(self, oid: bytes, part: Part, holders: Sequence[Node]) -> Job:
+        """What a node is to be sent that is to hold a part: as a holder has it, if any are given, else made of other parts.
+        Raises Refused IO if it cannot be made."""
+        return await self._mover.job(oid, part, holders)
 
     async def make_all(self, oid: bytes, form: ServiceClass, targets: Sequence[Node]) -> int:
         """The same for all parts of a form, the i-th on the i-th target: how many bytes were sent to all of them."""
