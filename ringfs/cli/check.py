@@ -20,17 +20,19 @@ from ringfs.cli.reach import ANSWER_TIMEOUT_S, reach_leader
 from ringfs.meta.namespace import check as namespace_check
 from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.records import unpack_counters
+from ringfs.ring.placement import Ring
 from ringfs.wire.messages.cluster import ClusterMap, GetMap
 
 
 @click.command("check")
 @click.argument("place", required=False)
 @cluster_option
-@click.option("--deep", is_flag=True, help="Also have every copy read from its disk and verified.")
+@click.option("--deep", is_flag=True, help="Also have every part read from its disk and verified.")
 @json_option
 def command(place: str | None, cluster: str | None, deep: bool, as_json: bool) -> int:
     """Prove, while the cluster runs, that its namespace keeps every invariant and that every object a file points to is held
-    by as many nodes as its class promises. Says what is wrong and where; exit code 0: clean, 1: not.
+    as its form says: each copy or fragment, on failure domains of their own. Says what is wrong and where; exit code 0: clean,
+    1: not.
 
     Copies the namespace to a temporary directory ($TMPDIR) to look at it at one position of the journal.
 
@@ -58,7 +60,7 @@ async def _check(config: ClusterConfig, scratch: Path, report: Report, shown: Pr
             report.inode_count = unpack_counters(counters).inode_count if counters else 0
             cluster_map: ClusterMap = (await leader.call(GetMap(), timeout_s=ANSWER_TIMEOUT_S)).message
             async with reach_nodes(config, cluster_map, "check") as nodes:
-                await HolderCheck(leader, nodes, report, shown, deep=deep).run(store)
+                await HolderCheck(leader, nodes, Ring(cluster_map), report, shown, deep=deep).run(store)
         finally:
             store.close()
 
@@ -68,13 +70,15 @@ def _quiet(_finding: Finding) -> None:
 
 
 def _summary(report: Report) -> str:
-    counts = f"{report.inode_count} inodes, {report.object_count} objects, {report.copy_count} copies"
+    counts = f"{report.inode_count} inodes, {report.object_count} objects, {report.part_count} copies and fragments"
     lines = [f"at journal position {report.position}: {counts}"]
     if report.verified_count:
-        lines.append(f"{report.verified_count} copies read and verified")
+        lines.append(f"{report.verified_count} of them read and verified")
+    if report.to_move_count:
+        lines.append(f"{report.to_move_count} belong on other nodes, and are to be moved there")
     if report.unreferenced_count:
         size = size_text(report.unreferenced_bytes)
-        lines.append(f"{report.unreferenced_count} copies ({size}) that no file points to: being written, or waiting for deletion")
+        lines.append(f"{report.unreferenced_count} parts ({size}) that no file points to: being written, or waiting for deletion")
     lines += [f"node {name} could not be asked: {why}" for name, why in report.silent.items()]
     lines.append("clean" if report.is_clean else f"not clean: {report.finding_count} findings")
     return "\n".join(lines)

@@ -21,7 +21,7 @@ def command(path: str, cluster: str | None, as_json: bool) -> int:
     """Show the inode at PATH: attributes, extents, the objects they point to, their class, and the nodes that hold them.
 
     PATH is a file in a mount; with --cluster (or where nothing is mounted) a path below the root of the file system. What
-    mounts have not written yet is flushed first. Exit code 1 if a copy is missing.
+    mounts have not written yet is flushed first. Exit code 1 if a copy or fragment is missing.
 
     \b
     Example:  ringfs info /mnt/ringfs/clip.mxf
@@ -42,4 +42,4 @@ async def _info(config: ClusterConfig, path: str, number: int | None, view: View
                 view.pieces(pieces)
                 totals.add(pieces)
             view.end(totals, {node.name: node.silent for node in nodes if node.silent})
-    return exits.NOT_CLEAN if totals.missing_copies else exits.OK
+    return exits.NOT_CLEAN if totals.missing_parts else exits.OK

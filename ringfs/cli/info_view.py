@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import click
 
+from ringfs.cli.checking.snapshot import ObjectEntry
 from ringfs.cli.locate import Piece
 from ringfs.cli.output import size_text
 from ringfs.wire.messages.common import Attributes
@@ -26,19 +27,19 @@ _KINDS = {
 
 @dataclass(slots=True)
 class Totals:
-    """Sums over the pieces. An object counts once for each extent that points to it; so do its missing copies."""
+    """Sums over the pieces. An object counts once for each extent that points to it; so do its missing parts."""
 
     extents: int = 0
     object_bytes: int = 0
     inline_bytes: int = 0
-    missing_copies: int = 0
+    missing_parts: int = 0
 
     def add(self, pieces: Sequence[Piece]) -> None:
         """Count a batch."""
         self.extents += len(pieces)
         self.object_bytes += sum(piece.length for piece in pieces if piece.kind == "object")
         self.inline_bytes += sum(piece.length for piece in pieces if piece.kind == "inline")
-        self.missing_copies += sum(piece.missing_copies for piece in pieces)
+        self.missing_parts += sum(piece.missing_parts for piece in pieces)
 
 
 class View(Protocol):
@@ -87,8 +88,8 @@ class TextView:
         click.echo(f"total     {totals.extents} extents, {in_objects} in objects, {inline} inline")
         for name, why in silent.items():
             click.echo(f"node {name} could not be asked: {why}")
-        if totals.missing_copies:
-            click.echo(f"missing   {totals.missing_copies} copies")
+        if totals.missing_parts:
+            click.echo(f"missing   {totals.missing_parts} copies or fragments")
 
 
 class JsonView:
@@ -120,19 +121,28 @@ def _piece_json(piece: Piece) -> dict[str, Any]:
     if piece.kind == "object":
         entry = piece.entry
         known = (
-            None if entry is None else {"size_bytes": entry.size_bytes, "live_bytes": entry.live_bytes, "class": entry.stored_class}
+            None
+            if entry is None
+            else {"size_bytes": entry.size_bytes, "live_bytes": entry.live_bytes, "class": entry.stored_class, "form": entry.form}
         )
-        shown |= {"object": piece.oid, "object_offset": piece.object_offset, "nodes": piece.nodes, "stored": known}
+        parts = [{"node": each.node.name, "domain": each.node.domain, "part": str(each.part)} for each in piece.held]
+        shown |= {"object": piece.oid, "object_offset": piece.object_offset, "nodes": piece.nodes, "parts": parts, "stored": known}
     return shown
 
 
 def _place_text(piece: Piece) -> str:
     if piece.kind != "object":
         return piece.kind
-    stored = "unlinked meanwhile" if piece.entry is None else f"{size_text(piece.entry.size_bytes)}, {piece.entry.stored_class}"
-    holders = ", ".join(piece.nodes) or "no node"
-    missing = f", {piece.missing_copies} MISSING" if piece.missing_copies else ""
-    return f"object {piece.oid} +{piece.object_offset} ({stored}) on {holders}{missing}"
+    stored = "unlinked meanwhile" if piece.entry is None else f"{size_text(piece.entry.size_bytes)}, {_stored_text(piece.entry)}"
+    holders = ", ".join(map(str, piece.held)) or "no node"
+    by = "on" if all(each.part.is_whole for each in piece.held) else "fragments"
+    missing = f", {piece.missing_parts} MISSING" if piece.missing_parts else ""
+    return f"object {piece.oid} +{piece.object_offset} ({stored}) {by} {holders}{missing}"
+
+
+def _stored_text(entry: ObjectEntry) -> str:
+    """What it is promised, and how it is stored if that is something else."""
+    return entry.stored_class if entry.form == entry.stored_class else f"{entry.stored_class} as {entry.form}"
 
 
 def _time_text(time_ns: int) -> str:

@@ -10,6 +10,7 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import CHUNK_BYTES, PAGE_ENTRIES_MAX
 from ringfs.cli.checking.nodes import HoldingNode
+from ringfs.cli.checking.placement import Holding, judge
 from ringfs.cli.checking.snapshot import ObjectEntry, open_snapshot, read_object
 from ringfs.cli.session import Session
 from ringfs.ring.classes import parse_class
@@ -32,12 +33,20 @@ class Piece:
     oid: str = ""
     object_offset: int = 0
     entry: ObjectEntry | None = None
-    nodes: tuple[str, ...] = ()
+    held: tuple[Holding, ...] = ()
 
     @property
-    def missing_copies(self) -> int:
-        """Copies that its class promises and no node that was asked holds."""
-        return 0 if self.entry is None else max(0, parse_class(self.entry.form).width - len(self.nodes))
+    def nodes(self) -> tuple[str, ...]:
+        """Who holds some of it."""
+        return tuple(dict.fromkeys(each.node.name for each in self.held))
+
+    @property
+    def missing_parts(self) -> int:
+        """Copies or fragments that its form asks for and no node that was asked holds, or not on domains of their own."""
+        if self.entry is None:
+            return 0
+        verdict = judge(parse_class(self.entry.form), self.held)
+        return verdict.form.width - verdict.spread
 
 
 async def find_inode(session: Session, path: str) -> int:
@@ -57,6 +66,24 @@ async def read_attributes(session: Session, number: int) -> Attributes:
     return opened.attributes
 
 
+async def read_extents(session: Session, attributes: Attributes) -> AsyncIterator[Extents]:
+    """The extents of a regular file in batches, in order."""
+    if not stat.S_ISREG(attributes.mode):
+        return
+    end = -(-attributes.size_bytes // CHUNK_BYTES)
+    first, count = 0, _CHUNKS
+    while first < end:
+        try:
+            answer: Extents = await session.ask(ReadExtents(attributes.inode, first, min(count, end - first)))
+        except Refused as refused:
+            if refused.code is not Code.RANGE or count == 1:
+                raise
+            count //= 2
+            continue
+        first += min(count, end - first)
+        yield answer
+
+
 class Locator:
     """Asks the metadata service and the nodes."""
 
@@ -65,20 +92,8 @@ class Locator:
         self._nodes = nodes
 
     async def pieces(self, attributes: Attributes) -> AsyncIterator[list[Piece]]:
-        """The extents of a regular file in batches, in order."""
-        if not stat.S_ISREG(attributes.mode):
-            return
-        end = -(-attributes.size_bytes // CHUNK_BYTES)
-        first, count = 0, _CHUNKS
-        while first < end:
-            try:
-                answer: Extents = await self._session.ask(ReadExtents(attributes.inode, first, min(count, end - first)))
-            except Refused as refused:
-                if refused.code is not Code.RANGE or count == 1:
-                    raise
-                count //= 2
-                continue
-            first += min(count, end - first)
+        """The extents of a regular file in batches, in order, with what holds them."""
+        async for answer in read_extents(self._session, attributes):
             yield await self._located(answer)
 
     async def _located(self, answer: Extents) -> list[Piece]:
@@ -97,12 +112,12 @@ class Locator:
                 pieces.append(Piece(extent.offset, extent.length, "inline" if extent.object_offset == INLINE else "hole"))
         return pieces
 
-    async def _holders(self, oids: Sequence[bytes]) -> dict[bytes, list[str]]:
-        holders: dict[bytes, list[str]] = {oid: [] for oid in oids}
+    async def _holders(self, oids: Sequence[bytes]) -> dict[bytes, list[Holding]]:
+        holders: dict[bytes, list[Holding]] = {oid: [] for oid in oids}
         for node in self._nodes:
             for start in range(0, len(oids), PAGE_ENTRIES_MAX):
-                for oid in await node.held(oids[start : start + PAGE_ENTRIES_MAX]):
-                    holders[oid].append(node.name)
+                for oid, part in await node.held(oids[start : start + PAGE_ENTRIES_MAX]):
+                    holders[oid].append(Holding(node.node, part))
         return holders
 
 

@@ -151,7 +151,7 @@ def test_check_is_clean_while_busy(shared: DevCluster) -> None:
                 told = json.loads(shared.ringfs("check", "--json", "--deep", shared.mount).stdout)
                 assert told["clean"], told
                 assert told["objects"] > 0
-                assert told["verified"] == told["copies"]
+                assert told["verified"] == told["parts"]
         finally:
             writer.kill()
 

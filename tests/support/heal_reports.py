@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from ringfs.wire.messages.cluster import NODE_UP, ClusterMap, Node, NodeStatus, Status
 from ringfs.wire.messages.heal import HealReport, HealStatus
@@ -42,7 +43,7 @@ def healing(**first: Any) -> HealStatus:
 
 def node(number: int, **fields: Any) -> Node:
     """data1, data2 …, each in a rack of its own, up and in."""
-    return replace(Node(number, f"disk{number}", f"data{number}", f"d:{number}", f"rack{number}", 100, NODE_UP), **fields)
+    return replace(Node(number, str(UUID(int=number)), f"data{number}", f"d:{number}", f"rack{number}", 100, NODE_UP), **fields)
 
 
 def status(*nodes: Node) -> Status:

@@ -16,27 +16,35 @@ from ringfs.base.kv.view import ReadView
 from ringfs.base.limits import HASH_BYTES
 from ringfs.cli.checking.nodes import HoldingNode
 from ringfs.cli.checking.paths import files_of
+from ringfs.cli.checking.placement import Holding, Verdict, fault_text, judge
 from ringfs.cli.checking.report import Finding, Report
 from ringfs.cli.checking.snapshot import ObjectEntry, objects_in, open_snapshot, read_object
 from ringfs.cli.output import Progress
 from ringfs.ring.classes import parse_class
+from ringfs.ring.parts import Part, part_bytes, unpack_part
+from ringfs.ring.placement import Ring
+from ringfs.wire.messages.data import ObjectRow, Verified
 from ringfs.wire.rpc import RpcClient
 
 #: Objects that are gone through together: bounds what is suspected, and what is being verified.
 _BATCH = 1024
 #: How often a suspect is looked at again before it is reported.
 _LOOKS = 2
-#: Objects that one node verifies at once.
+#: Parts that one node verifies at once.
 _VERIFIED_AT_ONCE = 4
 _LAST_ID = b"\xff" * HASH_BYTES
 
-Holders = dict[bytes, set[str]]
+#: By id: what is held of it.
+Holders = dict[bytes, list[Holding]]
 
 
 class HolderCheck:
-    """One pass over all objects. `deep`: every copy is also read from its disk and verified."""
+    """One pass over all objects. `deep`: every part is also read from its disk and verified."""
 
-    def __init__(self, leader: RpcClient, nodes: Sequence[HoldingNode], report: Report, shown: Progress, *, deep: bool) -> None:
+    def __init__(
+        self, leader: RpcClient, nodes: Sequence[HoldingNode], ring: Ring, report: Report, shown: Progress, *, deep: bool
+    ) -> None:
+        self._ring = ring
         self._leader = leader
         self._nodes = nodes
         self._report = report
@@ -49,8 +57,13 @@ class HolderCheck:
             holders = await self._holders_of(batch)
             if self._deep:
                 await self._verify(view, holders)
-            suspects = [entry for entry in batch if len(holders[entry.oid]) < _copies(entry)]
-            self._report.copy_count += sum(len(names) for names in holders.values())
+            suspects = []
+            for entry in batch:
+                verdict = self._judge(entry, holders[entry.oid])
+                self._report.to_move_count += verdict.to_move
+                if not verdict.is_kept:
+                    suspects.append(entry)
+            self._report.part_count += sum(len(held) for held in holders.values())
             self._report.object_count += len(batch)
             self._shown.step("looking for objects", self._report.object_count)
             if suspects:
@@ -58,21 +71,27 @@ class HolderCheck:
         await self._count_rest()
         self._report.silent = {node.name: node.silent for node in self._nodes if node.silent}
 
+    def _judge(self, entry: ObjectEntry, held: Sequence[Holding]) -> Verdict:
+        form = parse_class(entry.form)
+        return judge(form, held, self._ring.order(entry.oid)[: form.width])
+
     async def _holders_of(self, batch: Sequence[ObjectEntry]) -> Holders:
-        """By id: the nodes that list it. Each node's list goes on to the batch's last id."""
+        """What nodes list. Each node's list goes on to the batch's last id."""
         wanted = {entry.oid: entry for entry in batch}
-        holders: Holders = {oid: set() for oid in wanted}
+        holders: Holders = {oid: [] for oid in wanted}
 
         async def go_on(node: HoldingNode) -> None:
             async for row in node.rows_through(batch[-1].oid):
-                entry = wanted.get(row.object)
+                entry, part = wanted.get(row.object), unpack_part(row.part)
                 if entry is None:
-                    self._unreferenced(row.size_bytes)
+                    self._unreferenced(row)
                 elif row.size_bytes != entry.size_bytes:
                     what = f"has {row.size_bytes} bytes, the namespace says {entry.size_bytes}"
                     self._report.found(Finding(what, _where(entry.oid, node.name)))
+                elif part is None:
+                    self._report.found(Finding(f"has a part of no known kind ({row.part.hex()})", _where(entry.oid, node.name)))
                 else:
-                    holders[row.object].add(node.name)
+                    holders[row.object].append(Holding(node.node, part))
 
         async with trio.open_nursery() as nursery:
             for node in self._nodes:
@@ -83,44 +102,41 @@ class HolderCheck:
         """What nodes hold behind the last object of the namespace."""
         for node in self._nodes:
             async for row in node.rows_through(_LAST_ID):
-                self._unreferenced(row.size_bytes)
+                self._unreferenced(row)
 
-    def _unreferenced(self, size_bytes: int) -> None:
+    def _unreferenced(self, row: ObjectRow) -> None:
+        part = unpack_part(row.part)
         self._report.unreferenced_count += 1
-        self._report.unreferenced_bytes += size_bytes
+        self._report.unreferenced_bytes += 0 if part is None else part_bytes(part, row.size_bytes)
 
     async def _verify(self, view: ReadView, holders: Holders) -> None:
-        """Have every copy read; a copy that has gone meanwhile is taken out of holders, to be suspected."""
-        todo: dict[str, Iterator[bytes]] = {}
-        by_node: dict[str, list[bytes]] = defaultdict(list)
-        for oid, names in holders.items():
-            for name in names:
-                by_node[name].append(oid)
-        todo = {name: iter(oids) for name, oids in by_node.items()}
+        """Have every part read; one that has gone meanwhile is taken out of holders, to be suspected."""
+        by_node: dict[str, list[tuple[bytes, Part]]] = defaultdict(list)
+        for oid, held in holders.items():
+            for each in held:
+                by_node[each.node.name].append((oid, each.part))
+        todo = {name: iter(parts) for name, parts in by_node.items()}
 
         async def work(node: HoldingNode) -> None:
-            for oid in todo[node.name]:
-                await self._verify_one(view, node, oid, holders)
+            for oid, part in todo[node.name]:
+                await self._verify_one(view, node, oid, part, holders)
 
         async with trio.open_nursery() as nursery:
             for node in self._nodes:
                 for _ in range(_VERIFIED_AT_ONCE if node.name in todo else 0):
                     nursery.start_soon(work, node)
 
-    async def _verify_one(self, view: ReadView, node: HoldingNode, oid: bytes, holders: Holders) -> None:
-        outcome = await node.verify(oid)
+    async def _verify_one(self, view: ReadView, node: HoldingNode, oid: bytes, part: Part, holders: Holders) -> None:
+        outcome = await node.verify(oid, part)
         if outcome is None or (isinstance(outcome, Refused) and outcome.code is Code.NOT_HELD):
-            holders[oid].discard(node.name)
+            holders[oid].remove(Holding(node.node, part))
             return
         self._report.verified_count += 1
-        self._shown.step("verifying copies", self._report.verified_count)
-        if isinstance(outcome, Refused):
-            self._report.found(Finding(str(outcome), _where(oid, node.name), files_of(view, oid)))
-        elif not outcome.header_ok:
-            self._report.found(Finding("its header or block table is damaged", _where(oid, node.name), files_of(view, oid)))
-        elif outcome.bad_blocks:
-            blocks = ", ".join(map(str, outcome.bad_blocks))
-            self._report.found(Finding(f"damaged blocks {blocks}", _where(oid, node.name), files_of(view, oid)))
+        self._shown.step("verifying parts", self._report.verified_count)
+        damage = damage_of(outcome)
+        if damage:
+            where = _where(oid, node.name) + ("" if part.is_whole else f", {part}")
+            self._report.found(Finding(damage, where, files_of(view, oid)))
 
     async def _look_again(self, view: ReadView, suspects: Sequence[ObjectEntry]) -> None:
         """Report those that a newer snapshot still has and nodes, asked at once, still lack."""
@@ -130,10 +146,10 @@ class HolderCheck:
             if not suspects:
                 return
             holders = await self._holders_now([entry.oid for entry in suspects])
-            suspects = [entry for entry in suspects if len(holders[entry.oid]) < _copies(entry)]
+            suspects = [entry for entry in suspects if not self._judge(entry, holders[entry.oid]).is_kept]
         for entry in suspects:
-            names = ", ".join(sorted(holders[entry.oid])) or "no node that answers"
-            what = f"{len(holders[entry.oid])} of {_copies(entry)} copies ({entry.stored_class}), held by {names}"
+            held = holders[entry.oid]
+            what = fault_text(self._judge(entry, held), entry.stored_class, held)
             self._report.found(Finding(what, _where(entry.oid), files_of(view, entry.oid)))
 
     async def _still_live(self, suspects: Iterable[ObjectEntry]) -> list[ObjectEntry]:
@@ -143,20 +159,25 @@ class HolderCheck:
         return [entry for entry in found if entry is not None]
 
     async def _holders_now(self, oids: Sequence[bytes]) -> Holders:
-        holders: Holders = {oid: set() for oid in oids}
+        holders: Holders = {oid: [] for oid in oids}
         for node in self._nodes:
-            for oid in await node.held(oids):
-                holders[oid].add(node.name)
+            for oid, part in await node.held(oids):
+                holders[oid].append(Holding(node.node, part))
         return holders
+
+
+def damage_of(outcome: Verified | Refused) -> str:
+    """What is wrong with a part that was read from its disk, or ""."""
+    if isinstance(outcome, Refused):
+        return str(outcome)
+    if not outcome.header_ok:
+        return "its header or block table is damaged"
+    return f"damaged blocks {', '.join(map(str, outcome.bad_blocks))}" if outcome.bad_blocks else ""
 
 
 def _batches(entries: Iterator[ObjectEntry]) -> Iterator[list[ObjectEntry]]:
     while batch := list(islice(entries, _BATCH)):
         yield batch
-
-
-def _copies(entry: ObjectEntry) -> int:
-    return parse_class(entry.form).width
 
 
 def _where(oid: bytes, node: str = "") -> str:

@@ -29,7 +29,9 @@ class Report:
     position: int = 0
     inode_count: int = 0
     object_count: int = 0
-    copy_count: int = 0
+    part_count: int = 0
+    #: Parts that belong on another node than the one that has them: stewards move them.
+    to_move_count: int = 0
     verified_count: int = 0
     #: Held, but not in the namespace: being written, or waiting for deletion.
     unreferenced_count: int = 0
@@ -58,9 +60,10 @@ class Report:
             "position": self.position,
             "inodes": self.inode_count,
             "objects": self.object_count,
-            "copies": self.copy_count,
+            "parts": self.part_count,
+            "to_move": self.to_move_count,
             "verified": self.verified_count,
-            "unreferenced": {"objects": self.unreferenced_count, "bytes": self.unreferenced_bytes},
+            "unreferenced": {"parts": self.unreferenced_count, "bytes": self.unreferenced_bytes},
             "silent_nodes": self.silent,
             "finding_count": self.finding_count,
             "findings": [asdict(finding) for finding in self.findings],

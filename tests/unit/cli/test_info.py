@@ -1,6 +1,7 @@
 """What info learns and shows of an inode: over a namespace in memory, with nodes that are asked."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,15 +10,19 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import CHUNK_BYTES
 from ringfs.cli.checking.nodes import HoldingNode
+from ringfs.cli.checking.placement import Holding
+from ringfs.cli.checking.snapshot import ObjectEntry
 from ringfs.cli.info_view import JsonView, TextView, Totals
 from ringfs.cli.locate import Locator, Piece, find_inode, read_attributes
 from ringfs.cli.session import Session
+from ringfs.ring.parts import COPY, Part
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.messages.cluster import CloseSnapshot, ClusterMap, OpenSnapshot, Pair, ReadSnapshot, SnapshotOpened, SnapshotPage
 from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.data import WHOLE, Have, Held, HeldPart
 from ringfs.wire.messages.session import Query, SessionOpened
 from ringfs.wire.rpc import Answer
+from tests.support.heal_reports import node as map_node
 from tests.support.namespace import TrialNamespace
 
 OIDS = [bytes([number]) * 20 for number in (1, 2)]
@@ -85,7 +90,7 @@ def make_file(trial: TrialNamespace) -> int:
 
 async def pieces_of(session: Session, number: int, *nodes: Node) -> list[Piece]:
     """All of them."""
-    held = [HoldingNode(f"data{count}", node) for count, node in enumerate(nodes, 1)]  # type: ignore[arg-type]  # fakes
+    held = [HoldingNode(map_node(count), node) for count, node in enumerate(nodes, 1)]  # type: ignore[arg-type]  # fakes
     attributes = await read_attributes(session, number)
     return [piece async for batch in Locator(session, held).pieces(attributes) for piece in batch]
 
@@ -104,8 +109,8 @@ async def test_pieces(most_chunks: int) -> None:
         (200 * CHUNK_BYTES, 60, "object"),
     ]
     first, second = (piece for piece in pieces if piece.kind == "object")
-    assert (first.oid, first.object_offset, first.nodes, first.missing_copies) == (OIDS[0].hex(), 5, ("data1", "data2"), 0)
-    assert (second.nodes, second.missing_copies) == (("data1",), 1)
+    assert (first.oid, first.object_offset, first.nodes, first.missing_parts) == (OIDS[0].hex(), 5, ("data1", "data2"), 0)
+    assert (second.nodes, second.missing_parts) == (("data1",), 1)
     assert first.entry is not None
     assert (first.entry.size_bytes, first.entry.live_bytes, first.entry.stored_class) == (60, 50, "replica:2")
 
@@ -164,10 +169,25 @@ async def test_views_agree(capsys: pytest.CaptureFixture[str]) -> None:
         "object": OIDS[1].hex(),
         "object_offset": 0,
         "nodes": ["data1"],
-        "stored": {"size_bytes": 60, "live_bytes": 60, "class": "replica:2"},
+        "parts": [{"node": "data1", "domain": "rack1", "part": "copy"}],
+        "stored": {"size_bytes": 60, "live_bytes": 60, "class": "replica:2", "form": "replica:2"},
     }
-    assert shown["totals"] == {"extents": len(pieces), "object_bytes": 110, "inline_bytes": 10, "missing_copies": 1}
+    assert shown["totals"] == {"extents": len(pieces), "object_bytes": 110, "inline_bytes": 10, "missing_parts": 1}
     assert shown["silent_nodes"] == {"data3": "away"}
     assert f"inode     {number}, regular file, mode 0644, owner 0:0" in text
     assert f"object {OIDS[1].hex()} +0 (60 B, replica:2) on data1, 1 MISSING" in text
     assert "node data3 could not be asked: away" in text
+
+
+def test_fragments_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Which one is where, the form beside the class, what is missing."""
+    held = [Holding(map_node(number), Part(2, 1, number)) for number in (2, 1)]
+    entry = ObjectEntry(OIDS[0], 1 << 20, 1 << 20, "ec:2+1", "ec:2+1")
+    piece = Piece(0, 60, "object", OIDS[0].hex(), 0, entry, tuple(held))
+    promised = replace(piece, entry=replace(entry, form="replica:2"), held=(Holding(map_node(1), COPY),))
+    TextView().pieces([piece, promised])
+    JsonView().pieces([piece])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("(1 MiB, ec:2+1) fragments 2 on data2, 1 on data1, 1 MISSING")
+    assert lines[1].endswith("(1 MiB, ec:2+1 as replica:2) on data1, 1 MISSING")
+    assert json.loads(lines[2])["parts"][0] == {"node": "data2", "domain": "rack2", "part": "fragment 2 of ec:2+1"}

@@ -1,6 +1,6 @@
 """Objects against nodes: what is missing is found, and a busy cluster raises no false alarm."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -13,12 +13,25 @@ from ringfs.cli.checking.nodes import HoldingNode
 from ringfs.cli.checking.report import Finding, Report
 from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.records import pack_object
-from ringfs.wire.messages.cluster import CloseSnapshot, OpenSnapshot, Pair, ReadSnapshot, SnapshotOpened, SnapshotPage
+from ringfs.ring.parts import Part
+from ringfs.ring.placement import Ring
+from ringfs.wire.messages.cluster import (
+    STANDING_OUT,
+    CloseSnapshot,
+    ClusterMap,
+    OpenSnapshot,
+    Pair,
+    ReadSnapshot,
+    SnapshotOpened,
+    SnapshotPage,
+)
 from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.data import WHOLE, Have, Held, HeldPart, ListObjects, ObjectPage, ObjectRow, Verified, Verify
 from ringfs.wire.rpc import Answer
+from tests.support.heal_reports import node as map_node
 
 SIZE = 100
+NO_FIELDS: Mapping[int, dict[str, Any]] = {}
 
 
 def oid(number: int) -> bytes:
@@ -77,11 +90,12 @@ class FakeLeader(FakeClient):
 
 
 class FakeData(FakeClient):
-    """A node that holds these objects. `pages` bounds a page of its list."""
+    """A node that holds whole copies of these objects, and `fragments`. `pages` bounds a page of its list."""
 
-    def __init__(self, *numbers: int, page: int = 2) -> None:
+    def __init__(self, *numbers: int, page: int = 2, fragments: Sequence[tuple[int, Part]] = ()) -> None:
         super().__init__()
-        self.held = {oid(number): SIZE for number in numbers}
+        self.held = {(oid(number), WHOLE): SIZE for number in numbers}
+        self.held |= {(oid(number), part.pack()): SIZE for number, part in fragments}
         self.page = page
         self.bad: dict[bytes, Verified | Refused] = {}
         self.verified: list[bytes] = []
@@ -94,16 +108,20 @@ class FakeData(FakeClient):
         """Lists, questions, verification."""
         match request:
             case ListObjects(after):
-                rows = [ObjectRow(name, size, 0) for name, size in sorted(self.held.items()) if name > after]
+                rows = [ObjectRow(name, size, 0, part) for (name, part), size in sorted(self.held.items()) if name + part > after]
                 return ObjectPage(rows[: self.page], len(rows) > self.page)
             case Have(objects):
-                held = [name for name in objects if self.later.get(name, name in self.held)]
-                for name in self.arriving:
-                    self.later[name] = True
-                return Held([HeldPart(each, WHOLE) for each in held])
+                return Held([HeldPart(name, part) for name in objects for part in self._parts_now(name)])
             case Verify(name):
                 return self.verify(name)
         raise AssertionError(request)
+
+    def _parts_now(self, name: bytes) -> list[bytes]:
+        parts = [part for held, part in sorted(self.held) if held == name]
+        is_held = self.later.get(name, bool(parts))
+        if name in self.arriving:
+            self.later[name] = True
+        return (parts or [WHOLE]) if is_held else []
 
     def verify(self, name: bytes) -> Verified:
         """What the disk says."""
@@ -127,12 +145,16 @@ def _batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(holders, "_BATCH", request.param)
 
 
-async def check(leader: FakeLeader, nodes: Sequence[FakeData], *, deep: bool = False) -> Report:
-    """A whole check of the leader's first view."""
+async def check(
+    leader: FakeLeader, nodes: Sequence[FakeData], *, deep: bool = False, fields: Mapping[int, dict[str, Any]] = NO_FIELDS
+) -> Report:
+    """A whole check of the leader's first view. `fields`: what is not as usual about a node of the map, by number."""
     report = Report(lambda _finding: None)
-    held = [HoldingNode(f"data{number}", node) for number, node in enumerate(nodes, 1)]  # type: ignore[arg-type]  # fakes
+    rows = [map_node(number, **fields.get(number, {})) for number in range(1, len(nodes) + 1)]
+    held = [HoldingNode(row, node) for row, node in zip(rows, nodes, strict=True)]  # type: ignore[arg-type]  # fakes
     view = leader.views[0]
-    await HolderCheck(leader, held, report, Quiet(), deep=deep).run(view)  # type: ignore[arg-type]  # a fake
+    ring = Ring(ClusterMap(1, "", rows))
+    await HolderCheck(leader, held, ring, report, Quiet(), deep=deep).run(view)  # type: ignore[arg-type]  # a fake
     assert leader.opened == leader.closed
     return report
 
@@ -142,7 +164,7 @@ async def test_all_is_there() -> None:
     leader = FakeLeader(namespace(1, 2, 3))
     report = await check(leader, [FakeData(1, 2, 3), FakeData(1, 3), FakeData(2)])
     assert report.is_clean
-    assert (report.object_count, report.copy_count, leader.opened) == (3, 6, 0)
+    assert (report.object_count, report.part_count, leader.opened) == (3, 6, 0)
 
 
 async def test_missing_copy_is_found() -> None:
@@ -206,7 +228,7 @@ async def test_unreferenced_objects_are_counted() -> None:
 async def test_wrong_size_is_no_copy() -> None:
     """An object of another size under the id is a finding, and does not count as a copy."""
     wrong = FakeData(1)
-    wrong.held[oid(1)] = SIZE - 1
+    wrong.held[oid(1), WHOLE] = SIZE - 1
     wrong.later[oid(1)] = False
     report = await check(FakeLeader(namespace(1)), [FakeData(1), wrong])
     assert [finding.what for finding in report.findings] == [
@@ -255,6 +277,56 @@ async def test_deep_finds_damage(outcome: Verified | Refused, what: str) -> None
     damaged.bad[oid(2)] = outcome
     report = await check(FakeLeader(namespace(1, 2)), [FakeData(1, 2), damaged], deep=True)
     assert [(finding.where, finding.what) for finding in report.findings] == [(f"object {oid(2).hex()} on data2", what)]
+
+
+def fragments(*numbers: int, of: int = 1) -> FakeData:
+    """A node that holds these fragments of ec:2+1 of an object, and pages that end between them."""
+    return FakeData(page=1, fragments=[(of, Part(2, 1, number)) for number in numbers])
+
+
+async def test_fragments() -> None:
+    """Every one of them must be there, each in a domain of its own."""
+    leader = FakeLeader(namespace(1, stored_class="ec:2+1"))
+    assert (await check(leader, [fragments(2), fragments(0), fragments(1)])).is_clean
+    report = await check(leader, [fragments(2), fragments(0), fragments(0)])
+    assert [finding.what for finding in report.findings] == [
+        "1 of 3 fragments missing (ec:2+1): 1; held: 0 on data2, 0 on data3, 2 on data1"
+    ]
+    report = await check(leader, [fragments(2), fragments(0), fragments(1)], fields={3: {"domain": "rack1"}})
+    assert [finding.what for finding in report.findings] == [
+        "its 3 parts (ec:2+1) are in too few failure domains (rack1, rack2): 0 on data2, 1 on data3, 2 on data1"
+    ]
+
+
+async def test_several_parts_on_a_node() -> None:
+    """They are all listed, whatever the pages; while something moves that is no fault."""
+    report = await check(
+        FakeLeader(namespace(1, stored_class="ec:2+1")), [fragments(0, 1, 2), fragments(1), fragments(2)], deep=True
+    )
+    assert report.is_clean
+    assert (report.part_count, report.verified_count) == (5, 5)
+
+
+async def test_nodes_that_are_out_hold_nothing() -> None:
+    """What is on them is not counted on."""
+    report = await check(FakeLeader(namespace(1)), [FakeData(1), FakeData(1)], fields={2: {"standing": STANDING_OUT}})
+    assert [finding.what for finding in report.findings] == ["1 of 2 copies (replica:2), held by data1, data2"]
+
+
+async def test_what_is_to_be_moved_is_counted() -> None:
+    """Kept, but not where the ring wants it: no fault."""
+    view = namespace(1, stored_class="replica:1")
+    reports = [await check(FakeLeader(view), [FakeData(1), FakeData()]), await check(FakeLeader(view), [FakeData(), FakeData(1)])]
+    assert [report.is_clean for report in reports] == [True, True]
+    assert sorted(report.to_move_count for report in reports) == [0, 1]
+
+
+async def test_part_of_no_known_kind() -> None:
+    """A newer version wrote it, or something is very wrong: said, and not counted on."""
+    odd = FakeData()
+    odd.held[oid(1), b"\xff\xff\xff"] = SIZE
+    report = await check(FakeLeader(namespace(1, stored_class="replica:1")), [FakeData(1), odd])
+    assert [finding.what for finding in report.findings] == ["has a part of no known kind (ffffff)"]
 
 
 async def test_deep_and_deleted_meanwhile() -> None:
