@@ -73,7 +73,7 @@ class HolderCheck:
 
     def _judge(self, entry: ObjectEntry, held: Sequence[Holding]) -> Verdict:
         form = parse_class(entry.form)
-        return judge(form, held, self._ring.order(entry.oid)[: form.width])
+        return judge(form, held, self._ring.desired(entry.oid, form.width))
 
     async def _holders_of(self, batch: Sequence[ObjectEntry]) -> Holders:
         """What nodes list. Each node's list goes on to the batch's last id."""
