@@ -5,21 +5,44 @@ Every mistake is a UserError that names file, line and key. Nothing here starts 
 
 import re
 import stat
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ringfs.base.address import split_address
+from ringfs.base.config_data import DataConfig, data_nodes
+from ringfs.base.config_values import (
+    as_address,
+    as_atime,
+    as_class,
+    as_endpoints,
+    as_failure_domain,
+    as_flag,
+    as_level,
+    as_name,
+    as_prefix,
+    as_text,
+    as_uuid,
+    between,
+    seconds,
+)
 from ringfs.base.errors import UserError
-from ringfs.base.limits import KIB, MIB, WEIGHT_MAX
-from ringfs.base.log import LEVELS
-from ringfs.base.toml_tables import Convert, Table, read_tables
+from ringfs.base.limits import KIB, MIB
+from ringfs.base.toml_tables import Table, read_tables
 
 KEY_BYTES = 32
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_CLASS = re.compile(r"[a-z]+:[0-9+]+")
+
+__all__ = [
+    "ClusterConfig",
+    "DataConfig",
+    "EtcdConfig",
+    "MetaConfig",
+    "MountConfig",
+    "RingConfig",
+    "load_config",
+    "load_key",
+    "load_password",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +52,6 @@ class MetaConfig:
     name: str
     address: str
     state: Path
-
-
-@dataclass(frozen=True, slots=True)
-class DataConfig:
-    """A data node. `weight` is its share of the ring; `capacity_bytes` caps what it uses of its disk, None does not."""
-
-    name: str
-    address: str
-    disk: Path
-    domain: str
-    weight: int
-    capacity_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +136,11 @@ class ClusterConfig:
                 return node
         raise UserError(f"{self.path} has no [[data]] named {name!r}; it has {_names(self.data)}")
 
+    def disks_of(self, name: str) -> tuple[DataConfig, ...]:
+        """The disks of the [[data]] section of that name, which one process serves: one data node each. Raises UserError."""
+        disks = tuple(node for node in self.data if node.process == name)
+        return disks or (self.data_named(name),)
+
     def load_key(self) -> bytes:
         """The cluster key. Raises UserError."""
         return load_key(self.key_file)
@@ -135,13 +151,15 @@ def load_config(path: Path) -> ClusterConfig:
     top = read_tables(path)
     folder = path.parent
     meta_tables, data_tables = top.tables("meta"), top.tables("data")
+    failure_domain = top.take_or("failure_domain", as_failure_domain, "host")
+    sections = [data_nodes(table, folder, failure_domain) for table in data_tables]
     config = ClusterConfig(
         path=path,
-        cluster=top.take("cluster", _uuid),
-        key_file=folder / top.take("key_file", _text),
-        default_class=top.take_or("default_class", _class, "replica:2"),
+        cluster=top.take("cluster", as_uuid),
+        key_file=folder / top.take("key_file", as_text),
+        default_class=top.take_or("default_class", as_class, "replica:2"),
         meta=tuple(_meta(table, folder) for table in meta_tables),
-        data=tuple(_data(table, folder) for table in data_tables),
+        data=tuple(node for nodes in sections for node in nodes),
         mount=_mount(top.table("mount")),
         log_level=_log_level(top.table("log")),
         etcd=_etcd(top.table("etcd"), folder) if top.has("etcd") else None,
@@ -155,9 +173,10 @@ def load_config(path: Path) -> ClusterConfig:
         meta_tables[1].mistake(None, "is one too many without [etcd], where several keep their journal: see docs/operating.md")
     rows: list[tuple[Table, MetaConfig | DataConfig]] = [
         *zip(meta_tables, config.meta, strict=True),
-        *zip(data_tables, config.data, strict=True),
+        *((table, node) for table, nodes in zip(data_tables, sections, strict=True) for node in nodes),
     ]
-    _refuse_twins("name", ((table, row.name) for table, row in rows))
+    processes = [(table, nodes[0].section) for table, nodes in zip(data_tables, sections, strict=True) if nodes[0].section]
+    _refuse_twins("name", [*((table, row.name) for table, row in rows), *processes])
     _refuse_twins("address", ((table, row.address) for table, row in rows))
     # Hosts may use the same path each.
     _refuse_twins("state", ((table, _place(row.address, row.state)) for table, row in rows if isinstance(row, MetaConfig)))
@@ -200,23 +219,9 @@ def _read_secret(path: Path, what: str) -> bytes:
 
 def _meta(table: Table, folder: Path) -> MetaConfig:
     made = MetaConfig(
-        name=table.take("name", _name),
-        address=table.take("address", _address),
-        state=folder / table.take("state", _text),
-    )
-    table.end()
-    return made
-
-
-def _data(table: Table, folder: Path) -> DataConfig:
-    name = table.take("name", _name)
-    made = DataConfig(
-        name=name,
-        address=table.take("address", _address),
-        disk=folder / table.take("disk", _text),
-        domain=table.take_or("domain", _name, name),
-        weight=table.take_or("weight", _between(1, WEIGHT_MAX), 100),
-        capacity_bytes=table.take_or("capacity_bytes", _between(1, 1 << 63), None),
+        name=table.take("name", as_name),
+        address=table.take("address", as_address),
+        state=folder / table.take("state", as_text),
     )
     table.end()
     return made
@@ -224,18 +229,18 @@ def _data(table: Table, folder: Path) -> DataConfig:
 
 def _etcd(table: Table, folder: Path) -> EtcdConfig:
     def file(name: str) -> Path | None:
-        text = table.take_or(name, _text, None)
+        text = table.take_or(name, as_text, None)
         return None if text is None else folder / text
 
     made = EtcdConfig(
-        endpoints=table.take("endpoints", _endpoints),
-        prefix=table.take_or("prefix", _prefix, "/ringfs/"),
+        endpoints=table.take("endpoints", as_endpoints),
+        prefix=table.take_or("prefix", as_prefix, "/ringfs/"),
         authority=file("authority"),
         certificate=file("certificate"),
         key=file("key"),
-        user=table.take_or("user", _text, ""),
+        user=table.take_or("user", as_text, ""),
         password_file=file("password_file"),
-        lease_s=table.take_or("lease_s", _between(2, 60), 2),
+        lease_s=table.take_or("lease_s", between(2, 60), 2),
     )
     table.end()
     for name, value, needed, is_there in (
@@ -253,15 +258,15 @@ def _etcd(table: Table, folder: Path) -> EtcdConfig:
 def _mount(table: Table) -> MountConfig:
     default = MountConfig()
     made = MountConfig(
-        dirty_bytes_max=table.take_or("dirty_bytes_max", _between(MIB, 1 << 40), default.dirty_bytes_max),
-        cache_bytes_max=table.take_or("cache_bytes_max", _between(MIB, 1 << 40), default.cache_bytes_max),
-        readahead_bytes=table.take_or("readahead_bytes", _between(0, 1 << 30), default.readahead_bytes),
-        commit_interval_s=table.take_or("commit_interval_s", _seconds(0.01, 60), default.commit_interval_s),
-        leader_wait_s=table.take_or("leader_wait_s", _seconds(1, 86_400), default.leader_wait_s),
-        entry_timeout_s=table.take_or("entry_timeout_s", _seconds(0, 3600), default.entry_timeout_s),
-        attr_timeout_s=table.take_or("attr_timeout_s", _seconds(0, 3600), default.attr_timeout_s),
-        delegations=table.take_or("delegations", _flag, default.delegations),
-        atime=table.take_or("atime", _atime, default.atime),
+        dirty_bytes_max=table.take_or("dirty_bytes_max", between(MIB, 1 << 40), default.dirty_bytes_max),
+        cache_bytes_max=table.take_or("cache_bytes_max", between(MIB, 1 << 40), default.cache_bytes_max),
+        readahead_bytes=table.take_or("readahead_bytes", between(0, 1 << 30), default.readahead_bytes),
+        commit_interval_s=table.take_or("commit_interval_s", seconds(0.01, 60), default.commit_interval_s),
+        leader_wait_s=table.take_or("leader_wait_s", seconds(1, 86_400), default.leader_wait_s),
+        entry_timeout_s=table.take_or("entry_timeout_s", seconds(0, 3600), default.entry_timeout_s),
+        attr_timeout_s=table.take_or("attr_timeout_s", seconds(0, 3600), default.attr_timeout_s),
+        delegations=table.take_or("delegations", as_flag, default.delegations),
+        atime=table.take_or("atime", as_atime, default.atime),
     )
     table.end()
     return made
@@ -270,18 +275,18 @@ def _mount(table: Table) -> MountConfig:
 def _ring(table: Table) -> RingConfig:
     default = RingConfig()
     made = RingConfig(
-        out_after_s=table.take_or("out_after_s", _seconds(10, 30 * 86_400), default.out_after_s),
-        scan_s=table.take_or("scan_s", _seconds(1, 7 * 86_400), default.scan_s),
-        heal_bytes_per_s=table.take_or("heal_bytes_per_s", _between(64 * KIB, 1 << 40), default.heal_bytes_per_s),
-        scrub_period_s=table.take_or("scrub_period_s", _seconds(60, 3650 * 86_400), default.scrub_period_s),
-        sweep_after_s=table.take_or("sweep_after_s", _seconds(120, 3650 * 86_400), default.sweep_after_s),
+        out_after_s=table.take_or("out_after_s", seconds(10, 30 * 86_400), default.out_after_s),
+        scan_s=table.take_or("scan_s", seconds(1, 7 * 86_400), default.scan_s),
+        heal_bytes_per_s=table.take_or("heal_bytes_per_s", between(64 * KIB, 1 << 40), default.heal_bytes_per_s),
+        scrub_period_s=table.take_or("scrub_period_s", seconds(60, 3650 * 86_400), default.scrub_period_s),
+        sweep_after_s=table.take_or("sweep_after_s", seconds(120, 3650 * 86_400), default.sweep_after_s),
     )
     table.end()
     return made
 
 
 def _log_level(table: Table) -> str:
-    level = table.take_or("level", _level, "info")
+    level = table.take_or("level", as_level, "info")
     table.end()
     return level
 
@@ -300,100 +305,3 @@ def _place(address: str, path: Path) -> str:
 
 def _names(rows: Iterable[MetaConfig | DataConfig]) -> str:
     return ", ".join(row.name for row in rows)
-
-
-# --- values ---------------------------------------------------------------------------------------------------------------
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError("must be text that is not empty")
-    return value
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false")
-    return value
-
-
-def _atime(value: Any) -> str:
-    if value not in ("relatime", "strictatime", "noatime"):
-        raise ValueError("must be relatime, strictatime or noatime")
-    return str(value)
-
-
-def _name(value: Any) -> str:
-    if not isinstance(value, str) or _NAME.fullmatch(value) is None:
-        raise ValueError("must be a name: letters, digits, dots, dashes and underscores, at most 63")
-    return value
-
-
-def _uuid(value: Any) -> str:
-    try:
-        return str(uuid.UUID(_text(value)))
-    except ValueError:
-        raise ValueError("must be a uuid, as uuidgen prints it") from None
-
-
-def _class(value: Any) -> str:
-    if not isinstance(value, str) or _CLASS.fullmatch(value) is None:
-        raise ValueError('must be a class of service, as "replica:2"')
-    return value
-
-
-def _address(value: Any) -> str:
-    try:
-        _, port = split_address(_text(value))
-    except UserError as error:
-        raise ValueError(f"is wrong: {error}") from None
-    if not port:
-        raise ValueError("must have a port from 1 to 65535")
-    return _text(value)
-
-
-def _endpoints(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value:
-        raise ValueError('must be a list of addresses: ["10.0.0.1:2379", …]')
-    found = tuple(map(_endpoint, value))
-    if len(set(found)) < len(found):
-        raise ValueError("has an address twice")
-    return found
-
-
-def _endpoint(value: Any) -> str:
-    try:
-        return _address(value)
-    except ValueError as error:
-        raise ValueError(f"has {value!r}, which {error}") from None
-
-
-def _prefix(value: Any) -> str:
-    text = _text(value)
-    if not text.endswith("/"):
-        raise ValueError("must end with a slash: keys of other clusters could begin with it too")
-    return text
-
-
-def _level(value: Any) -> str:
-    if not isinstance(value, str) or value not in LEVELS:
-        raise ValueError(f"must be one of {', '.join(LEVELS)}")
-    return value
-
-
-def _between(low: int, high: int) -> Convert[int]:
-    def convert(value: Any) -> int:
-        if type(value) is not int or not low <= value <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return value
-
-    return convert
-
-
-def _seconds(low: float, high: float) -> Convert[float]:
-    def convert(value: Any) -> float:
-        if type(value) not in (int, float) or not low <= value <= high:
-            raise ValueError(f"must be a number of seconds from {low:g} to {high:g}")
-        return float(value)
-
-    return convert

@@ -34,14 +34,14 @@ def add_section(path: Path, section: str, check: Callable[[ClusterConfig], None]
 def remove_data(path: Path, name: str) -> ClusterConfig:
     """Take out the section of the data node of that name. Raises UserError, also if it is the last one."""
     old = load_config(path)
-    old.data_named(name)
-    wanted = tuple(row for row in old.data if row.name != name)
+    gone = old.disks_of(name)
+    wanted = tuple(row for row in old.data if row not in gone)
 
     def check(changed: ClusterConfig) -> None:
         if replace(changed, path=path, data=()) != replace(old, data=()) or changed.data != wanted:
             raise UserError(f"{path}: the section of {name} is written in a way that only people can take out")
 
-    index = [row.name for row in old.data].index(name)
+    index = list(dict.fromkeys(row.process for row in old.data)).index(gone[0].process)
     return _exchange(path, _without(path.read_text(encoding="utf-8"), index), check)
 
 

@@ -13,7 +13,7 @@ from ringfs.cli.daemon import Started, run_daemon, run_dir_option
 @click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path))
 @click.argument("name", metavar="NAME")
 def command(run_dir: Path | None, config_path: Path, name: str) -> None:
-    """Run the data node NAME in the foreground. The first start formats its empty disk directory.
+    """Run the data node NAME in the foreground, with all its disks. The first start formats empty disk directories.
 
     Says "ready" on standard output when it serves. SIGTERM ends it; whatever it acknowledged is durable already.
 
@@ -21,11 +21,11 @@ def command(run_dir: Path | None, config_path: Path, name: str) -> None:
     Example:  ringfs data /etc/ringfs/cluster.toml data1
     """
     config = load_config(config_path.absolute())
-    node = config.data_named(name)
+    config.disks_of(name)
 
     async def main(started: Started) -> None:
         from ringfs.data.node import run_data
 
-        await run_data(config, node.name, started=lambda at: started(f"{node.name} serves {at}"))
+        await run_data(config, name, started=lambda at: started(f"{name} serves {at}"))
 
     run_daemon(config, run_dir, main)

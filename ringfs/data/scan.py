@@ -13,8 +13,8 @@ from ringfs.data.disk import Segment
 from ringfs.data.records import DIRECT_READ_BYTES_MIN
 from ringfs.data.segment_format import HEAD_BYTES, KIND_PART, Head, aligned, parse_head
 
-_WINDOW_BYTES = 64 * KIB
-_BLANK = bytes(HEAD_BYTES)
+_WINDOW_BYTES = 256 * KIB
+_BLANK = bytes(_WINDOW_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,9 @@ class _Scan:
     def page(self, offset: int) -> memoryview:
         """4 KiB at offset; less where the file ends."""
         if not self._start <= offset < self._start + len(self._window):
+            # Past the page cache: file systems take what is in it for data, and a blank gigabyte for a full one.
             window = buffers.take(_WINDOW_BYTES)
-            self._window, self._start = window[: self._segment.read(window, offset, direct=False)], offset
+            self._window, self._start = window[: self._segment.read(window, offset, direct=True)], offset
         begin = offset - self._start
         return self._window[begin : begin + HEAD_BYTES]
 
@@ -73,9 +74,11 @@ class _Scan:
         while (data := self._segment.next_data(offset)) is not None:
             offset = max(offset, data // HEAD_BYTES * HEAD_BYTES)
             page = self.page(offset)
-            if page != _BLANK[: len(page)]:
+            if bytes(page) != _BLANK[: len(page)]:
                 return offset
-            offset += HEAD_BYTES
+            rest = self._window[offset - self._start :]
+            # As bytes: views are compared byte by byte.
+            offset += len(rest) if bytes(rest) == _BLANK[: len(rest)] else HEAD_BYTES
         return None
 
     def head_at(self, offset: int) -> Head | None:

@@ -98,7 +98,7 @@ def nodes_not_up(config: ClusterConfig, status: Status, names: Container[str]) -
     trouble = {row.node: row.trouble for row in status.nodes}
     found = []
     for row in config.data:
-        if row.name not in names:
+        if row.process not in names:
             continue
         node = state.get(row.name)
         if node is None or node.state != NODE_UP:

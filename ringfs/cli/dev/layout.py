@@ -64,7 +64,8 @@ class Layout:
     def servers(self) -> list[Server]:
         """All processes in the order in which they are started: etcd, metadata, data nodes, mounts."""
         meta = [Server(row.name, "meta", ("--name", row.name), self.root / row.name) for row in self.config.meta]
-        data = [Server(row.name, "data", (row.name,), self.root / row.name) for row in self.config.data]
+        processes = dict.fromkeys(row.process for row in self.config.data)
+        data = [Server(name, "data", (name,), self.root / name) for name in processes]
         return self.members() + meta + data + self.mounts()
 
     def members(self) -> list[Server]:

@@ -38,7 +38,9 @@ class Row:
 def read_rows(layout: Layout, servers: Sequence[Server] | None = None) -> list[Row]:
     """The rows of all processes, or of some."""
     chosen = layout.servers() if servers is None else servers
-    addresses = {row.name: row.address for row in layout.config.meta} | {row.name: row.address for row in layout.config.data}
+    addresses = {row.name: row.address for row in layout.config.meta}
+    # Of a process with several disks: the first one's.
+    addresses |= {row.process: row.address for row in reversed(layout.config.data)}
     addresses |= {member.name: member.client for member in read_members(layout.root)}
     told = _ask_members(layout, chosen) | _ask_metas(layout, chosen)
     return [_row(server, addresses, told.get(server.name, _Told())) for server in chosen]

@@ -31,6 +31,6 @@ def command(name: str, cluster: str | None, as_json: bool) -> int:
 
 
 def _next_step(config: ClusterConfig, name: str) -> str:
-    disks = [str(row.disk) for row in config.data if row.name == name]
-    where = disks[0] if disks else "where the old one was"
-    return f"now: an empty disk at {where}, and start the node: ringfs data {config.path} {name}"
+    row = next((row for row in config.data if row.name == name), None)
+    where, process = (row.disk, row.process) if row else ("where the old one was", name)
+    return f"now: an empty disk at {where}, and start the node: ringfs data {config.path} {process}"

@@ -111,6 +111,63 @@ def test_everything(tmp_path: Path) -> None:
     assert config.ring == RingConfig(30.0, 5.0, 1_000_000, 86_400.0, 300.0)
 
 
+SEVERAL = SMALL.replace('disk = "/disks/one"', 'disks = ["/disks/one", "two"]').replace("7002", "7012")
+
+
+def test_several_disks(tmp_path: Path) -> None:
+    """Each is a node with a name, a port and a directory of its own; one process serves them."""
+    config = load_config(written(tmp_path, SEVERAL))
+    one, two, other = config.data
+    assert one == DataConfig("data1.1", "127.0.0.1:7001", Path("/disks/one"), "data1", 100, None, "data1")
+    assert two == DataConfig("data1.2", "127.0.0.1:7002", tmp_path / "two", "data1", 100, None, "data1")
+    assert (one.process, other.process) == ("data1", "data2")
+    assert config.disks_of("data1") == (one, two)
+    assert config.disks_of("data2") == (other,)
+    assert config.data_named("data1.2") is two
+    with pytest.raises(UserError, match=r"no \[\[data\]\] named 'data3'"):
+        config.disks_of("data3")
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "domains"),
+    [
+        ("host", 'rack = "r1"', ["data1", "data1", "data2"]),
+        ("disk", "", ["data1.1", "data1.2", "data2"]),
+        ("rack", 'rack = "r1"', ["r1", "r1", "r2"]),
+        ("rack", 'domain = "d"', ["d", "d", "r2"]),
+        ("disk", 'domain = "d"\nrack = "r1"', ["d", "d", "data2"]),
+    ],
+)
+def test_failure_domains(tmp_path: Path, kind: str, more: str, domains: list[str]) -> None:
+    """By what failure_domain says, unless a section has a domain of its own."""
+    text = SEVERAL.replace("[[meta]]", f'failure_domain = "{kind}"\n[[meta]]', 1).replace("disks =", f"{more}\ndisks =")
+    config = load_config(written(tmp_path, text + 'rack = "r2"\n'))
+    assert [row.domain for row in config.data] == domains
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("disks = ", 'failure_domain = "disk"\ndisks = ', r"line \d+: \[data\] failure_domain is not known here"),
+        ("[[meta]]", 'failure_domain = "room"\n[[meta]]', "failure_domain must be host, disk or rack"),
+        ("[[meta]]", 'failure_domain = "rack"\n[[meta]]', r"\[data\] needs a rack \(or a domain\)"),
+        ('["/disks/one", "two"]', "[]", "disks must be a list of 1 to 64 directories"),
+        ('["/disks/one", "two"]', '["/disks/one", 2]', "disks must be text"),
+        ('["/disks/one", "two"]', '["/disks/one", "/disks/one"]', "disk '127.0.0.1:/disks/one' is there twice"),
+        ("disks = ", 'disk = "x"\ndisks = ', r"\[data\] disk is not known here"),
+        ("127.0.0.1:7001", "127.0.0.1:65535", "address must leave ports for 2 disks"),
+        ("127.0.0.1:7000", "127.0.0.1:7002", "address '127.0.0.1:7002' is there twice"),
+        ('name = "data2"', 'name = "data1.2"', "name 'data1.2' is there twice"),
+        ('name = "data2"', 'name = "data1"', "name 'data1' is there twice"),
+    ],
+)
+def test_mistakes_about_disks(tmp_path: Path, old: str, new: str, what: str) -> None:
+    """Each is named, with its line."""
+    assert old in SEVERAL
+    with pytest.raises(UserError, match=what):
+        load_config(written(tmp_path, SEVERAL.replace(old, new, 1)))
+
+
 def test_etcd(tmp_path: Path) -> None:
     """Several metadata servers keep their journal on etcd: every key there is, and what is left out."""
     assert load_config(written(tmp_path, THREE)).etcd == EtcdConfig(

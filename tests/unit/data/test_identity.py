@@ -8,7 +8,7 @@ import pytest
 from ringfs.base.errors import UserError
 from ringfs.base.files import RealFiles
 from ringfs.data.identity import FILE_NAME, Identity, check_disk, is_there, make_identity, parse, remember_node
-from ringfs.data.node import take_disk
+from ringfs.data.serving import take_disk
 
 CLUSTER = "11111111-2222-3333-4444-555555555555"
 FILES = RealFiles()

@@ -1,33 +1,33 @@
 """run_data: a whole data node in this process, with a metadata server that is none."""
 
 import os
+import shutil
 import signal
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from ringfs.base.config import ClusterConfig, load_config
-from ringfs.base.errors import Code, Refused, UserError
-from ringfs.data import membership, node
+from ringfs.base.errors import Code, ConnectionLost, Refused, UserError
+from ringfs.data import membership, recovery, serving
+from ringfs.data.health import Health
 from ringfs.data.node import run_data
+from ringfs.data.store import ObjectStore
 from ringfs.wire.messages.data import Get, GetStoreStatus, Put, PutDone
 from ringfs.wire.rpc import open_client, serve_tcp
 from tests.support.fake_meta import FakeMeta
+from tests.support.meta_process import free_port
 from tests.support.stores import CLUSTER, made
 from tests.support.waiting import until
 
 KEY = bytes(range(32))
 THING = made(1)
-
-
-def free_port() -> int:
-    """One that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that are seconds in life."""
     monkeypatch.setattr(membership, "HEARTBEAT_S", 0.005)
     monkeypatch.setattr(membership, "_PAUSES_S", (0.01,))
-    monkeypatch.setattr(node, "_LOOK_S", 0.01)
+    monkeypatch.setattr(serving, "LOOK_S", 0.01)
 
 
 def is_up(meta: FakeMeta, join_count: int, addresses: list[str]) -> bool:
@@ -131,3 +131,133 @@ async def test_mistakes_are_user_errors(config: ClusterConfig) -> None:
         (config.data[0].disk / "ringfs-disk").unlink()
         with pytest.raises(UserError, match="not empty"):
             await run_data(config, "data1")
+
+
+def with_two_disks(config: ClusterConfig) -> ClusterConfig:
+    """The same cluster whose node has another disk beside its own."""
+    (config.path.parent / "disk2").mkdir()
+    text = config.path.read_text().replace('disk = "disk"', 'disks = ["disk", "disk2"]')
+    config.path.write_text(text)
+    return load_config(config.path)
+
+
+@asynccontextmanager
+async def served(config: ClusterConfig) -> AsyncIterator[tuple[FakeMeta, trio.Event, list[str], list[UserError]]]:
+    """Its data node runs: what the metadata server saw; when the node has ended; where it serves; what ended it."""
+    meta, ended = FakeMeta(), trio.Event()
+    addresses: list[str] = []
+    mistakes: list[UserError] = []
+
+    async def serve() -> None:
+        try:
+            await run_data(config, "data1", started=addresses.append)
+        except UserError as mistake:
+            mistakes.append(mistake)
+        ended.set()
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(lambda task_status: serve_tcp(meta, KEY, config.meta[0].address, task_status=task_status))
+            nursery.start_soon(serve)
+            await until(lambda: addresses or mistakes)
+            yield meta, ended, addresses, mistakes
+            nursery.cancel_scope.cancel()
+
+
+async def put_at(address: str) -> PutDone:
+    """Put there; the answer."""
+    async with open_client(address, KEY, name="tester") as client:
+        answer: PutDone = (await client.call(Put(THING.oid, len(THING.content), THING.table), [THING.content])).message
+        return answer
+
+
+async def test_each_disk_is_a_node_of_its_own(config: ClusterConfig) -> None:
+    """Two disks in one process: two entries of the map, two addresses, parts apart from each other."""
+    two = with_two_disks(config)
+    async with served(two) as (meta, ended, addresses, _):
+        await until(lambda: len(meta.nodes) == 2)
+        assert addresses == [", ".join(row.address for row in two.data)]
+        assert {(row.name, row.address, row.domain) for row in meta.nodes} == {
+            (f"data1.{number}", two.data[number - 1].address, "data1") for number in (1, 2)
+        }
+        assert [await put_at(row.address) for row in two.data] == [PutDone(True), PutDone(True)]
+        os.kill(os.getpid(), signal.SIGTERM)
+        await ended.wait()
+
+
+async def test_a_disk_that_cannot_be_opened_stops_no_other(config: ClusterConfig) -> None:
+    """One without its directory: the other one serves. Both without: the node ends, and says why for each."""
+    two = with_two_disks(config)
+    two.data[1].disk.rmdir()
+    async with served(two) as (meta, _, addresses, _):
+        assert addresses == [two.data[0].address]
+        assert await put_at(two.data[0].address) == PutDone(True)
+        assert [row.name for row in meta.nodes] == ["data1.1"]
+    (two.data[0].disk / "ringfs-disk").unlink()
+    async with served(two) as (_, ended, _, mistakes):
+        await ended.wait()
+        assert "data1.1: " in str(mistakes[0])
+        assert "is not empty" in str(mistakes[0])
+        assert "data1.2: " in str(mistakes[0])
+
+
+async def test_a_disk_that_vanishes_stops_no_other(config: ClusterConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so, leaves the cluster and is not served any more; the other goes on. When that vanishes too, the node ends."""
+    monkeypatch.setattr(serving, "LEAVE_AFTER_S", 0.1)
+    two = with_two_disks(config)
+    async with served(two) as (meta, ended, _, mistakes):
+        await until(lambda: {beat.node for beat in meta.heartbeats} == {1, 2})
+        gone = next(row.node for row in meta.nodes if row.name == "data1.1")
+        shutil.rmtree(two.data[0].disk)
+        await until(lambda: meta.heartbeats[-1].node == gone and "identity file" in meta.heartbeats[-1].trouble)
+        await until(lambda: len(meta.peers) == 1)
+        meta.heartbeats.clear()
+        await until(lambda: len(meta.heartbeats) > 3)
+        assert {beat.node for beat in meta.heartbeats} == {3 - gone}
+        assert await put_at(two.data[1].address) == PutDone(True)
+        with pytest.raises(ConnectionLost):
+            await put_at(two.data[0].address)
+        shutil.rmtree(two.data[1].disk)
+        await ended.wait()
+        assert str(mistakes[0]).startswith("no disk is left: data1.1: disk ")
+
+
+async def test_a_disk_that_failed_but_is_there_answers_gets(config: ClusterConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaves the cluster, so that its parts are made anew elsewhere, and can be read for all that."""
+    monkeypatch.setattr(serving, "LEAVE_AFTER_S", 0.05)
+    healths: list[Health] = []
+    monkeypatch.setattr(recovery, "Health", lambda: healths.append(Health()) or healths[-1])  # type: ignore[func-returns-value]
+    async with served(config) as (meta, ended, _, _):
+        address = config.data[0].address
+        await until(lambda: meta.heartbeats)
+        await put_at(address)
+        healths[0].fail("for the test")
+        await until(lambda: "for the test" in meta.heartbeats[-1].trouble)
+        await until(lambda: not meta.peers)
+        async with open_client(address, KEY, name="tester") as client:
+            assert (await client.call(Get(THING.oid, 0, 128, False))).payload == THING.content
+        assert not ended.is_set()
+
+
+async def test_a_damaged_index_ends_its_disk(config: ClusterConfig) -> None:
+    """Found while it serves: that disk alone stops, and the next start builds the index anew."""
+    two = with_two_disks(config)
+    stores: list[ObjectStore] = []
+
+    async def opened(*arguments: Any) -> ObjectStore:
+        stores.append(await recovery.open_store(*arguments))
+        return stores[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serving, "open_store", opened)
+        async with served(two) as (meta, _, _, _):
+            await until(lambda: len(meta.nodes) == 2)
+            for row in two.data:
+                await put_at(row.address)
+            first = next(store for store in stores if store.disk.directory == two.data[0].disk)
+            first._index._view.put(b"o" + THING.stored.key, b"short")
+            with pytest.raises(ConnectionLost):
+                await put_at(two.data[0].address)
+            assert await put_at(two.data[1].address) == PutDone(False)
+    async with served(two):
+        assert await put_at(two.data[0].address) == PutDone(False)

@@ -1,0 +1,63 @@
+"""[[data]] sections of cluster.toml: one data node for each disk, all disks of a section in one process."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ringfs.base.address import join_address, split_address
+from ringfs.base.config_values import as_address, as_name, as_paths, as_text, between
+from ringfs.base.limits import WEIGHT_MAX
+from ringfs.base.toml_tables import Table
+
+_PORT_MAX = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """A data node: one disk. `weight` is its share of the ring; `capacity_bytes` caps what it uses of its disk, None does not."""
+
+    name: str
+    address: str
+    disk: Path
+    domain: str
+    weight: int
+    capacity_bytes: int | None
+    #: The [[data]] section with several disks that it is one of; empty: it has a section of its own name.
+    section: str = ""
+
+    @property
+    def process(self) -> str:
+        """The name of its section, which one process serves."""
+        return self.section or self.name
+
+
+def data_nodes(table: Table, folder: Path, failure_domain: str) -> list[DataConfig]:
+    """The data nodes of a [[data]] section, one for each disk. Raises UserError."""
+    name = table.take("name", as_name)
+    host, port = split_address(table.take("address", as_address))
+    domain = _domain(table, name, failure_domain)
+    weight = table.take_or("weight", between(1, WEIGHT_MAX), 100)
+    capacity_bytes = table.take_or("capacity_bytes", between(1, 1 << 63), None)
+    if not table.has("disks"):
+        disk = folder / table.take("disk", as_text)
+        table.end()
+        return [DataConfig(name, join_address(host, port), disk, domain or name, weight, capacity_bytes)]
+    disks = [folder / disk for disk in table.take("disks", as_paths)]
+    table.end()
+    if port + len(disks) - 1 > _PORT_MAX:
+        table.mistake("address", f"must leave ports for {len(disks)} disks, up to {_PORT_MAX}")
+    names = [f"{name}.{number}" for number in range(1, len(disks) + 1)]
+    return [
+        DataConfig(own, join_address(host, port + index), disks[index], domain or own, weight, capacity_bytes, name)
+        for index, own in enumerate(names)
+    ]
+
+
+def _domain(table: Table, name: str, failure_domain: str) -> str | None:
+    """The failure domain of a section's disks; None: each is one of its own."""
+    rack = table.take_or("rack", as_name, None)
+    domain = table.take_or("domain", as_name, None)
+    if domain is not None:
+        return domain
+    if failure_domain == "rack" and rack is None:
+        table.mistake(None, 'needs a rack (or a domain), since failure_domain is "rack"')
+    return {"host": name, "rack": rack, "disk": None}[failure_domain]
