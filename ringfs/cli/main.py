@@ -12,6 +12,7 @@ VERBS = {
     "status": ("ringfs.cli.status", "Nodes, capacity, health and sessions of a cluster."),
     "info": ("ringfs.cli.info", "Where the bytes of a file are: inode, extents, objects, nodes."),
     "check": ("ringfs.cli.check", "Prove every invariant of the namespace and that every object is held."),
+    "verify": ("ringfs.cli.verify", "Prove that files are as they were written; BLAKE3 of each, lists to compare with."),
     "node": ("ringfs.cli.node", "The data nodes: list, add, drain, remove, maintenance, weight, replace a disk."),
     "ring": ("ringfs.cli.ring", "Where objects belong: show."),
     "heal": ("ringfs.cli.heal", "What is rebuilt and moved: status, wait."),
