@@ -16,9 +16,13 @@ _MEANING = {b"\\": b"\\", b"n": b"\n"}
 
 def pack_line(path: str, digest: bytes) -> bytes:
     """The line of a file, with its newline; digest: 32 bytes."""
-    name = os.fsencode(path)
-    escaped = name.replace(b"\\", b"\\\\").replace(b"\n", b"\\n")
-    return (b"\\" if escaped != name else b"") + digest.hex().encode() + b"  " + escaped + b"\n"
+    escaped = escape(path)
+    return os.fsencode(("" if escaped == path else "\\") + f"{digest.hex()}  {escaped}\n")
+
+
+def escape(path: str) -> str:
+    """The path on one line."""
+    return path.replace("\\", "\\\\").replace("\n", "\\n")
 
 
 def parse_lines(lines: Iterable[bytes], source: str) -> dict[str, bytes]:

@@ -47,6 +47,8 @@ class PartVerifier:
         self._nodes = nodes
         self._limits = {node.name: trio.CapacityLimiter(_AT_ONCE) for node in nodes}
         self._outcomes: OrderedDict[bytes, Outcome] = OrderedDict()
+        #: Objects that are being verified, and what is set when they are.
+        self._pending: dict[bytes, trio.Event] = {}
 
     async def verify(self, attributes: Attributes) -> list[Outcome]:
         """One for each object that the file points to. Raises Refused."""
@@ -58,17 +60,20 @@ class PartVerifier:
         return found
 
     async def _verify_objects(self, oids: Sequence[bytes]) -> list[Outcome]:
-        outcomes = {oid: self._outcomes[oid] for oid in oids if oid in self._outcomes}
-        new = [oid for oid in oids if oid not in outcomes]
-        if new:
-            outcomes |= await self._verify_new(new)
-        for oid in new:
-            self._outcomes[oid] = outcomes[oid]
-        while len(self._outcomes) > _KEPT_MAX:
-            self._outcomes.popitem(last=False)
+        """Those that are being verified for another file are waited for."""
+        outcomes: dict[bytes, Outcome] = {}
+        while missing := [oid for oid in oids if oid not in outcomes]:
+            outcomes |= {oid: self._outcomes[oid] for oid in missing if oid in self._outcomes}
+            new = [oid for oid in missing if oid not in outcomes and oid not in self._pending]
+            outcomes |= await self._verify_new(new) if new else {}
+            for oid in missing:
+                if oid not in outcomes and oid in self._pending:
+                    await self._pending[oid].wait()
         return [outcomes[oid] for oid in oids]
 
     async def _verify_new(self, oids: Sequence[bytes]) -> dict[bytes, Outcome]:
+        done = trio.Event()
+        self._pending |= dict.fromkeys(oids, done)
         said: dict[bytes, list[BadPart | None]] = {oid: [] for oid in oids}
 
         async def ask(node: HoldingNode) -> None:
@@ -80,7 +85,17 @@ class PartVerifier:
         async with trio.open_nursery() as nursery:
             for node in self._nodes:
                 nursery.start_soon(ask, node)
-        return {oid: _outcome(each) for oid, each in said.items()}
+        outcomes = {oid: _outcome(each) for oid, each in said.items()}
+        self._keep(outcomes)
+        done.set()
+        return outcomes
+
+    def _keep(self, outcomes: dict[bytes, Outcome]) -> None:
+        self._outcomes |= outcomes
+        for oid in outcomes:
+            del self._pending[oid]
+        while len(self._outcomes) > _KEPT_MAX:
+            self._outcomes.popitem(last=False)
 
     async def _verify_one(self, node: HoldingNode, oid: bytes, part: Part, said: list[BadPart | None]) -> None:
         async with self._limits[node.name]:

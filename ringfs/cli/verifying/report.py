@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import click
 
+from ringfs.cli.manifest import escape
 from ringfs.cli.output import size_text
 from ringfs.cli.verifying.parts import BadPart
 
@@ -78,13 +79,13 @@ class TextView:
     def file(self, result: FileResult) -> None:
         """See View."""
         digest = "-" * 64 if result.digest is None else result.digest.hex()
-        click.echo(f"{'ok ' if result.is_good else 'BAD'}  {digest}  {result.path}" + _note(result))
+        click.echo(f"{'ok ' if result.is_good else 'BAD'}  {digest}  {escape(result.path)}" + _note(result))
         for bad in result.bad:
             click.echo(f"     object {bad.object}, {bad.part} on {bad.node}: {bad.what}")
 
     def missing(self, path: str) -> None:
         """See View."""
-        click.echo(f"BAD  {'-' * 64}  {path}: is in the list, and not there")
+        click.echo(f"BAD  {'-' * 64}  {escape(path)}: is in the list, and not there")
 
     def end(self, totals: Totals) -> None:
         """See View."""
