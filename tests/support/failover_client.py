@@ -49,8 +49,9 @@ class Client:
         become(self.name)
         while self._last_steps < _LAST_STEPS:
             self._has_ended.set()
-            await self._is_there.wait()
+            # From here on a crash finds something to cancel.
             with trio.CancelScope() as self._scope:
+                await self._is_there.wait()
                 await self._work()
             if self._scope.cancelled_caught:
                 for work in self._works:
