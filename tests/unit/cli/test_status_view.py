@@ -19,6 +19,7 @@ from ringfs.wire.messages.cluster import (
     ClusterMap,
     EtcdMember,
     ServerStatus,
+    StatusSession,
 )
 from tests.support.heal_reports import HEALED, healing, node, status
 from tests.support.meta_doubles import CONFIG
