@@ -135,7 +135,7 @@ class Live:
 
     def capacity(self) -> tuple[int, int]:
         """(total, free) bytes that users can store under the default class."""
-        return self.nodes.capacity(parse_class(self.default_class).overhead)
+        return self.nodes.capacity(parse_class(self.default_class))
 
     # --- recalls ------------------------------------------------------------------------------------------------------
 
