@@ -14,7 +14,7 @@ VERBS = {
     "check": ("ringfs.cli.check", "Prove every invariant of the namespace and that every object is held."),
     "verify": ("ringfs.cli.verify", "Prove that files are as they were written; BLAKE3 of each, lists to compare with."),
     "node": ("ringfs.cli.node", "The data nodes: list, add, drain, remove, maintenance, weight, replace a disk."),
-    "ring": ("ringfs.cli.ring", "Where objects belong: show."),
+    "ring": ("ringfs.cli.ring", "Where objects belong, and what a change would move: show, plan."),
     "heal": ("ringfs.cli.heal", "What is rebuilt and moved: status, wait."),
     "scrub": ("ringfs.cli.scrub", "What is read and verified on the disks: status, start."),
     "quota": ("ringfs.cli.quota", "Limit what a directory and all below it may hold: set, get, list, clear."),
