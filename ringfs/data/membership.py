@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import structlog
 import trio
@@ -47,8 +48,14 @@ class Membership:
         self._told_lost_count = 0
         #: The newest map that was heard of; None before the first join.
         self.map: ClusterMap | None = None
+        #: The node's number; 0 before the first join.
+        self.number = 0
+        #: When (trio's clock) the leader was last asked for a newer map, and answered.
+        self.confirmed_s = float("-inf")
         #: Whether the node is in the cluster just now.
         self.joined = trio.Event()
+        self._client: RpcClient | None = None
+        self._news = trio.Event()
 
     async def run(self) -> None:
         """For ever. Raises UserError if the cluster does not want this node."""
@@ -64,6 +71,17 @@ class Membership:
             if isinstance(end, Refused) and end.code is Code.NODE_REMOVED:
                 raise self._removed()
             self._leaders.failed(address, end)
+
+    async def ask(self, request: Any, *, timeout_s: float) -> Any:
+        """What the leader answers, on the heartbeats' connection. Raises Refused, ConnectionLost (also while there is none)."""
+        if self._client is None:
+            raise ConnectionLost("the node is not in the cluster just now")
+        return (await self._client.call(request, timeout_s=timeout_s)).message
+
+    async def wait_map(self, epoch: int) -> None:
+        """Until the newest map has another epoch than that; 0: until there is one."""
+        while self.map is None or self.map.epoch == epoch:
+            await self._news.wait()
 
     async def _take_part(self, address: str) -> ConnectionLost | Refused:
         """Join at one metadata server and stay as long as that goes well; how it ended. Raises ConnectionLost."""
@@ -83,7 +101,11 @@ class Membership:
             return error
         self._leaders.found(address)
         nursery.start_soon(self._reap, client, node)
-        return await self._send_heartbeats(client, node)
+        self._client = client
+        try:
+            return await self._send_heartbeats(client, node)
+        finally:
+            self._client = None
 
     async def _join(self, client: RpcClient) -> int:
         config = self._config
@@ -91,8 +113,9 @@ class Membership:
         joining = JoinNode(disk, config.name, self._address, config.domain, config.weight, lost_count > self._told_lost_count)
         joined: NodeJoined = (await client.call(joining, timeout_s=_TIMEOUT_S)).message
         self._told_lost_count = lost_count
-        self.map = joined.map
         await self._on_joined(joined.node)
+        self.number = joined.node
+        self._take_map(joined.map)
         self.joined.set()
         log.info("joined the cluster", node=joined.node, epoch=joined.map.epoch)
         return joined.node
@@ -101,9 +124,11 @@ class Membership:
         """Until one fails: how."""
         try:
             while True:
+                asked_s = trio.current_time()
                 answer = await client.call(self._heartbeat(node), timeout_s=_TIMEOUT_S, urgent=True)
                 if isinstance(answer.message, ClusterMap):
-                    self.map = answer.message
+                    self._take_map(answer.message)
+                self.confirmed_s = asked_s
                 await trio.sleep(HEARTBEAT_S)
         except (ConnectionLost, Refused) as error:
             return error
@@ -131,7 +156,12 @@ class Membership:
 
     def _hear(self, message: object) -> None:
         if isinstance(message, MapChanged):
-            self.map = message.map
+            self._take_map(message.map)
+
+    def _take_map(self, cluster_map: ClusterMap) -> None:
+        self.map = cluster_map
+        self._news.set()
+        self._news = trio.Event()
 
     def _name_taken(self) -> UserError:
         return UserError(

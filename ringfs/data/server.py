@@ -15,6 +15,7 @@ from ringfs.data.index import checked_after
 from ringfs.data.store import Got, ObjectStore
 from ringfs.data.stored_part import StoredPart, Tables
 from ringfs.ring.parts import Part, unpack_part
+from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.data import (
     HELD_PARTS_MAX,
     PART_BYTES,
@@ -37,6 +38,7 @@ from ringfs.wire.messages.data import (
     Verified,
     Verify,
 )
+from ringfs.wire.messages.heal import StartScrub
 from ringfs.wire.rpc import Peer, Request
 
 #: What stewards call themselves on their connections to data nodes: this and the node's name.
@@ -58,6 +60,8 @@ class DataServer:
         #: When a client, not a steward, last asked for a put or a get (monotonic; at first: when the server was made). Stewards
         #: leave the disk to clients while this is recent.
         self.clients_asked_ns = clock.monotonic_ns()
+        #: What StartScrub does, once there is a steward.
+        self.start_scrub: Callable[[int], None] | None = None
         #: The node's number, 0 until it is known.
         self.node = store.identity.node
         self._send_put, self._puts = trio.open_memory_channel[Request](PUTS_WAITING_MAX)
@@ -71,6 +75,7 @@ class DataServer:
             Have: self._have,
             ListObjects: self._list,
             GetStoreStatus: self._status,
+            StartScrub: self._start_scrub,
         }
         self._slow: dict[type, Callable[[Request], Awaitable[None]]] = {
             Put: self._put,
@@ -142,6 +147,12 @@ class DataServer:
                 clients_silent_ms=max(0, self._clock.monotonic_ns() - self.clients_asked_ns) // 1_000_000,
             )
         )
+
+    def _start_scrub(self, request: Request) -> None:
+        if self.start_scrub is None:
+            raise Refused(Code.OVERLOADED, "the node has not begun its work yet")
+        self.start_scrub(request.message.bytes_per_s)
+        request.reply(Done())
 
     def _get_now(self, request: Request) -> None:
         """From the page cache, or by a worker."""

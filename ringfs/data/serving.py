@@ -22,6 +22,7 @@ from ringfs.data.membership import Membership
 from ringfs.data.recovery import open_store
 from ringfs.data.segment_log import SegmentSizes
 from ringfs.data.server import DataServer
+from ringfs.data.stewarding import run_steward
 from ringfs.data.store import ObjectStore
 from ringfs.wire.rpc import OnPush, RpcClient, open_client, serve_tcp
 
@@ -126,8 +127,15 @@ class _Serving:
 
     async def _take_part(self, address: str) -> None:
         metas = [meta.address for meta in self._config.meta]
+        membership = Membership(self._node, self._store, address, metas, self._connect, self._on_joined)
         with self._in_cluster:
-            await Membership(self._node, self._store, address, metas, self._connect, self._on_joined).run()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(membership.run)
+                nursery.start_soon(self._steward, membership)
+
+    async def _steward(self, membership: Membership) -> None:
+        settings = self._config.ring
+        await run_steward(settings, self._node, self._store, self._server, membership, self._key, self._files)
 
     def _connect(self, address: str, on_push: OnPush) -> AbstractAsyncContextManager[RpcClient]:
         return open_client(address, self._key, name=f"data node {self._node.name}", on_push=on_push)

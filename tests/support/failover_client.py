@@ -49,9 +49,8 @@ class Client:
         become(self.name)
         while self._last_steps < _LAST_STEPS:
             self._has_ended.set()
-            # From here on a crash finds something to cancel.
+            await self._is_there.wait()
             with trio.CancelScope() as self._scope:
-                await self._is_there.wait()
                 await self._work()
             if self._scope.cancelled_caught:
                 for work in self._works:

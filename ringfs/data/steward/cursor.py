@@ -47,7 +47,11 @@ class CursorFile:
 
     async def load(self) -> Cursor:
         """See Keeper."""
-        return await trio.to_thread.run_sync(self._load)
+        try:
+            return await trio.to_thread.run_sync(self._load)
+        except OSError as error:
+            log.warning("the scrub begins anew: its cursor cannot be read", reason=str(error))
+            return Cursor()
 
     def _load(self) -> Cursor:
         if NAME not in self._files.list(self._directory):

@@ -25,8 +25,6 @@ class DueObjects:
         #: What each object's entry is; others of it in the heap are old.
         self._by_oid: dict[bytes, Due] = {}
         self.size_bytes = 0
-        #: Since it was last empty something had to be left out.
-        self.has_overflowed = False
 
     def __len__(self) -> int:
         return len(self._by_oid)
@@ -59,16 +57,14 @@ class DueObjects:
             if self._by_oid.get(due.oid) is due:
                 self.discard(due.oid)
                 return due
-        self.has_overflowed = False
         return None
 
     def clear(self) -> None:
         """Forget all of it."""
-        self._heap, self._by_oid, self.size_bytes, self.has_overflowed = [], {}, 0, False
+        self._heap, self._by_oid, self.size_bytes = [], {}, 0
 
     def _forget_least(self) -> None:
         """Leave out the least endangered eighth: an eighth, so that it costs little for each."""
-        self.has_overflowed = True
         for due in heapq.nlargest(max(1, self._entries_max // 8), self._by_oid.values()):
             self.discard(due.oid)
 

@@ -22,6 +22,10 @@ class Member(Protocol):
     #: When (trio's clock) the leader last said that the map is the newest.
     confirmed_s: float
 
+    async def wait_map(self, epoch: int) -> None:
+        """Until the newest map has another epoch than that; 0: until there is one."""
+        ...
+
     async def ask(self, request: Any, *, timeout_s: float) -> Any:
         """What the leader answers. Raises Refused, ConnectionLost (also while there is none)."""
         ...

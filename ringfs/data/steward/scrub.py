@@ -213,22 +213,20 @@ class Scrubber:
         if is_first:
             self._counts.bad_parts += 1
             await self._note("bad part", oid, part, fault)
-        outcome = await self._try_to_mend(oid, part)
-        if outcome is None:
+        if await self._try_to_mend(oid, part):
+            del self._bad[oid, part]
+            self._counts.mended_parts += 1
+            await self._note("mended", oid, part, "")
+        else:
             self._bad[oid, part] = trio.current_time() + _RETRY_S
-            return
-        del self._bad[oid, part]
-        await self._note(outcome, oid, part, "")
 
-    async def _try_to_mend(self, oid: bytes, part: Part) -> str | None:
-        """What became of it; None if it has to be tried again."""
+    async def _try_to_mend(self, oid: bytes, part: Part) -> bool:
+        """Whether it is mended; what metadata does not need will be deleted, or needed once more."""
         try:
-            is_needed = await self._mend(oid, part)
+            return await self._mend(oid, part)
         except (Refused, ConnectionLost) as error:
             log.warning("a bad part is not mended yet", object=oid.hex(), part=str(part), reason=str(error))
-            return None
-        self._counts.mended_parts += is_needed
-        return "mended" if is_needed else "not needed"
+            return False
 
     async def _note(self, event: str, oid: bytes, part: Part, fault: str) -> None:
         facts = {"object": oid.hex(), "part": str(part)} | ({"fault": fault} if fault else {})

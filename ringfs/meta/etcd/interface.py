@@ -9,6 +9,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+import trio
+
 from ringfs.base.errors import UserError
 
 
@@ -130,12 +132,7 @@ class Member:
     alarms: tuple[str, ...] = ()
 
 
-class Changes(Protocol):
-    """What a watch tells."""
-
-    async def receive(self) -> list[Change]:
-        """The next changes, at least one. Cancelling loses nothing. Raises as Etcd.watch says."""
-        ...
+Changes = trio.MemoryReceiveChannel[list[Change]]
 
 
 class Etcd(Protocol):

@@ -49,8 +49,9 @@ class Parts:
         """See Mend."""
         if self.refusal is not None:
             raise self.refusal
-        self.mended.append(oid)
-        self.faults.pop(oid, None)
+        if self.is_needed:
+            self.mended.append(oid)
+            self.faults.pop(oid, None)
         return self.is_needed
 
 
@@ -133,8 +134,12 @@ async def test_what_metadata_does_not_need_is_not_counted_as_mended(autojump_clo
     parts.is_needed = False
     async with running(World(parts)) as world:
         await trio.sleep(30)
-    assert world.audit.events == ["bad part", "not needed"]
-    assert world.counts.mended_parts == 0
+        world.scrubber.suspect(parts.held[0].oid, COPY)
+        await trio.sleep(100)
+        assert world.audit.events == ["bad part"]
+        del parts.held[0]
+        await trio.sleep(100)
+    assert (world.counts.bad_parts, world.counts.mended_parts) == (1, 0)
 
 
 async def test_a_round_can_be_begun_at_another_rate(autojump_clock: trio.testing.MockClock) -> None:

@@ -1,0 +1,178 @@
+"""A whole ring under virtual time: the metadata server and clients of world.py, and data nodes whose every part is the real one but
+for the disk: server, membership, reaper, steward. Disks may be lost, nodes be killed, stopped, slowed down, added and removed.
+
+async with open_ring(seed, node_count=6, stored_class="ec:4+2") as world:
+    node = world.ring[0]
+    world.kill(node); world.lose_disk(node)
+    await world.until_healed()
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import trio
+
+from ringfs.base.config import DataConfig, RingConfig
+from ringfs.data.membership import Membership
+from ringfs.data.server import DataServer
+from ringfs.data.stewarding import Around, run_steward_in
+from ringfs.data.store import ObjectStore
+from ringfs.meta.namespace.live_objects import list_live
+from ringfs.wire.messages.cluster import NODE_UP, STANDING_LOST, STANDING_OUT
+from ringfs.wire.messages.heal import HealStatus, ListLive, LiveObject
+from ringfs.wire.rpc import OnPush, RpcClient, open_client
+from tests.support.meta_doubles import CLUSTER, KEY
+from tests.support.ring_store import MemoryDisk, MemoryStore
+from tests.support.steward_doubles import MemoryAudit, MemoryKeeper
+from tests.support.world import META, World, running
+
+#: Times that are minutes in life.
+RING = RingConfig(out_after_s=20.0, heal_bytes_per_s=64 << 20, scan_s=30.0, sweep_after_s=150.0, scrub_period_s=300.0)
+_ASK_S = 10.0
+
+
+@dataclass(slots=True)
+class RingNode:
+    """A data node: what survives its process."""
+
+    name: str
+    address: str
+    domain: str
+    weight: int
+    disk: MemoryDisk
+    keeper: MemoryKeeper
+    audit: MemoryAudit
+    #: None while its process does not run.
+    scope: trio.CancelScope | None = None
+    is_frozen: bool = False
+    number: int = 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process runs."""
+        return self.scope is not None
+
+
+class RingWorld(World):
+    """See the module."""
+
+    def __init__(self, seed: int, nursery: trio.Nursery, mount: dict[str, Any], stored_class: str, settings: RingConfig) -> None:
+        super().__init__(seed, nursery, mount, stored_class)
+        self._config = self.client_config = replace(self._config, ring=settings)
+        self.ring: list[RingNode] = []
+        self._disk_count = 0
+
+    # --- nodes ----------------------------------------------------------------------------------------------------------
+
+    async def add_node(self, *, domain: str = "", weight: int = 100) -> RingNode:  # type: ignore[override]
+        """One more data node, which has joined."""
+        name = f"data{len(self.ring) + 1}"
+        node = RingNode(name, f"{name}:7100", domain or name, weight, self._new_disk(name), MemoryKeeper(), MemoryAudit())
+        self.ring.append(node)
+        await self.start(node)
+        return node
+
+    def _new_disk(self, name: str) -> MemoryDisk:
+        self._disk_count += 1
+        return MemoryDisk(name, f"00000000-0000-0000-0000-{self._disk_count:012d}")
+
+    async def start(self, node: RingNode) -> None:
+        """Start a node on what its disk has."""
+        with trio.CancelScope(shield=True):
+            await self._nursery.start(self._run_ring_node, node)
+
+    async def _run_ring_node(self, node: RingNode, *, task_status: trio.TaskStatus[None]) -> None:
+        store = cast(ObjectStore, MemoryStore(node.disk, CLUSTER, self.clock))
+        server = DataServer(store, CLUSTER, self.clock)
+
+        async def on_joined(number: int) -> None:
+            await trio.lowlevel.checkpoint()
+            server.node = node.number = number
+
+        config = DataConfig(node.name, node.address, Path("/disk"), node.domain, node.weight, None)
+        membership = Membership(config, store, node.address, [META], partial(self._connect, node.name), on_joined)
+        with trio.CancelScope() as node.scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(server.run)
+                await nursery.start(self.network.serve, server, KEY, node.address)
+                nursery.start_soon(membership.run)
+                nursery.start_soon(self._steward, node, store, server, membership)
+                await membership.wait_map(0)
+                task_status.started()
+
+    async def _steward(self, node: RingNode, store: ObjectStore, server: DataServer, membership: Membership) -> None:
+        around = Around(node.keeper, node.audit, self._run_in_thread, self.network.dial, self.clock)
+        await run_steward_in(around, self._config.ring, node.name, store, server, membership, KEY)
+
+    def _connect(self, name: str, _address: str, on_push: OnPush) -> AbstractAsyncContextManager[RpcClient]:
+        return open_client(self.meta_address, KEY, name=name, on_push=on_push, dial=self.network.dial)
+
+    def kill(self, node: RingNode) -> None:
+        """The node's process ends; its disk stays."""
+        assert node.scope is not None
+        node.scope.cancel()
+        node.scope = None
+        self.network.cut(node.address)
+
+    def lose_disk(self, node: RingNode) -> None:
+        """What a killed node had is gone; it would start on an empty disk with another identity."""
+        assert not node.is_alive
+        node.disk = self._new_disk(node.name)
+        node.keeper = MemoryKeeper()
+
+    # --- what stewards say, and what there is ---------------------------------------------------------------------------
+
+    async def ask(self, request: Any) -> Any:
+        """What the leader answers to an operator."""
+        async with open_client(self.meta_address, KEY, name="operator", dial=self.network.dial) as client:
+            return (await client.call(request, timeout_s=_ASK_S)).message
+        raise AssertionError("a client does not suppress exceptions")
+
+    def heal_status(self) -> HealStatus:
+        """As the leader has it now."""
+        return self.handler.live.heals.status(self.handler.live.nodes.map)
+
+    async def until_healed(self, limit_s: float) -> float:
+        """Until all stewards say that nothing is left to do under the newest map, and no node that was killed may come back: how
+        long that took. It must be within limit_s."""
+        begun_s = trio.current_time()
+        while not self._is_healed():
+            assert trio.current_time() - begun_s < limit_s, f"not healed within {limit_s:g} s: {self.heal_status()}"
+            await trio.sleep(0.5)
+        return trio.current_time() - begun_s
+
+    def _is_healed(self) -> bool:
+        alive = {node.name for node in self.ring if node.is_alive}
+        nodes = self.handler.live.nodes.map.nodes
+        is_known = all((node.state == NODE_UP) == (node.name in alive) for node in nodes)
+        is_decided = all(node.state == NODE_UP or node.standing in (STANDING_LOST, STANDING_OUT) for node in nodes)
+        return is_known and is_decided and self.heal_status().is_healed
+
+    def live_objects(self) -> list[LiveObject]:
+        """All live objects, as the leader has them."""
+        found: list[LiveObject] = []
+        more = True
+        while more:
+            page = list_live(self.leader.view, ListLive(found[-1].object if found else b"", b"", 1024))
+            found += page.objects
+            more = page.more
+        return found
+
+
+@asynccontextmanager
+async def open_ring(
+    seed: int,
+    *,
+    node_count: int = 4,
+    stored_class: str = "ec:2+1",
+    settings: RingConfig = RING,
+    limit_s: float = 7200.0,
+    **mount: Any,
+) -> AsyncIterator[RingWorld]:
+    """A running ring; `mount` are tunables of its clients."""
+    async with running(seed, lambda nursery: RingWorld(seed, nursery, mount, stored_class, settings), node_count, limit_s) as world:
+        yield world
