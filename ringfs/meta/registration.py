@@ -1,7 +1,7 @@
 """One server to a name: a key in etcd, under a lease, that says whose state directory has it.
 
 A server that is started again finds its own identity there and goes on; one with another state directory waits until the
-lease would have ended, and is refused if it has not: two servers of one name would be told apart by nobody who looks at them.
+lease must have ended, and is refused if it has not: two servers of one name would be told apart by nobody who looks at them.
 """
 
 from contextlib import suppress
@@ -16,6 +16,9 @@ from ringfs.wire.packing import pack, unpack
 log = structlog.get_logger("ringfs.meta")
 
 _TTL_S = 6
+#: So long another one must have the name to be believed alive: each election in etcd, which nobody may notice, gives the lease
+#: of one that died its whole time again.
+_PATIENCE_S = 4 * _TTL_S
 _RENEW_S = 2.0
 _RETRY_S = 0.5
 
@@ -46,7 +49,7 @@ class Registration:
                 await self._keep_alive(lease)
                 continue
             seen_s = seen_s or trio.current_time()
-            if trio.current_time() - seen_s > 2 * _TTL_S:
+            if trio.current_time() - seen_s > _PATIENCE_S:
                 raise UserError(
                     f"another metadata server is named {self._name} (at {other}, with another state directory): "
                     "stop it, or give this one a name of its own in cluster.toml"

@@ -190,7 +190,7 @@ class EtcdModel:
     def _check_put(self, put: Put) -> None:
         if put.lease and put.lease not in self._leases:
             raise LeaseEnded("requested lease not found")
-        if self.is_full or self.used_bytes + len(put.value) > self.quota_bytes:
+        if self.is_full or (self.quota_bytes < math.inf and self.used_bytes + len(put.value) > self.quota_bytes):
             self.is_full = True
             raise EtcdFull("database space exceeded")
 

@@ -49,7 +49,8 @@ class Client:
         become(self.name)
         while self._last_steps < _LAST_STEPS:
             self._has_ended.set()
-            await self._is_there.wait()
+            while not self._is_there.is_set():
+                await self._is_there.wait()
             with trio.CancelScope() as self._scope:
                 await self._work()
             if self._scope.cancelled_caught:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import trio
-from trio.testing import MockClock
 
 from ringfs.base.checksums import plain_digest
 from ringfs.meta.namespace import facts
@@ -20,6 +19,7 @@ from tests.support.failover_record import PREFIX
 from tests.support.failover_server import Server
 from tests.support.failover_workloads import KINDS, Workload, workloads
 from tests.support.failover_world import FailoverWorld, open_failover_world
+from tests.support.virtual_time import run_in_virtual_time
 
 CLIENTS = 3
 #: Virtual: how long things go wrong, and how long everybody may take to go on afterwards.
@@ -48,7 +48,7 @@ class Report:
 
 def run(seed: int, kinds: tuple[str, ...] = KINDS, seconds: float = FAULTS_S) -> Report:
     """See the module."""
-    return trio.run(Run(seed, kinds, seconds).go, clock=MockClock(autojump_threshold=0))
+    return run_in_virtual_time(Run(seed, kinds, seconds).go)
 
 
 class Run:

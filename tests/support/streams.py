@@ -86,19 +86,30 @@ class Direction:
         self._changed.unpark_all()
 
     async def receive(self, count_max: int) -> bytes:
-        """The next bytes that have arrived, b"" at the end."""
-        while True:
-            if self._is_held:
+        """The next bytes that have arrived, b"" at the end. As of a socket, others have a turn also if they are there already."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        has_waited = False
+        while not self._is_readable():
+            has_waited = True
+            if self._pieces and not self._is_held:
+                with trio.CancelScope(deadline=self._pieces[0][0]):
+                    await self._changed.park()
+            else:
                 await self._changed.park()
-            elif self._pieces:
-                if self._pieces[0][0] <= trio.current_time():
-                    return self._take(min(count_max, self.piece_bytes_max))
-            elif self._is_broken:
-                raise trio.BrokenResourceError("the link was cut")
-            elif self._is_ended:
-                return b""
-            with trio.CancelScope(deadline=self._pieces[0][0] if self._pieces and not self._is_held else float("inf")):
-                await self._changed.park()
+        if not has_waited:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        if self._pieces:
+            return self._take(min(count_max, self.piece_bytes_max))
+        if self._is_broken:
+            raise trio.BrokenResourceError("the link was cut")
+        return b""
+
+    def _is_readable(self) -> bool:
+        if self._is_held:
+            return False
+        if self._pieces:
+            return self._pieces[0][0] <= trio.current_time()
+        return self._is_broken or self._is_ended
 
     def _take(self, count_max: int) -> bytes:
         arrival, piece = self._pieces.popleft()
@@ -169,7 +180,6 @@ class LinkStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See trio."""
-        await trio.lowlevel.checkpoint()
         self._check_open()
         return await self._incoming.receive(max_bytes or 65536)
 
