@@ -59,6 +59,11 @@ class BlockCache:
             return None
         return found[start - base : stop - base]
 
+    def peek(self, oid: bytes, first_block: int, block_count: int) -> memoryview | None:
+        """Exactly these blocks of an object, if they are one cached unit or block."""
+        found = self._cache.get((oid, first_block, 1 if block_count == 1 else UNIT_BLOCKS))
+        return found if found is not None and len(found) > (block_count - 1) * BLOCK_BYTES >= len(found) - BLOCK_BYTES else None
+
     def remember(self, oid: bytes, parts: Sequence[memoryview]) -> None:
         """Keep a copy of an object that was just put: small files are often read soon after they were written."""
         whole = memoryview(b"".join(parts))

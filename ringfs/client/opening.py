@@ -59,6 +59,7 @@ async def open_file_system(
         objects = Objects(DataNodes(key, name, nursery, dial), run_in_thread, clock)
         link.on_map = objects.follow
         blocks = BlockCache(objects.fetch_soon, tunables.cache_bytes_max)
+        objects.peek_by(blocks.peek)
         reader = Reader(blocks, coherence.load_extents, tunables.readahead_bytes)
         writer = Writer(
             link,

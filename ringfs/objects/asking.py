@@ -83,11 +83,17 @@ class Asker:
             answer = await lane.call(Get(oid, first, count, want_table, part.pack()), timeout_s=GET_TIMEOUT_S)
         except (Refused, ConnectionLost) as error:
             is_missing = isinstance(error, Refused) and error.code is Code.NOT_HELD
+            self.take_failure(oid, node, error)
             if not is_missing:
                 log.warning("read failed over", node=node.name, object=oid.hex(), part=str(part), reason=str(error))
             raise Failed(f"{node.name}: {error}", is_missing=is_missing) from error
         lane.note_read(len(answer.payload), trio.current_time() - begun_s)
         return answer
+
+    def take_failure(self, oid: bytes, node: Node, error: Refused | ConnectionLost) -> None:
+        """A node could not be read from."""
+        if isinstance(error, Refused) and error.code in (Code.NOT_HELD, Code.CORRUPT):
+            self._places.disbelieve(oid, node)
 
     def checked(self, node: Node, request: Get, known: Known | None, answer: Answer) -> memoryview | None:
         """The bytes that a node answered to a request for blocks of the object; None if it has not all of them, or if they are
@@ -114,6 +120,7 @@ class Asker:
     def tell(self, node: Node, oid: bytes, part: Part, what: str) -> None:
         """Have the node look at a part that was wrong: what is rotten on its disk, it has mended."""
         log.error("wrong bytes from a data node", node=node.name, object=oid.hex(), part=str(part), what=what)
+        self._places.disbelieve(oid, node)
         key = (node.node, oid, part)
         if key not in self._told and len(self._told) < _TOLD_AT_ONCE_MAX:
             self._told.add(key)

@@ -64,8 +64,10 @@ class _Ask:
         if isinstance(answer, Answer):
             self.lane.note_read(self.request.block_count * BLOCK_BYTES, trio.current_time() - self._asked_s)
             content = self._fetcher.asker.checked(self.node, self.request, self._known, answer)
-        elif isinstance(answer, ConnectionLost):
-            self.lane.avoid()
+        else:
+            self._fetcher.asker.take_failure(self.request.object, self.node, answer)
+            if isinstance(answer, ConnectionLost):
+                self.lane.avoid()
         if content is not None:
             self.done(content)
             if self.overtaking is not None:
@@ -94,6 +96,10 @@ class Fetcher:
     def fetch_soon(self, oid: bytes, first_block: int, block_count: int, on_content: OnContent) -> None:
         """See Objects.fetch_soon."""
         self._budget.earn()
+        spare = self._long_reader.take_spare(oid, first_block, block_count)
+        if spare is not None:
+            on_content(spare)
+            return
         guess = self._places.guess(oid, first_block, block_count)
         if guess is None:
             self._places.nodes.start_soon(self._long, oid, first_block, block_count, on_content)

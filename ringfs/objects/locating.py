@@ -6,7 +6,8 @@ which the id proves.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import structlog
 import trio
@@ -30,9 +31,8 @@ _KNOWN_ENTRY_BYTES = 500
 _ORDERS_MAX = 8192
 #: A node that said it is full is not asked to take anything for so long, if others can.
 _FULL_S = 5.0
-#: So long nodes are waited for that are asked what they hold; no longer than the second, if the answers so far are enough.
-_HAVE_PATIENCE_S = 5.0
-_HAVE_SETTLE_S = 0.05
+#: What nodes that are asked what they hold have to answer in.
+_HAVE_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,20 @@ class Known:
     def clamped(self, first_block: int, count: int) -> int:
         """Where these blocks end, within the object."""
         return min(first_block + count, block_count(self.size_bytes))
+
+
+class Patience(NamedTuple):
+    """How long silent nodes are waited for that are asked what they hold: if the object can be made of what the others have, and
+    if not."""
+
+    enough_s: float
+    most_s: float
+
+
+BRIEFLY = Patience(0.05, 1.0)
+LONG = Patience(0.5, 1.0)
+#: Before something is given up.
+VERY_LONG = Patience(_HAVE_TIMEOUT_S, _HAVE_TIMEOUT_S)
 
 
 @dataclass(slots=True)
@@ -237,6 +251,15 @@ class Places:
         nodes = tuple(numbers[number][0].node if number in numbers else 0 for number in range(form.width))
         self.remember(oid, Known(known.size_bytes, known.table, form, nodes))
 
+    def disbelieve(self, oid: bytes, node: Node) -> None:
+        """The node has nothing of the object that is any good, as far as one can know."""
+        known = self._known.get(oid)
+        if known is None or node.node not in known.nodes:
+            return
+        others = [0 if number == node.node else number for number in known.nodes]
+        nodes = tuple(number for number in others if number or known.form is not None)
+        self.remember(oid, replace(known, nodes=nodes))
+
     def believed(self, oid: bytes) -> Located | None:
         """Where an object's parts are as far as is known, if that is enough."""
         known = self._known.get(oid)
@@ -250,9 +273,8 @@ class Places:
 
     # --- what all nodes say -----------------------------------------------------------------------------------------
 
-    async def locate(self, oid: bytes, *, thoroughly: bool = False) -> Located:
-        """Ask all nodes at once. Those that do not answer are waited for only as long as the answers of the others are not enough,
-        or, thoroughly, a few seconds."""
+    async def locate(self, oid: bytes, patience: Patience = BRIEFLY) -> Located:
+        """Ask all nodes at once; those that do not answer in time have nothing."""
         held: dict[int, list[HeldPart]] = {}
         order = self.order(oid)
         left = len(order)
@@ -261,9 +283,8 @@ class Places:
         async def ask(node: Node) -> None:
             nonlocal left
             try:
-                with trio.move_on_after(_HAVE_PATIENCE_S):
-                    answer = await self.lane(node).call(Have([oid]), patience_s=_HAVE_PATIENCE_S)
-                    held[node.node] = answer.message.parts
+                answer = await self.lane(node).call(Have([oid]), patience_s=_HAVE_TIMEOUT_S)
+                held[node.node] = answer.message.parts
             except (Refused, ConnectionLost) as error:
                 log.info("a node was not asked", node=node.name, object=oid.hex(), reason=str(error))
             left -= 1
@@ -272,10 +293,11 @@ class Places:
         async with trio.open_nursery() as nursery:
             for node in order:
                 nursery.start_soon(ask, node)
-            settled_s = trio.current_time() + _HAVE_SETTLE_S
+            begun_s = trio.current_time()
             while left:
-                is_enough = not thoroughly and self._located(order, held).is_enough
-                with trio.CancelScope(deadline=settled_s if is_enough else float("inf")) as scope:
+                is_enough = self._located(order, held).is_enough
+                wait_s = patience.enough_s if is_enough else patience.most_s
+                with trio.CancelScope(deadline=begun_s + wait_s) as scope:
                     await news.wait()
                 if scope.cancelled_caught:
                     break

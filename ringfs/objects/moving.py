@@ -12,7 +12,7 @@ from ringfs.base.errors import Code, ConnectionLost, Refused
 from ringfs.base.limits import BLOCK_BYTES
 from ringfs.objects.asking import Asker
 from ringfs.objects.coding import Job, Whole, jobs_for, put_of
-from ringfs.objects.locating import Known, Places
+from ringfs.objects.locating import LONG, Known, Places
 from ringfs.objects.putting import RunInThread
 from ringfs.objects.racing import Failed
 from ringfs.objects.reading import LongReader
@@ -37,7 +37,7 @@ class Mover:
         """See Objects.make_part."""
         holders: Sequence[Node] = ()
         if part.is_parity:
-            located = await self._places.locate(oid, thoroughly=True)
+            located = await self._places.locate(oid, LONG)
             numbers = located.fragments.get(ErasureClass(part.data, part.parity), {})
             holders = [node for node in numbers.get(part.number, ()) if node.node != target.node]
         return await self._put(await self.job(oid, part, holders), target)

@@ -19,7 +19,7 @@ from ringfs.base.lru import BoundedCache
 from ringfs.objects.asking import Asker
 from ringfs.objects.coding import joined
 from ringfs.objects.decoding import Gathering, Stretch, in_order
-from ringfs.objects.locating import Known, Located, Places
+from ringfs.objects.locating import BRIEFLY, LONG, VERY_LONG, Known, Located, Places
 from ringfs.objects.putting import RunInThread
 from ringfs.objects.racing import Budget, Failed, Race, Way
 from ringfs.ring.classes import ErasureClass
@@ -62,7 +62,7 @@ class LongReader:
         self._budget = budget
         self._run_in_thread = run_in_thread
         #: (object, first block, block count) → proven bytes.
-        self.spare: BoundedCache[tuple[bytes, int, int], memoryview] = BoundedCache(_SPARE_BYTES_MAX)
+        self._spare: BoundedCache[tuple[bytes, int, int], memoryview] = BoundedCache(_SPARE_BYTES_MAX)
         #: Where else proven bytes may be; set by whoever has a cache.
         self.peek: Peek = lambda _oid, _first_block, _block_count: None
 
@@ -104,10 +104,11 @@ class LongReader:
         return known
 
     async def _located(self, oid: bytes, attempt: int) -> Located:
-        """What all nodes say; from the second time on all of them are waited for, after a pause: parts are on the move."""
+        """What all nodes say; after a pause, if they said something else a moment ago: parts are on the move."""
         if attempt > 1:
             await trio.sleep(_PAUSE_S * 2 ** (attempt - 2))
-        return await self._places.locate(oid, thoroughly=attempt > 0)
+        patience = BRIEFLY if attempt == 0 else LONG if attempt < _LOCATED_MAX - 1 else VERY_LONG
+        return await self._places.locate(oid, patience)
 
     def _is_unsure(self, avoid: Node | None, node: Node) -> bool:
         return node is avoid or self._places.is_doubtful(node)
@@ -183,10 +184,21 @@ class LongReader:
 
     def _fetched(self, oid: bytes, first_block: int, rows: memoryview) -> None:
         """Rows came to decode others: whoever wants them for themselves need not ask."""
-        self.spare.put((oid, first_block, -(-len(rows) // BLOCK_BYTES)), rows, len(rows))
+        self._spare.put((oid, first_block, -(-len(rows) // BLOCK_BYTES)), rows, len(rows))
+
+    def take_spare(self, oid: bytes, first_block: int, count: int) -> memoryview | None:
+        """Blocks that came to decode others, once."""
+        known = self._places.known(oid) if self._spare.size_bytes else None
+        if known is None:
+            return None
+        key = (oid, first_block, known.clamped(first_block, count) - first_block)
+        found = self._spare.get(key)
+        if found is not None:
+            self._spare.drop(key)
+        return found
 
     def _at_hand(self, oid: bytes, first_block: int, count: int) -> memoryview | None:
-        return self.spare.get((oid, first_block, count)) or self.peek(oid, first_block, count)
+        return self._spare.get((oid, first_block, count)) or self.peek(oid, first_block, count)
 
 
 def _start_and_count(stretch: Stretch) -> tuple[int, int]:

@@ -41,6 +41,20 @@ async def test_any_range_is_right(autojump_clock: trio.testing.MockClock) -> Non
             assert cache.size_bytes <= 3 * UNIT_BYTES
 
 
+async def test_exactly_what_is_cached_can_be_peeked_at(autojump_clock: trio.testing.MockClock) -> None:
+    """Whole units and single blocks, also the last ones, which are shorter; nothing else, and nothing that is not there."""
+    async with trio.open_nursery() as nursery:
+        cache = BlockCache(fetched_by(_Fetcher(), nursery), 3 * UNIT_BYTES)
+        await cache.read(_OID, 0, 10, stream=True)
+        await cache.read(_OID, 2 * UNIT_BYTES, len(_CONTENT), stream=True)
+        await cache.read(_OID, UNIT_BYTES, UNIT_BYTES + 1, stream=False)
+    assert bytes(cache.peek(_OID, 0, UNIT_BLOCKS) or b"") == _CONTENT[:UNIT_BYTES]
+    assert bytes(cache.peek(_OID, 2 * UNIT_BLOCKS, 2) or b"") == _CONTENT[2 * UNIT_BYTES :]
+    assert bytes(cache.peek(_OID, UNIT_BLOCKS, 1) or b"") == _CONTENT[UNIT_BYTES:][:BLOCK_BYTES]
+    for first, count in ((0, 1), (0, 8), (1, 1), (2 * UNIT_BLOCKS, 1), (2 * UNIT_BLOCKS, 3), (UNIT_BLOCKS, UNIT_BLOCKS)):
+        assert cache.peek(_OID, first, count) is None
+
+
 async def test_readers_share_a_fetch(autojump_clock: trio.testing.MockClock) -> None:
     """Ten readers of one unit, prefetched already, cause one fetch."""
     fetch = _Fetcher()

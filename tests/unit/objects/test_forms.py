@@ -308,3 +308,22 @@ async def test_parts_that_move_while_they_are_read(autojump_clock: trio.testing.
         found = await at.fetched(oid, 3, 1)
         assert not isinstance(found, Refused)
         assert bytes(found) == content[3 * BLOCK_BYTES : 4 * BLOCK_BYTES]
+
+
+@pytest.mark.parametrize("lost", range(4))
+async def test_a_stream_past_a_lost_fragment_reads_everything_once(lost: int, autojump_clock: trio.testing.MockClock) -> None:
+    """What was read before, or was fetched to decode something else, is not fetched again: eight units in eight gets."""
+    content = content_of(OBJECT_BYTES_MAX)
+    async with shelf(6, default_class="ec:4+2") as at:
+        oid = await at.put(content, "ec:4+2")
+        cache: dict[tuple[int, int], memoryview] = {}
+        at.objects.peek_by(lambda _oid, first, count: cache.get((first, count)))
+        at.order(content)[lost].held.clear()
+        await at.objects.read_blocks(oid, lost * 32, 1)
+        before = sum(node.get_count for node in at.nodes.values())
+        for first in range(0, 128, 16):
+            found = await at.fetched(oid, first, 16)
+            assert not isinstance(found, Refused)
+            assert bytes(found) == content[first * BLOCK_BYTES :][:MIB]
+            cache[first, 16] = found
+        assert sum(node.get_count for node in at.nodes.values()) - before <= 8
