@@ -6,7 +6,7 @@ The changed file is read before it takes the old one's place: what could not be 
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +17,10 @@ _HEADER = re.compile(r"\s*\[")
 _DATA = re.compile(r"\s*\[\[\s*data\s*\]\]")
 
 
-def data_section(name: str, address: str, disk: str, domain: str | None = None, weight: int | None = None) -> str:
-    """A data node's section; what is None is left to the default."""
-    lines = ["", "[[data]]", f"name = {_quoted(name)}", f"address = {_quoted(address)}", f"disk = {_quoted(disk)}"]
+def data_section(name: str, address: str, disks: Sequence[str], domain: str | None = None, weight: int | None = None) -> str:
+    """A data node's section, with one disk or several; what is None is left to the default."""
+    where = f"disk = {_quoted(disks[0])}" if len(disks) == 1 else f"disks = [{', '.join(map(_quoted, disks))}]"
+    lines = ["", "[[data]]", f"name = {_quoted(name)}", f"address = {_quoted(address)}", where]
     lines += [] if domain is None else [f"domain = {_quoted(domain)}"]
     lines += [] if weight is None else [f"weight = {weight}"]
     return "\n".join(lines) + "\n"

@@ -9,9 +9,10 @@ from ringfs.base.config import ClusterConfig
 from ringfs.cli import exits
 from ringfs.cli.output import json_option
 from ringfs.cli.place import cluster_option, find_cluster
-from ringfs.cli.reach import status_at
+from ringfs.cli.reach import ask_leader, status_at
 from ringfs.cli.servers import ask_servers, leader_among
 from ringfs.cli.status_view import Seen, render, to_json, troubles_of
+from ringfs.wire.messages.heal import GetHeal
 
 
 @click.command("status")
@@ -37,4 +38,5 @@ def command(place: str | None, cluster: str | None, as_json: bool) -> int:
 async def _look(config: ClusterConfig) -> Seen:
     told = await ask_servers(config, "status")
     leader = leader_among(told)
-    return Seen(await status_at(config, leader.name, "status"), leader, told)
+    status = await status_at(config, leader.name, "status")
+    return Seen(status, leader, told, await ask_leader(config, "status", GetHeal()))

@@ -5,19 +5,33 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ringfs.base.config import ClusterConfig
-from ringfs.cli.node_view import ago_text, figures_of, node_json, node_table
+from ringfs.cli.heal_view import dangers_of, sums_of, work_text
+from ringfs.cli.node_view import ago_text, figures_of, node_json, node_table, standing_text
 from ringfs.cli.output import size_text, table
 from ringfs.cli.servers import Told, role_of
-from ringfs.wire.messages.cluster import NODE_UP, ROLE_STANDBY, EtcdMember, ServerStatus, Status
+from ringfs.wire.messages.cluster import (
+    NODE_UP,
+    ROLE_STANDBY,
+    STANDING_DRAINING,
+    STANDING_LOST,
+    STANDING_MAINTENANCE,
+    STANDING_OUT,
+    EtcdMember,
+    Node,
+    ServerStatus,
+    Status,
+)
+from ringfs.wire.messages.heal import HealStatus
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A cluster as its leader tells it, and what each metadata server says of itself."""
+    """A cluster as its leader tells it, what stewards have reported to that, and what each metadata server says of itself."""
 
     status: Status
     leader: ServerStatus
     servers: Told
+    heal: HealStatus
 
 
 def troubles_of(config: ClusterConfig, seen: Seen) -> list[str]:
@@ -29,6 +43,7 @@ def troubles_of(config: ClusterConfig, seen: Seen) -> list[str]:
     for member in seen.leader.etcd:
         found += [f"etcd member {member.endpoint}: {reason}" for reason in _member_troubles(member)]
     found += _node_troubles(config, seen.status)
+    found += dangers_of(seen.heal)
     # What the leader says of itself may be in its status, too.
     return [trouble for trouble in dict.fromkeys(found) if trouble]
 
@@ -49,11 +64,28 @@ def _node_troubles(config: ClusterConfig, status: Status) -> Iterable[str]:
     figures = figures_of(status)
     for node in status.map.nodes:
         if node.state != NODE_UP:
-            yield f"{node.name} is down"
+            yield from _absence(node)
         elif node.node in figures and figures[node.node].trouble:
             yield f"{node.name}: {figures[node.node].trouble}"
     known = {node.name for node in status.map.nodes}
     yield from (f"{row.name} has never joined" for row in config.data if row.name not in known)
+
+
+def _absence(node: Node) -> Iterable[str]:
+    """A node that is down, unless an operator wants it so."""
+    if not node.uuid:
+        yield f"{node.name} waits for a new disk"
+    elif node.standing == STANDING_LOST:
+        yield f"{node.name} is lost: what it held is made anew on the others"
+    elif node.standing not in (STANDING_OUT, STANDING_MAINTENANCE):
+        yield f"{node.name} is down"
+
+
+def notes_of(seen: Seen) -> list[str]:
+    """What is under way, and no fault: one line each."""
+    nodes = [node for node in seen.status.map.nodes if node.standing in (STANDING_OUT, STANDING_DRAINING, STANDING_MAINTENANCE)]
+    found = [f"{node.name} is {'in ' * (node.standing == STANDING_MAINTENANCE)}{standing_text(node)}" for node in nodes]
+    return found + ([f"healing: {work_text(seen.heal)}"] if sums_of(seen.heal).queued else [])
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------------
@@ -73,8 +105,10 @@ def to_json(seen: Seen, troubles: list[str]) -> dict[str, Any]:
         "snapshot_position": leader.snapshot_position,
         "epoch": status.map.epoch,
         "nodes": nodes,
+        "heal": {"healed": seen.heal.is_healed, **asdict(sums_of(seen.heal))},
         "healthy": not troubles,
         "troubles": troubles,
+        "notes": notes_of(seen),
     }
 
 
@@ -102,7 +136,7 @@ def render(seen: Seen, troubles: list[str]) -> str:
     if status.sessions:
         rows = [(str(row.session), str(row.open_count), ago_text(row.silent_ms), row.name) for row in status.sessions]
         parts.append(table(("SESSION", "OPEN", "HEARD", "NAME"), rows, right=(0, 1, 2)))
-    parts.append("health: " + ("; ".join(troubles) if troubles else "good"))
+    parts.append("health: " + "; ".join([*(troubles or ["good"]), *notes_of(seen)]))
     return "\n\n".join(parts)
 
 

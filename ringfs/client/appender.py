@@ -73,7 +73,7 @@ class Appender:
         left = _TRIES
         while True:
             left -= 1
-            objects, extents = ([], [Extent(0, len(data), INLINE, bytes(data))]) if is_inline else await self._put(data)
+            objects, extents = ([], [Extent(0, len(data), INLINE, bytes(data))]) if is_inline else await self._put(inode, data)
             try:
                 answer: Appended
                 answer, epoch = await self._coherence.change(Append(inode.number, objects, extents, privileged))
@@ -86,13 +86,13 @@ class Appender:
             inode.extents.clear()
             return answer.offset
 
-    async def _put(self, data: memoryview) -> tuple[list[NewObject], list[Extent]]:
+    async def _put(self, inode: Inode, data: memoryview) -> tuple[list[NewObject], list[Extent]]:
         """The data as objects, and the extents that point to them."""
         objects: list[NewObject] = []
         extents: list[Extent] = []
         for start in range(0, len(data), OBJECT_BYTES_MAX):
             part = data[start : start + OBJECT_BYTES_MAX]
-            objects.append(await self._objects.put([part], self._link.default_class))
+            objects.append(await self._objects.put([part], self._link.class_of(inode.attributes)))
             extents.append(Extent(start, len(part), 0, objects[-1].object))
         return objects, extents
 
@@ -105,7 +105,7 @@ class Appender:
             inline = [extent for extent in found.extents if extent.object_offset == INLINE]
             if sum(extent.length for extent in inline) <= INLINE_FLUSH_BYTES:
                 return True
-            new = await self._objects.put([memoryview(extent.source) for extent in inline], self._link.default_class)
+            new = await self._objects.put([memoryview(extent.source) for extent in inline], self._link.class_of(inode.attributes))
             before = digest([[extent.offset, extent.source] for extent in inline])
             moved: list[Extent] = []
             for extent in inline:

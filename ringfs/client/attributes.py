@@ -3,7 +3,9 @@
 Not here: sizes that change by writing (writer.py), fallocate (ranges.py).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from stat import S_IFDIR, S_IFMT, S_IFREG
 
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, Refused
@@ -16,7 +18,7 @@ from ringfs.client.ranges import nothing_on_its_way
 from ringfs.client.writer import Writer
 from ringfs.meta.namespace.xattrs import check_name
 from ringfs.wire.messages import namespace as ns
-from ringfs.wire.messages.common import Attributes
+from ringfs.wire.messages.common import CLASS_XATTR, Attributes
 
 
 @dataclass(slots=True)
@@ -50,13 +52,22 @@ class Changes:
 class AttributeChanges:
     """See the module. Every method raises Refused for what POSIX calls an error."""
 
-    def __init__(self, names: Names, inodes: InodeTable, writer: Writer, coherence: Coherence, clock: Clock) -> None:
+    def __init__(
+        self,
+        names: Names,
+        inodes: InodeTable,
+        writer: Writer,
+        coherence: Coherence,
+        class_of: Callable[[Attributes], str],
+        clock: Clock,
+    ) -> None:
         self.getattr = names.getattr
         self._has_vanished = names.has_vanished
         self.inodes = inodes
         self.writer = writer
         self._coherence = coherence
         self._ask = coherence.ask
+        self._class_of = class_of
         self._clock = clock
 
     async def setattr(self, number: int, changes: Changes) -> Inode:
@@ -140,6 +151,8 @@ class AttributeChanges:
             raise Refused(Code.NO_XATTR)
         inode = self.inodes.leased(number)
         if inode is not None:
+            if name == CLASS_XATTR and S_IFMT(inode.attributes.mode) in (S_IFREG, S_IFDIR):
+                return self._class_of(inode.attributes).encode()
             if inode.attributes.xattr_count == 0:
                 raise Refused(Code.NO_XATTR)
             if name in inode.xattrs:
@@ -173,7 +186,7 @@ class AttributeChanges:
         if inode is not None and inode.is_removed_directory:
             return []
         inode = self.inodes.leased(number)
-        if inode is not None and inode.attributes.xattr_count == 0:
+        if inode is not None and not inode.attributes.xattr_count and not inode.attributes.class_number:
             return []
         answer, _ = await self._ask(ns.ListXattrs(number))
         names: list[bytes] = answer.names

@@ -180,6 +180,8 @@ class Flight:
 
     parts: list[tuple[int, memoryview]]
     size_bytes: int
+    #: Class of service of the objects that its bytes go into.
+    stored_class: str = ""
     #: Times that travel with it.
     times: Times = field(default_factory=Times)
     #: Objects that its bytes are in and that are not durable yet.

@@ -89,7 +89,7 @@ class FileSystem:
         self.lookup, self.getattr, self.readlink, self.readdir = names.lookup, names.getattr, names.readlink, names.readdir
         self.mknod, self.mkdir, self.symlink, self.link_to = names.mknod, names.mkdir, names.symlink, names.link_to
         self.unlink, self.rmdir, self.rename = names.unlink, names.rmdir, names.rename
-        self._attributes = attributes = AttributeChanges(names, inodes, writer, coherence, clock)
+        self._attributes = attributes = AttributeChanges(names, inodes, writer, coherence, link.class_of, clock)
         self.setattr, self.getxattr, self.listxattr = attributes.setattr, attributes.getxattr, attributes.listxattr
         self.setxattr, self.removexattr = attributes.setxattr, attributes.removexattr
         self.protection = Protection(coherence, inodes, attributes.has_xattr, self.fsync_inode)

@@ -25,6 +25,7 @@ from ringfs.client.telling import Teller
 from ringfs.client.window import RequestWindow
 from ringfs.wire.leaders import HEARTBEAT_S, Leaders
 from ringfs.wire.messages.cluster import ClusterMap, MapChanged
+from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.locks import LockFreed
 from ringfs.wire.messages.session import (
     AheadItem,
@@ -357,6 +358,11 @@ class MetadataLink:
                 except (ConnectionLost, Refused) as error:
                     log.warning("session not closed cleanly", reason=str(error))
             await client.aclose()
+
+    def class_of(self, attributes: Attributes) -> str:
+        """The class of service of an inode's new bytes. The map that names a class comes before anybody hears of its number."""
+        classes = self.map.classes
+        return classes[attributes.class_number] if attributes.class_number < len(classes) else self.default_class
 
     # --- what the service pushes ------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""From flights to objects: the bytes of one or many files are packed into as few objects as possible, and put on the ring.
+"""From flights to objects: the bytes of files are packed into as few objects as possible, by class, and put on the ring.
 
 Knows no inodes and commits nothing: a flight whose bytes are durable, or lost, is ready, and the writer is told.
 """
@@ -12,7 +12,6 @@ from ringfs.base.errors import Refused
 from ringfs.base.limits import CHUNK_BYTES, OBJECT_BYTES_MAX
 from ringfs.client.blocks import UNIT_BYTES
 from ringfs.client.dirty import Flight
-from ringfs.client.metadata import MetadataLink
 from ringfs.objects.objects import Objects
 from ringfs.wire.messages.namespace import INLINE, Extent, NewObject
 
@@ -22,8 +21,9 @@ _PUTS_AT_ONCE = 4
 
 @dataclass(slots=True)
 class Pack:
-    """Bytes of one or many files that become one object."""
+    """Bytes of one or many files of one class of service that become one object."""
 
+    stored_class: str = ""
     parts: list[memoryview] = field(default_factory=list)
     size_bytes: int = 0
     #: (flight, file offset, length, offset in the object).
@@ -56,12 +56,10 @@ class Packer:
 
     def __init__(
         self,
-        link: MetadataLink,
         objects: Objects,
         ready: Callable[[], None],
         remember: Callable[[bytes, Sequence[memoryview]], None],
     ) -> None:
-        self._link = link
         self._objects = objects
         self._ready = ready
         self._remember = remember
@@ -80,8 +78,7 @@ class Packer:
             flight.ready = not flight.packs_left
         assert self._nursery is not None, "the writer is running"
         for pack in packs:
-            if pack.size_bytes:
-                self._nursery.start_soon(self._put, pack)
+            self._nursery.start_soon(self._put, pack)
         if any(flight.ready for flight in flights):
             self._ready()
 
@@ -91,7 +88,7 @@ class Packer:
         new: NewObject | None = None
         async with self._puts:
             try:
-                new = await self._objects.put(pack.parts, self._link.default_class)
+                new = await self._objects.put(pack.parts, pack.stored_class)
                 if pack.is_of_small_files:
                     self._remember(new.object, pack.parts)
             except Refused as error:
@@ -117,15 +114,17 @@ def inline_extents(flight: Flight) -> list[Extent]:
 
 
 def _packed(flights: list[Flight]) -> list[Pack]:
-    pack = Pack()
-    packs = [pack]
+    packs: list[Pack] = []
+    #: By class: the pack that has room.
+    open_packs: dict[str, Pack] = {}
     for flight in flights:
         for at, whole in flight.parts:
             for begin, part in _by_chunk(at, whole):
                 offset, rest = begin, part
                 while rest:
-                    if pack.size_bytes == OBJECT_BYTES_MAX:
-                        pack = Pack()
+                    pack = open_packs.get(flight.stored_class)
+                    if pack is None or pack.size_bytes == OBJECT_BYTES_MAX:
+                        pack = open_packs[flight.stored_class] = Pack(flight.stored_class)
                         packs.append(pack)
                     room = OBJECT_BYTES_MAX - pack.size_bytes
                     pack.add(flight, offset, rest[:room])

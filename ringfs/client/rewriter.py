@@ -107,7 +107,7 @@ class Rewriter:
         parts: list[memoryview] = []
         for piece in pieces:
             parts += await self._bytes_of(piece)
-        new = await self._objects.put(parts, self._link.default_class)
+        new = await self._objects.put(parts, self._link.class_of(inode.attributes))
         await self.turn.take()
         try:
             if self._may_rewrite(inode):

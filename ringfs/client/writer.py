@@ -78,7 +78,7 @@ class Writer:
         self._flying: dict[Inode, None] = {}
         self._wake_ticker = trio.Event()
         rewriter.after_turn = self._commit_soon
-        self._packer = Packer(link, objects, self._commit_soon, remember)
+        self._packer = Packer(objects, self._commit_soon, remember)
         self._nursery: trio.Nursery | None = None
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -154,6 +154,7 @@ class Writer:
     def _begin(self, inode: Inode, start: int, stop: int) -> Flight:
         flight = inode.dirty.take(start, stop)
         flight.times, inode.times = inode.times, Times()
+        flight.stored_class = self._link.class_of(inode.attributes)
         inode.flights_begun += 1
         self._flight_bytes += flight.size_bytes
         self._flying[inode] = None

@@ -22,7 +22,6 @@ from ringfs.wire.messages.cluster import (
     ClusterMap,
     JoinNode,
     ListCondemned,
-    MapChanged,
     NodeHeartbeat,
     NodeJoined,
     Reaped,
@@ -69,7 +68,7 @@ class ClusterService:
             log.info("node joined", node=joined.node, name=message.name, address=message.address, lost=message.has_losses)
             node, cluster_map = joined.node, joined.map
         live.nodes.joined(node, live.clock.monotonic_ns())
-        self.take_map(cluster_map)
+        live.take_map(cluster_map)
         live.reply(request, NodeJoined(node, cluster_map))
 
     def _as_in_map(self, joining: JoinNode) -> int | None:
@@ -114,21 +113,10 @@ class ClusterService:
                 if isinstance(change, FollowStanding):
                     what = STANDING_NAMES[change.standing]
                 log.warning(f"node is {what}", node=change.node)
-                self.take_map(changed)
+                self._live.take_map(changed)
 
     def _forget_verdicts(self) -> None:
         self._live.transact_own(ForgetVerdicts())
-
-    def take_map(self, cluster_map: ClusterMap) -> None:
-        """The map as a transaction left it; pushed to the sessions once that is durable."""
-        if cluster_map.epoch != self._live.nodes.map.epoch:
-            self._live.nodes.take_map(cluster_map)
-            self._live.leader.when_durable(self._push_map, cluster_map)
-
-    def _push_map(self, cluster_map: ClusterMap) -> None:
-        for session in self._live.sessions:
-            if session.peer is not None:
-                session.peer.push(MapChanged(cluster_map))
 
     # --- condemned objects --------------------------------------------------------------------------------------------
 

@@ -1,10 +1,8 @@
 """What stewards and operators ask, without a session: live objects and their forms, reports of healing, wishes for nodes.
 
-Nothing here heals: that is the stewards' work (data/steward/). What changes the map is pushed as with any change of it
-(cluster_service.py).
+Nothing here heals: that is the stewards' work (data/steward/).
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -12,7 +10,7 @@ import structlog
 from ringfs.base.errors import Code, Refused
 from ringfs.meta.live import Live
 from ringfs.meta.namespace.live_objects import list_live, list_references
-from ringfs.wire.messages.cluster import NODE_UP, STANDING_NAMES, ClusterMap, Node
+from ringfs.wire.messages.cluster import NODE_UP, STANDING_NAMES, Node
 from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.heal import HealReport, ListLive, ListReferences, RemoveNode, ReplaceDisk, SetStanding, SetWeight
 from ringfs.wire.rpc import Request
@@ -21,11 +19,10 @@ log = structlog.get_logger("ringfs.meta")
 
 
 class HealService:
-    """See the module. take_map: makes a changed map known."""
+    """See the module."""
 
-    def __init__(self, live: Live, take_map: Callable[[ClusterMap], None]) -> None:
+    def __init__(self, live: Live) -> None:
         self._live = live
-        self._take_map = take_map
 
     # --- stewards -----------------------------------------------------------------------------------------------------
 
@@ -40,7 +37,7 @@ class HealService:
         self._live.reply(request, list_references(self._live.leader.view, message))
 
     def transact(self, request: Request) -> None:
-        """Reform: ReformDone; Sweep: SweepDone."""
+        """Reform: ReformDone; Sweep: SweepDone; Reclass: Reclassed."""
         self._live.leader.admit(partial(self._transact, request))
 
     def _transact(self, request: Request) -> None:
@@ -91,7 +88,7 @@ class HealService:
         changed = self._live.transact_own(request.message)
         if not isinstance(changed, Refused):
             _log_wish(request.message)
-            self._take_map(changed)
+            self._live.take_map(changed)
         self._live.reply(request, changed)
 
 

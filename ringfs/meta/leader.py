@@ -40,6 +40,13 @@ CHECKPOINT_INTERVAL_S = 5.0
 UNWRITTEN_BYTES_MAX = 64 * MIB
 #: Beyond that, for transactions that free space.
 UNWRITTEN_RESERVE_BYTES = 4 * MIB
+#: Who was just answered asks again soon: from so many transactions in flight on, an append waits for that, while none of them lets
+#: this part of the last append's time pass, or this time if that is longer; but not for ever.
+GATHER_COUNT_MIN = 4
+GATHER_LULL_OF_APPEND = 0.25
+GATHER_LULL_S = 0.001
+GATHER_LULL_S_MAX = 0.01
+GATHER_LULLS_MAX = 8
 #: How often room is looked for where there was none.
 ROOM_RETRY_S = 1.0
 
@@ -65,8 +72,10 @@ class Leader:
         checkpointed: int,
         now_ns: int,
         when_certain: WhenCertain | None = None,
+        gathers: bool = False,
     ) -> None:
-        """when_certain: holds a call back while it is not certain that nobody else leads; None if nobody else can."""
+        """when_certain: holds a call back while it is not certain that nobody else leads; None if nobody else can.
+        gathers: an append costs so much that a large one is better than two, even if those that came first wait."""
         self.view: View = store
         self.term = term
         #: Position of the latest transaction in the live table.
@@ -80,6 +89,7 @@ class Leader:
         self._clock = clock
         self._now_ns = now_ns
         self._when_certain = when_certain
+        self._gathers = gathers
         #: Encoded transactions durable+1 … applied that no append has taken yet, and their size.
         self._batch: list[bytes] = []
         self._batch_bytes = 0
@@ -97,7 +107,9 @@ class Leader:
         self._quiescing: trio.Event | None = None
         self._checkpointing = trio.Lock()
         self._checkpoint_wanted = trio.Event()
+        #: Set as soon as so many transactions wait for an append, or nothing more can come.
         self._work = trio.Event()
+        self._wanted = 1
 
     @property
     def trouble(self) -> str:
@@ -136,7 +148,8 @@ class Leader:
         self.applied += 1
         self._batch.append(entry)
         self._batch_bytes += len(entry)
-        self._work.set()
+        if len(self._batch) >= self._wanted or not self._is_open():
+            self._work.set()
         if self._store.pending_bytes >= CHECKPOINT_BYTES:
             self._checkpoint_wanted.set()
         return outcome
@@ -205,9 +218,28 @@ class Leader:
             await self._work.wait()
             self._work = trio.Event()
             while self._batch:
-                await self._append()
+                begun_s = trio.current_time()
+                answered = await self._append()
+                if self._gathers:
+                    await self._gather(answered + len(self._batch), trio.current_time() - begun_s)
 
-    async def _append(self) -> None:
+    async def _gather(self, in_flight: int, append_s: float) -> None:
+        """Wait until as many transactions are there as were in flight, none comes any more, or none can."""
+        if in_flight < GATHER_COUNT_MIN:
+            return
+        self._wanted = in_flight
+        lull_s = min(max(append_s * GATHER_LULL_OF_APPEND, GATHER_LULL_S), GATHER_LULL_S_MAX)
+        with trio.move_on_after(GATHER_LULLS_MAX * lull_s):
+            came = -1
+            while came < len(self._batch) < in_flight and self._is_open():
+                came = len(self._batch)
+                self._work = trio.Event()
+                with trio.move_on_after(lull_s):
+                    await self._work.wait()
+        self._wanted = 1
+
+    async def _append(self) -> int:
+        """Make what waits durable, and let go what waited for it; how many transactions that were."""
         batch, self._batch = self._batch, []
         size_bytes, self._batch_bytes = self._batch_bytes, 0
         try:
@@ -225,6 +257,7 @@ class Leader:
         if self._quiescing is not None and self.durable == self.applied:
             self._quiescing.set()
         self._let_in()
+        return len(batch)
 
     async def finish(self) -> None:
         """After `run` was cancelled: make everything durable, and a last checkpoint. Raises StoreFull and what `run` does."""
@@ -262,6 +295,8 @@ class Leader:
 
     async def _become_quiet(self) -> None:
         self._quiescing = trio.Event()
+        # Nothing more comes.
+        self._work.set()
         try:
             if self.durable != self.applied:
                 await self._quiescing.wait()

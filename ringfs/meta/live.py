@@ -26,6 +26,7 @@ from ringfs.meta.nodes import NodeTable
 from ringfs.meta.opens import OpenTable
 from ringfs.meta.sessions import Session, SessionTable
 from ringfs.ring.classes import parse_class
+from ringfs.wire.messages.cluster import ClusterMap, MapChanged
 from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.locks import OWNERS_MAX, LockFreed
 from ringfs.wire.messages.session import Recall, RecallItem
@@ -134,7 +135,7 @@ class Live:
 
     def capacity(self) -> tuple[int, int]:
         """(total, free) bytes that users can store under the default class."""
-        return self.nodes.capacity(parse_class(self.default_class).overhead)
+        return self.nodes.capacity(parse_class(self.default_class))
 
     # --- recalls ------------------------------------------------------------------------------------------------------
 
@@ -225,6 +226,17 @@ class Live:
     def transact_own(self, operation: Any) -> Any:
         """Apply a transaction of the leader's own; only from work given to Leader.admit. Its answer, or a Refused."""
         return self.leader.transact(Transaction(NO_SESSION, 0, 0, 0, [], operation), frees=True).answer
+
+    def take_map(self, cluster_map: ClusterMap) -> None:
+        """The map as a transaction left it; pushed to the sessions once that is durable."""
+        if cluster_map.epoch != self.nodes.map.epoch:
+            self.nodes.take_map(cluster_map)
+            self.leader.when_durable(self._push_map, cluster_map)
+
+    def _push_map(self, cluster_map: ClusterMap) -> None:
+        for session in self.sessions:
+            if session.peer is not None:
+                session.peer.push(MapChanged(cluster_map))
 
     def free_orphans(self, session: int, orphans: list[int]) -> Any:
         """The session keeps these alive no longer; as transact_own. A few at a time: a transaction looks through all that it has

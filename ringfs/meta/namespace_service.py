@@ -16,6 +16,7 @@ from ringfs.meta.live import Live
 from ringfs.meta.lock_service import CHANGES_OF_LOCKS, LockService
 from ringfs.meta.namespace import keys, machine
 from ringfs.meta.namespace.ahead import AHEAD_OPERATIONS
+from ringfs.meta.namespace.facts import cluster_map
 from ringfs.meta.namespace.machine import Transaction
 from ringfs.meta.namespace.marks import AheadMark
 from ringfs.meta.sessions import Session
@@ -28,8 +29,8 @@ from ringfs.meta.targets import (
     opened_by,
     removed_by,
 )
-from ringfs.wire.messages.common import Done
-from ringfs.wire.messages.namespace import Commit, FsFigures, GetAttributes, Mkdir, Mknod, ReadExtents, StatFs, Symlink
+from ringfs.wire.messages.common import CLASS_XATTR, Done
+from ringfs.wire.messages.namespace import Commit, FsFigures, GetAttributes, Mkdir, Mknod, ReadExtents, SetXattr, StatFs, Symlink
 from ringfs.wire.messages.quota import GetQuota, ListQuotas, SetQuota
 from ringfs.wire.messages.session import OPEN_READ, OPEN_WRITE, AheadDone, AheadItem, Close, Mutate, MutateAhead, Open, Query
 from ringfs.wire.messages.sharing import Append
@@ -90,6 +91,9 @@ class NamespaceService:
             raise outcome.answer
         if type(operation) is Commit:
             overruns.answered(session.number, message.number, operation, outcome.answer)
+        if type(operation) is SetXattr and operation.name == CLASS_XATTR:
+            # Whoever is told of a class that is new knows its name by then.
+            self._live.take_map(cluster_map(self._leader.view))
         if outcome.changed:
             changed_files = outcome.touched.intersection(content_targets(operation))
             overruns.changed(session.number, changed_files, somebody_missing=bool(self._live.sessions.missing_count))

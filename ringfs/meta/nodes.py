@@ -6,7 +6,10 @@ Which nodes there are and which are up is the cluster map, state of the namespac
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from ringfs.ring.shares import is_left_short, width_in_use
+from ringfs.base.limits import OBJECT_BYTES_MAX
+from ringfs.ring.classes import ServiceClass, form_for
+from ringfs.ring.room import room_bytes
+from ringfs.ring.shares import has_share, is_left_short, width_in_use
 from ringfs.wire.messages.cluster import (
     NODE_DOWN,
     NODE_UP,
@@ -100,19 +103,39 @@ class NodeTable:
         for report in self._reports.values():
             report.heard_ns += duration_ns
 
-    def capacity(self, overhead: float) -> tuple[int, int]:
-        """(total, free) bytes that users can store if each takes so many on the disks. Nodes that share a file system have what
-        each may use of it, but together no more than is free there."""
-        up = {node.node for node in self.map.nodes if node.state == NODE_UP}
-        reports = [each.heartbeat for number, each in self._reports.items() if number in up and each.heartbeat is not None]
+    def capacity(self, default_class: ServiceClass) -> tuple[int, int]:
+        """(total, free) bytes that users can store under the class, on nodes with a share. What is dead and not deleted yet is not
+        free.
+
+        Nodes that are down have no room, unless without them there were too few domains for anything: then writes wait for them,
+        and it is not space that they want for. Nodes that share a file system have what each may use of it, but together no more
+        than is free there.
+        """
+        sharing = [node for node in self.map.nodes if has_share(node) and self._reports[node.node].heartbeat is not None]
+        up = [node for node in sharing if node.state == NODE_UP]
+        if len({node.domain for node in up}) <= default_class.tolerance:
+            up = sharing
+        free_bytes = self._free_bytes(up, default_class)
+        used_bytes = sum(self._told(node).used_bytes for node in sharing)
+        return free_bytes + int(used_bytes / default_class.overhead), free_bytes
+
+    def _free_bytes(self, nodes: list[Node], default_class: ServiceClass) -> int:
+        by_domain: Counter[str] = Counter()
         allowed: Counter[str] = Counter()
         there: dict[str, int] = {}
-        for report in reports:
-            allowed[report.filesystem] += report.free_bytes
-            there[report.filesystem] = max(there.get(report.filesystem, 0), report.filesystem_free_bytes)
-        free_bytes = sum(min(allowed[filesystem], there[filesystem]) for filesystem in there)
-        used_bytes = sum(report.used_bytes for report in reports)
-        return int((free_bytes + used_bytes) / overhead), int(free_bytes / overhead)
+        for node in nodes:
+            told = self._told(node)
+            by_domain[node.domain] += min(told.free_bytes, told.filesystem_free_bytes)
+            allowed[told.filesystem] += told.free_bytes
+            there[told.filesystem] = max(there.get(told.filesystem, 0), told.filesystem_free_bytes)
+        form = form_for(default_class, OBJECT_BYTES_MAX, sum(free_bytes > 0 for free_bytes in by_domain.values()))
+        together_bytes = sum(min(allowed[filesystem], there[filesystem]) for filesystem in there)
+        return min(room_bytes(form, by_domain.values()), int(together_bytes / form.overhead))
+
+    def _told(self, node: Node) -> NodeHeartbeat:
+        told = self._reports[node.node].heartbeat
+        assert told is not None, "only nodes that have reported are asked"
+        return told
 
     def statuses(self, now_ns: int) -> list[NodeStatus]:
         """All nodes of the map, as Status shows them."""

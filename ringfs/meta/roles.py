@@ -238,6 +238,7 @@ class Roles:
             checkpointed=reached.checkpointed,
             now_ns=reached.now_ns,
             when_certain=leadership.when_certain,
+            gathers=True,
         )
         now_ns = self._clock.monotonic_ns()
         sessions = SessionTable(((each.session, each.name) for each in facts.sessions(store)), now_ns)

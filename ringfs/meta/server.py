@@ -41,7 +41,7 @@ class MetaServer:
         self._sessions = SessionService(live)
         self.snapshots = SnapshotService(live.leader, live.clock)
         namespace = NamespaceService(live)
-        healing = HealService(live, self._cluster.take_map)
+        healing = HealService(live)
         rewriting = RewriteService(live)
         self._releaser = Releaser(live)
         self._actions: dict[type, Callable[[Request], None]] = {
@@ -69,6 +69,7 @@ class MetaServer:
             Rewrite: rewriting.rewrite,
             heal.Reform: healing.transact,
             heal.Sweep: healing.transact,
+            heal.Reclass: healing.transact,
             heal.HealReport: healing.take_report,
             heal.GetHeal: healing.get_heal,
             heal.SetStanding: healing.change_map,

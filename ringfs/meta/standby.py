@@ -4,7 +4,9 @@ What is applied here was accepted by etcd, so a checkpoint may have any of it. N
 (journal/), what is answered meanwhile (standby_service.py).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import structlog
 import trio
@@ -14,12 +16,24 @@ from ringfs.base.errors import UserError
 from ringfs.base.kv.store import Store, StoreFull
 from ringfs.meta import marks
 from ringfs.meta.election import Election, Leadership
-from ringfs.meta.etcd.interface import Change, Changes, Etcd, EtcdCompacted, EtcdFull, EtcdUnavailable, Get, LeaseEnded, prefix_end
+from ringfs.meta.etcd.interface import (
+    Change,
+    Changes,
+    Etcd,
+    EtcdCompacted,
+    EtcdFull,
+    EtcdUnavailable,
+    Get,
+    KeyValue,
+    LeaseEnded,
+    prefix_end,
+)
 from ringfs.meta.journal.batches import Assembler, Batch, BatchKey, keys_from, parse_key, parse_value
 from ringfs.meta.journal.etcd import check_numbers, journal_prefix
 from ringfs.meta.leader import CHECKPOINT_BYTES, CHECKPOINT_INTERVAL_S
 from ringfs.meta.marks import Marks
-from ringfs.meta.namespace import facts, machine
+from ringfs.meta.namespace import facts, machine, usage
+from ringfs.meta.namespace.batch import Batch as Together
 from ringfs.meta.namespace.machine import Transaction
 from ringfs.meta.origin import Origin
 
@@ -147,24 +161,40 @@ class Standby:
         return not told or any(change.deleted and change.pair.key == self._election.key for change in told)
 
     async def _take_changes(self, told: list[Change]) -> None:
-        for change in told:
-            pair = change.pair
-            if pair.key.startswith(self._journal) and not change.deleted:
-                await self._apply(parse_value(self._journal, pair.key, pair.value), pair.key)
-            elif pair.key == self._election.key and not change.deleted:
+        there = [change.pair for change in told if not change.deleted]
+        for pair in there:
+            if pair.key == self._election.key:
                 self._election.note(pair.value)
+        await self._apply([pair for pair in there if pair.key.startswith(self._journal)])
 
     async def catch_up(self) -> int:
         """Apply all that the journal has; the revision at which that was all. Raises BehindJournal, EtcdUnavailable, UserError."""
         while True:
             start = keys_from(self._journal, self._next_number)
             done = await self._etcd.transact([], [Get(start, prefix_end(self._journal), limit=_PAGE_BATCHES)])
-            for pair in done.found[0]:
-                batch = parse_value(self._journal, pair.key, pair.value)
-                self._check_reaches(batch)
-                await self._apply(batch, pair.key)
-            if len(done.found[0]) < _PAGE_BATCHES:
+            found = done.found[0]
+            if found:
+                self._check_reaches(parse_value(self._journal, found[0].key, found[0].value))
+            await self._apply(found)
+            if len(found) < _PAGE_BATCHES:
                 return done.revision
+
+    async def _apply(self, pairs: list[KeyValue]) -> None:
+        """Apply batches in their order, many transactions at a time."""
+        entries = self._entries(pairs)
+        while together := list(islice(entries, _TURN_COUNT)):
+            self._apply_together(together)
+            await self._checkpoint_if_due()
+            await trio.lowlevel.checkpoint()
+
+    def _entries(self, pairs: list[KeyValue]) -> Iterator[tuple[int, bytes]]:
+        """The transactions of batches, in order, each told once. What it has given must be applied before anything else happens."""
+        for pair in pairs:
+            batch = parse_value(self._journal, pair.key, pair.value)
+            if batch.number >= self._next_number:
+                self.reached.term = batch.term
+                yield from self._assembler.take(batch, pair.key)
+                self._next_number = batch.number + 1
 
     def _check_reaches(self, batch: Batch) -> None:
         """What the journal still has must go on where our state ends, if batches before it were trimmed."""
@@ -172,19 +202,15 @@ class Standby:
         if is_after_trimmed and batch.first + batch.continues > self.reached.position + 1:
             raise BehindJournal
 
-    async def _apply(self, batch: Batch, key: bytes) -> None:
-        if batch.number < self._next_number:
-            return
-        for count, (position, entry) in enumerate(self._assembler.take(batch, key), 1):
+    def _apply_together(self, entries: list[tuple[int, bytes]]) -> None:
+        """Apply transactions, all of which are in the journal, one right after the other; the state has all of them at the end."""
+        together = Together(self._store)
+        for position, entry in entries:
             transaction = Transaction.decode(entry)
-            outcome = machine.apply(self._store, transaction)
+            outcome = machine.apply(together, transaction)
             assert outcome.changed, f"transaction {position} changed something when it was journaled"
             self.reached.position, self.reached.now_ns = position, transaction.now_ns
-            if count % _TURN_COUNT == 0:
-                await trio.lowlevel.checkpoint()
-        self.reached.term = batch.term
-        self._next_number = batch.number + 1
-        await self._checkpoint_if_due()
+        usage.end_batch(together)
 
     # --- checkpoints ------------------------------------------------------------------------------------------------------
 

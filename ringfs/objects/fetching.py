@@ -54,6 +54,12 @@ class _Ask:
         #: The long way, if that was begun because this is late.
         self.overtaking: trio.CancelScope | None = None
 
+    @property
+    def cost(self) -> int:
+        """How many reads it takes to have the same in another way."""
+        form = self._known.form if self._known is not None else None
+        return 1 if form is None else form.data
+
     def on_answer(self, answer: Answer | Refused | ConnectionLost) -> None:
         """See OnAnswer."""
         self.is_answered = True
@@ -140,7 +146,7 @@ class Fetcher:
             now_s = trio.current_time()
             for ask in [ask for ask in self.asks if ask.late_s <= now_s]:
                 del self.asks[ask]
-                if self._budget.take(1):
+                if self._budget.take(ask.cost):
                     ask.overtaking = trio.CancelScope()
                     self._places.nodes.start_soon(self._overtake, ask, ask.overtaking)
         self._is_watched = False

@@ -2,6 +2,7 @@
 queues behind an 8 MiB write; how fast each is, and whether it is better avoided. Which node holds what is locating.py's business.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -48,8 +49,9 @@ class Lane:
         self._opening = trio.Lock()
         #: Time of trio's clock until which the node is avoided.
         self._avoid_until_s = 0.0
-        #: How often others overtook it since it last did well.
+        #: How often others overtook it since it last did well, and whether somebody is finding out if it has become better.
         self._losses = 0
+        self._is_probed = False
         self._small_reads = Latency(_READ_GUESS_S)
         self._large_reads = Latency(_READ_GUESS_S)
         self._puts = Latency(_PUT_GUESS_S)
@@ -71,7 +73,13 @@ class Lane:
     def call_soon(self, request: Any, on_answer: OnAnswer, *, timeout_s: float) -> bool:
         """Ask, if that can be done at once; on_answer is then called from the receiving loop. False: use call."""
         client = self._client
-        if client is None or not client.has_room or client.lost.is_set():
+        if client is None or client.lost.is_set():
+            if self._losses:
+                # Nobody should be kept waiting for it: it is tried apart from what is to be read.
+                self._begin()
+                self._nursery.start_soon(self._try_to_open)
+            return False
+        if not client.has_room:
             return False
         self._begin()
         client.call_soon(request, on_answer, timeout_s=timeout_s)
@@ -89,15 +97,17 @@ class Lane:
 
     def was_overtaken(self) -> None:
         """It did not answer for so long that another node was asked, which did: others first, for longer each time."""
-        now_s = trio.current_time()
-        if now_s >= self._avoid_until_s or not self._losses:
+        if self._is_probed or not self._losses:
             self._losses += 1
-            self._avoid_until_s = now_s + self._penalty_s()
+            self._is_probed = False
+            self._avoid_until_s = trio.current_time() + self._penalty_s()
 
     def _begin(self) -> None:
         """It is asked. If it was overtaken the last time, nobody else should be kept waiting before it has answered."""
-        if self._losses:
-            self._avoid_until_s = max(self._avoid_until_s, trio.current_time() + self._penalty_s())
+        now_s = trio.current_time()
+        if self._losses and now_s >= self._avoid_until_s:
+            self._is_probed = True
+            self._avoid_until_s = now_s + self._penalty_s()
 
     def _penalty_s(self) -> float:
         return float(min(_OVERTAKEN_S_MIN * 2 ** min(self._losses - 1, 16), _OVERTAKEN_S_MAX))
@@ -105,6 +115,7 @@ class Lane:
     def _did_well(self) -> None:
         if self._losses:
             self._losses = 0
+            self._is_probed = False
             self._avoid_until_s = 0.0
 
     def note_read(self, size_bytes: int, took_s: float) -> None:
@@ -139,6 +150,11 @@ class Lane:
                 self.avoid()
                 raise ConnectionLost(f"{self.address}: {error or type(error).__name__}") from error
             return self._client
+
+    async def _try_to_open(self) -> None:
+        with contextlib.suppress(ConnectionLost):
+            await self._open()
+            self._avoid_until_s = trio.current_time()
 
     async def _hold(self, task_status: trio.TaskStatus[RpcClient]) -> None:
         """Own the connection until it is lost."""

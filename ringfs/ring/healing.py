@@ -185,13 +185,14 @@ class _Case:
         if isinstance(form, ReplicaClass):
             return {node: COPY for node, parts in options.items() if parts}
         taken: dict[Part, NodeId] = {}
-        for node in places:
+        # Those first that can be given no other part instead.
+        for node in sorted(places, key=self._nodes.targets.__contains__):
             _match(node, options, taken, set())
         return {node: part for part, node in taken.items()}
 
     def _missing(self, form: ServiceClass, places: list[NodeId], kept: dict[NodeId, Part], *, is_readable: bool) -> list[MakePart]:
         """What can be made and must be, lost parts before those that are only misplaced."""
-        free = [node for node in places if node not in kept and node not in self._nodes.absent]
+        free = [node for node in places if node not in kept and node in self._nodes.targets]
         if isinstance(form, ReplicaClass):
             parts = [COPY] * len(free) if is_readable else []
         else:

@@ -34,15 +34,40 @@ class Owner(Protocol):
         ...
 
 
-class Connection:
-    """Frames to and from a peer whose handshake is done."""
+class Post:
+    """Connections that have something to send, which one of their sending loops sends for all: many answers become due at one
+    moment, and to wake a task for each costs more than to send it."""
 
-    def __init__(self, transport: Transport, sealer: FrameSealer, reader: FrameReader, owner: Owner) -> None:
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: list[Connection] = []
+
+    def add(self, connection: "Connection") -> bool:
+        """Have it sent for; False: its own sending loop is to be woken, and does it for all."""
+        self._waiting.append(connection)
+        return len(self._waiting) > 1
+
+    def take(self) -> "list[Connection]":
+        """All of them, to be sent for now."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+
+class Connection:
+    """Frames to and from a peer whose handshake is done. post: shared with others that often have something to send together."""
+
+    def __init__(
+        self, transport: Transport, sealer: FrameSealer, reader: FrameReader, owner: Owner, post: Post | None = None
+    ) -> None:
         self._transport = transport
         self._sealer = sealer
         self._reader = reader
         self._owner = owner
         self._outbox = Outbox()
+        self._post = post or Post()
+        #: Somebody has been woken who will send.
+        self._is_posted = False
         #: Set by start(); its end is the end of the connection.
         self._nursery: trio.Nursery | None = None
         #: The receiving loop is handling frames: it will send what they leave.
@@ -101,8 +126,17 @@ class Connection:
             self.close(str(lost))
 
     def _wake_sender(self) -> None:
+        """Have the outbox sent: by a sending loop that runs soon, or by our own. If that is awake, it will look by itself."""
+        if self._sleeping_sender is None or self._is_posted:
+            return
+        self._is_posted = True
+        if not self._post.add(self):
+            self._wake_own_sender()
+
+    def _wake_own_sender(self) -> None:
         if (sender := self._sleeping_sender) is not None:
             self._sleeping_sender = None
+            # Its task runs once more, also if it is cancelled now.
             trio.lowlevel.reschedule(sender)
 
     async def _send_loop(self) -> None:
@@ -111,14 +145,26 @@ class Connection:
             while True:
                 if not outbox.unsent_bytes:
                     await self._sleep_until_woken()
+                    for posted in self._post.take():
+                        posted._send_posted()
                 transport.send_now(outbox)
                 if outbox.unsent_bytes:
                     await transport.send(outbox)
-                if self.has_room:
-                    self._room_lot.unpark_all()
-                    self._receiver_lot.unpark_all()
+                self._tell_room()
         except ConnectionLost as lost:
             self.close(str(lost))
+
+    def _send_posted(self) -> None:
+        self._is_posted = False
+        self._send_now()
+        if self._outbox.unsent_bytes:
+            self._wake_own_sender()
+        self._tell_room()
+
+    def _tell_room(self) -> None:
+        if self.has_room:
+            self._room_lot.unpark_all()
+            self._receiver_lot.unpark_all()
 
     async def _sleep_until_woken(self) -> None:
         def abort(_raise_cancel: Any) -> trio.lowlevel.Abort:

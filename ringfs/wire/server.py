@@ -21,7 +21,7 @@ from ringfs.base.limits import (
     REQUESTS_IN_FLIGHT_MAX,
     UNSENT_BYTES_MAX,
 )
-from ringfs.wire.connection import Connection
+from ringfs.wire.connection import Connection, Post
 from ringfs.wire.frames import KIND_PUSH, KIND_REPLY, KIND_REQUEST, Frame, FrameReader, FrameSealer
 from ringfs.wire.handshake import FrameKeys, greet_client
 from ringfs.wire.messages.common import Refusal
@@ -85,13 +85,14 @@ class PayloadBudget:
 class Peer:
     """A connected client, as a handler sees it."""
 
-    def __init__(self, handler: Handler, name: str, budget: PayloadBudget) -> None:
+    def __init__(self, handler: Handler, name: str, budget: PayloadBudget, post: Post) -> None:
         #: What the client called itself, and its address.
         self.name = name
         #: The handler's own.
         self.state: Any = None
         self._handler = handler
         self._budget = budget
+        self._post = post
         #: Both set before the handler gets this object.
         self._connection: Connection
         self._nursery: trio.Nursery
@@ -167,7 +168,8 @@ class Peer:
 
     async def run(self, transport: Transport, keys: FrameKeys) -> None:
         """Serve the connection until it ends."""
-        self._connection = connection = Connection(transport, FrameSealer(keys.to_client), FrameReader(keys.to_server), self)
+        sealer, reader = FrameSealer(keys.to_client), FrameReader(keys.to_server)
+        self._connection = connection = Connection(transport, sealer, reader, self, self._post)
         try:
             async with trio.open_nursery() as self._nursery:
                 connection.start(self._nursery)
@@ -215,6 +217,7 @@ class Server:
         self._handler = handler
         self._key = key
         self._budget = PayloadBudget()
+        self._post = Post()
         self._connection_count = 0
 
     async def serve(self, stream: trio.abc.Stream, origin: str) -> None:
@@ -226,7 +229,7 @@ class Server:
                 log.warning("connection refused", peer=origin, reason=f"there are {CONNECTIONS_MAX} already")
             elif (greeting := await self._greet(transport, origin)) is not None:
                 keys, name = greeting
-                await Peer(self._handler, f"{name} {origin}".strip(), self._budget).run(transport, keys)
+                await Peer(self._handler, f"{name} {origin}".strip(), self._budget, self._post).run(transport, keys)
         finally:
             self._connection_count -= 1
             await transport.aclose()

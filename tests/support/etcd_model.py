@@ -311,7 +311,7 @@ class ModelClient:
         await self._reach(2.0)
         watcher = self.model.watch(key, end, from_revision)
         try:
-            yield _Receiver(self, watcher)  # type: ignore[misc]
+            yield _Receiver(self, watcher)
         finally:
             self.model.unwatch(watcher)
 
@@ -372,9 +372,3 @@ class _Receiver:
             await trio.sleep(0.05)
         changes, self._next = self._next, []
         return changes
-
-    def __aiter__(self) -> "_Receiver":
-        return self
-
-    async def __anext__(self) -> list[Change]:
-        return await self.receive()

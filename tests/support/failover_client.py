@@ -49,9 +49,10 @@ class Client:
         become(self.name)
         while self._last_steps < _LAST_STEPS:
             self._has_ended.set()
-            while not self._is_there.is_set():
-                await self._is_there.wait()
+            # From here on a crash finds something to cancel.
             with trio.CancelScope() as self._scope:
+                while not self._is_there.is_set():
+                    await self._is_there.wait()
                 await self._work()
             if self._scope.cancelled_caught:
                 for work in self._works:

@@ -58,7 +58,7 @@ class ServerEtcd(ModelClient):
     async def watch(self, key: bytes, end: bytes, *, from_revision: int) -> AsyncIterator[Changes]:
         """See Etcd."""
         async with super().watch(key, end, from_revision=from_revision) as changes:
-            yield _Breakable(self, changes)  # type: ignore[misc]
+            yield _Breakable(self, changes)
 
     async def _reach(self, timeout_s: float) -> None:
         self.check_alive()

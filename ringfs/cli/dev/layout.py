@@ -220,7 +220,7 @@ def _meta_section(number: int, port: int) -> str:
 
 
 def _data_section(number: int, port: int) -> str:
-    return data_section(f"data{number}", f"127.0.0.1:{port}", f"data{number}/disk")
+    return data_section(f"data{number}", f"127.0.0.1:{port}", [f"data{number}/disk"])
 
 
 def _etcd_section(members: Iterable[etcd.Member]) -> str:

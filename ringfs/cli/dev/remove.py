@@ -27,7 +27,8 @@ def command(directory: str, name: str) -> None:
     layout = open_layout(directory)
     server = _data_node(layout, name)
     with progress() as shown:
-        trio.run(drain_and_remove, layout.config, name, shown)
+        for disk in layout.config.disks_of(name):
+            trio.run(drain_and_remove, layout.config, disk.name, shown)
     with locked(layout.root):
         if not supervise.stop(server, _TIMEOUT_S):
             raise NotClean(f"{name} is removed from the cluster, but has not ended after {_TIMEOUT_S:g} s: look at {server.log}")
@@ -37,8 +38,9 @@ def command(directory: str, name: str) -> None:
 
 def _data_node(layout: Layout, name: str) -> Server:
     server = layout.server(name)
+    names = list(dict.fromkeys(row.process for row in layout.config.data))
     if server.verb != "data":
-        raise UserError(f"{name} is no data node: this removes {', '.join(row.name for row in layout.config.data)}")
-    if len(layout.config.data) == 1:
+        raise UserError(f"{name} is no data node: this removes {', '.join(names)}")
+    if len(names) == 1:
         raise UserError(f"{name} is the only data node: 'ringfs dev down' ends the cluster")
     return server

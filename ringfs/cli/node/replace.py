@@ -32,5 +32,5 @@ def command(name: str, cluster: str | None, as_json: bool) -> int:
 
 def _next_step(config: ClusterConfig, name: str) -> str:
     row = next((row for row in config.data if row.name == name), None)
-    where, process = (row.disk, row.process) if row else ("where the old one was", name)
-    return f"now: an empty disk at {where}, and start the node: ringfs data {config.path} {process}"
+    where = "where the old one was" if row is None else row.disk
+    return f"now: an empty disk at {where}, and start the node: ringfs data {config.path} {name if row is None else row.process}"

@@ -2,13 +2,12 @@
 
 import click
 
+from ringfs.base.limits import WEIGHT_MAX
 from ringfs.cli import exits
 from ringfs.cli.node.changing import change_and_show
 from ringfs.cli.output import json_option
 from ringfs.cli.place import cluster_option, find_cluster
 from ringfs.wire.messages.heal import SetWeight
-
-WEIGHT_MAX = 10_000
 
 
 @click.command("weight")

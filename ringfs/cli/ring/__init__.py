@@ -1,4 +1,4 @@
-"""`ringfs ring`: where objects belong. One module per verb."""
+"""`ringfs ring`: where objects belong, and what a change would move. One module per verb."""
 
 import click
 
@@ -6,6 +6,7 @@ from ringfs.cli.lazy import LazyGroup
 
 VERBS = {
     "show": ("ringfs.cli.ring.show", "Nodes by failure domain: weight, share of the ring, share of the data."),
+    "plan": ("ringfs.cli.ring.plan", "What a change would move, before it is made."),
 }
 
 
@@ -15,4 +16,5 @@ def command() -> None:
 
     \b
     Example:  ringfs ring show /mnt/ringfs
+              ringfs ring plan add data4 --cluster ./cluster
     """

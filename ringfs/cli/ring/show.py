@@ -12,7 +12,8 @@ from ringfs.cli.node_view import figures_of, node_json, standing_text, state_tex
 from ringfs.cli.output import json_option, size_text, table
 from ringfs.cli.place import cluster_option, find_cluster
 from ringfs.cli.reach import ask_status
-from ringfs.wire.messages.cluster import STANDING_IN, STANDING_MAINTENANCE, Node, Status
+from ringfs.ring.placement import has_share
+from ringfs.wire.messages.cluster import Node, Status
 
 
 @click.command("show")
@@ -35,7 +36,7 @@ def command(place: str | None, cluster: str | None, as_json: bool) -> int:
 
 def shares_of(nodes: Iterable[Node]) -> dict[int, float]:
     """By number: the part of the ring that a node has. Nodes that are to get nothing have 0."""
-    weights = {node.node: node.weight * (node.standing in (STANDING_IN, STANDING_MAINTENANCE)) for node in nodes}
+    weights = {node.node: node.weight * has_share(node) for node in nodes}
     whole = sum(weights.values())
     return {number: weight / whole if whole else 0.0 for number, weight in weights.items()}
 

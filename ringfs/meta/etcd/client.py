@@ -13,13 +13,13 @@ from typing import Any
 import grpc
 import structlog
 import trio
+from grpc import experimental
 
 from ringfs.base.limits import MIB
 from ringfs.meta.etcd import codec
 from ringfs.meta.etcd.codec import pb
 from ringfs.meta.etcd.interface import (
     Action,
-    Change,
     Changes,
     Condition,
     EtcdCompacted,
@@ -30,21 +30,20 @@ from ringfs.meta.etcd.interface import (
     Member,
     Transacted,
 )
-from ringfs.meta.etcd.watching import FailingChannel, OneThenOpen, read_changes
+from ringfs.meta.etcd.watching import Told, read_changes
 
 log = structlog.get_logger("ringfs.meta.etcd")
 
 _CALL_S = 2.0
 #: A defragmentation rewrites the database; a compaction that waits for its end reads it.
 _LONG_CALL_S = 60.0
-#: Lists of changes that wait for whoever watches; then the stream is not read on.
-_CHANGES_MAX = 64
 _OPTIONS = [
     ("grpc.max_send_message_length", 64 * MIB),
     ("grpc.max_receive_message_length", 64 * MIB),
     # An endpoint that comes back is found again soon.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    (experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
 ]
 _ALARMS = {1: "no space", 2: "corrupt"}
 
@@ -116,7 +115,7 @@ class EtcdClient:
         request = pb.LeaseKeepAliveRequest(ID=lease)
 
         def ask() -> Any:
-            stream = method(iter([request]), timeout=timeout_s, metadata=self._metadata())
+            stream = method(request, timeout=timeout_s, metadata=self._metadata())
             try:
                 return next(stream)
             finally:
@@ -142,35 +141,32 @@ class EtcdClient:
         endpoint = self._endpoint()
         await self._authenticate(endpoint)
         token = self._token
-        method = self._stream(endpoint, "Watch/Watch", pb.WatchRequest, pb.WatchResponse)
         wanted = pb.WatchCreateRequest(key=key, range_end=end, start_revision=from_revision, fragment=True)
-        requests = OneThenOpen(pb.WatchRequest(create_request=wanted))
-        stream = method(requests, metadata=self._metadata())
-        send, receive = trio.open_memory_channel[list[Change]](_CHANGES_MAX)
-        failure: list[Exception] = []
+        method = self._stream(endpoint, "Watch/Watch", pb.WatchRequest, pb.WatchResponse)
+        stream = method(pb.WatchRequest(create_request=wanted), metadata=self._metadata())
+        told = Told()
 
         async def read() -> None:
-            with send:
-                try:
-                    await trio.to_thread.run_sync(read_changes, stream, send)
-                except grpc.RpcError as error:
-                    failure.append(self._failed(endpoint, error))
-                except (EtcdCompacted, EtcdUnavailable) as error:
-                    # "permission denied" is all that it says of a token that it does not know.
-                    self._forget_token(token)
-                    failure.append(error)
+            try:
+                await trio.to_thread.run_sync(read_changes, stream, told)
+                told.fail(EtcdUnavailable("the watch ended"))
+            except grpc.RpcError as error:
+                told.fail(self._failed(endpoint, error))
+            except (EtcdCompacted, EtcdUnavailable) as error:
+                # "permission denied" is all that it says of a token that it does not know.
+                self._forget_token(token)
+                told.fail(error)
 
         body_error: Exception | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read)
             try:
-                yield FailingChannel(receive, failure)  # type: ignore[misc]
+                yield told
             except Exception as error:
                 # Raised again outside of the nursery, which would wrap it in a group.
                 body_error = error
             finally:
-                receive.close()
-                requests.close()
+                told.close()
                 stream.cancel()
         if body_error is not None:
             raise body_error
@@ -279,7 +275,8 @@ class EtcdClient:
         return result
 
     def _stream(self, endpoint: str, name: str, request: Any, answer: Any) -> Callable[..., Any]:
-        found: Callable[..., Any] = self._channels[endpoint].stream_stream(
+        # etcd goes on answering when all that is asked was sent; and a stream of one request needs no threads of grpcio's own.
+        found: Callable[..., Any] = self._channels[endpoint].unary_stream(
             f"/etcdserverpb.{name}", request_serializer=request.SerializeToString, response_deserializer=answer.FromString
         )
         return found

@@ -9,8 +9,6 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-import trio
-
 from ringfs.base.errors import UserError
 
 
@@ -132,7 +130,12 @@ class Member:
     alarms: tuple[str, ...] = ()
 
 
-Changes = trio.MemoryReceiveChannel[list[Change]]
+class Changes(Protocol):
+    """What a watch tells."""
+
+    async def receive(self) -> list[Change]:
+        """The next changes, at least one. Cancelling loses nothing. Raises as Etcd.watch says."""
+        ...
 
 
 class Etcd(Protocol):

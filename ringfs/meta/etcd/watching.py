@@ -1,4 +1,4 @@
-"""The parts of a watch over gRPC that know threads: its requests, its responses, and how its failure reaches who watches."""
+"""The parts of a watch over gRPC that know threads: reading its responses, and handing what they tell to who watches."""
 
 import threading
 from typing import Any
@@ -6,55 +6,77 @@ from typing import Any
 import trio
 
 from ringfs.meta.etcd import codec
-from ringfs.meta.etcd.interface import Change, Changes, EtcdCompacted, EtcdUnavailable
+from ringfs.meta.etcd.interface import Change, EtcdCompacted, EtcdUnavailable
+
+#: What comes so soon after other changes were taken is told together: each time the event loop wakes costs more than many changes.
+_PAUSE_S = 0.01
+#: Responses that wait to be taken; then the stream is not read on.
+_RESPONSES_MAX = 64
 
 
-class OneThenOpen:
-    """The requests of a watch: one, then none, but the stream stays open until it is closed."""
+class Told:
+    """The Changes of a watch: what it has told and nobody has taken. A thread fills it, the event loop takes."""
 
-    def __init__(self, request: Any) -> None:
-        self._request: Any = request
-        self._closed = threading.Event()
+    def __init__(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._changes: list[Change] = []
+        self._responses_count = 0
+        #: Guards the two above and is_closed; notified when there is room again, or never will be need of any.
+        self._room = threading.Condition()
+        self._is_closed = False
+        #: Set when there is something to take, or the end; only on the event loop.
+        self._news = trio.Event()
+        self._failure: Exception | None = None
+        self._taken_s = 0.0
 
-    def __iter__(self) -> "OneThenOpen":
-        return self
+    def tell(self, changes: list[Change]) -> bool:
+        """In the thread: add changes, perhaps after others were taken. False: nobody takes any more."""
+        with self._room:
+            self._room.wait_for(lambda: self._responses_count < _RESPONSES_MAX or self._is_closed)
+            if self._is_closed:
+                return False
+            is_news = not self._changes
+            self._changes += changes
+            self._responses_count += 1
+        if is_news:
+            self._token.run_sync_soon(self._wake)
+        return True
 
-    def __next__(self) -> Any:
-        """The request; then wait for the end. In a thread of grpcio's."""
-        if self._request is not None:
-            request, self._request = self._request, None
-            return request
-        self._closed.wait()
-        raise StopIteration
+    def fail(self, failure: Exception) -> None:
+        """The watch has ended."""
+        self._failure = failure
+        self._wake()
 
     def close(self) -> None:
-        """Let the thread go."""
-        self._closed.set()
-
-
-class FailingChannel:
-    """A receive channel that ends with the failure of who sends."""
-
-    def __init__(self, channel: Changes, failure: list[Exception]) -> None:
-        self._channel = channel
-        self._failure = failure
+        """Nobody takes any more: let the thread go."""
+        with self._room:
+            self._is_closed = True
+            self._room.notify_all()
 
     async def receive(self) -> list[Change]:
-        """The next changes. Raises the failure."""
-        try:
-            return await self._channel.receive()
-        except trio.EndOfChannel:
-            raise (self._failure[0] if self._failure else EtcdUnavailable("the watch ended")) from None
+        """The next changes. Raises the failure, after all that was told before it. Cancelling loses nothing."""
+        await trio.sleep_until(self._taken_s + _PAUSE_S)
+        while not (changes := self._take()):
+            if self._failure is not None:
+                raise self._failure
+            self._news = trio.Event()
+            await self._news.wait()
+        self._taken_s = trio.current_time()
+        return changes
 
-    def __aiter__(self) -> "FailingChannel":
-        return self
+    def _take(self) -> list[Change]:
+        with self._room:
+            changes, self._changes = self._changes, []
+            self._responses_count = 0
+            self._room.notify_all()
+        return changes
 
-    async def __anext__(self) -> list[Change]:
-        return await self.receive()
+    def _wake(self) -> None:
+        self._news.set()
 
 
-def read_changes(stream: Any, send: trio.MemorySendChannel[list[Change]]) -> None:
-    """In a thread: read a watch until it ends. Raises grpc.RpcError, EtcdCompacted, EtcdUnavailable."""
+def read_changes(stream: Any, told: Told) -> None:
+    """In a thread: read a watch until it ends or nobody takes any more. Raises grpc.RpcError, EtcdCompacted, EtcdUnavailable."""
     changes: list[Change] = []
     for response in stream:
         if response.canceled:
@@ -63,8 +85,6 @@ def read_changes(stream: Any, send: trio.MemorySendChannel[list[Change]]) -> Non
             raise EtcdUnavailable(f"the watch was ended: {response.cancel_reason}")
         changes += map(codec.change, response.events)
         if changes and not response.fragment:
-            try:
-                trio.from_thread.run(send.send, changes)
-            except trio.BrokenResourceError:
+            if not told.tell(changes):
                 return
             changes = []

@@ -144,6 +144,7 @@ def _inode_of(attributes: Attributes) -> Inode:
     inode.change = attributes.change
     inode.xattr_count = attributes.xattr_count
     inode.flags = attributes.flags
+    inode.class_number = attributes.class_number
     inode.charged_to = inode.charged_bytes = inode.parent = 0
     if inode.is_directory():
         # 0 is no inode: who asks for the parent's is told that it is not held.

@@ -24,6 +24,7 @@ def check(view: ReadView) -> Iterator[Finding]:
     yield from check_content.check_verdicts(view)
     yield from check_service.check_orphans(view)
     yield from check_service.check_sessions(view)
+    yield from check_service.check_classes(view)
     yield from check_service.check_nodes(view)
     yield from check_locks.check_locks(view)
 

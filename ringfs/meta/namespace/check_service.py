@@ -1,4 +1,4 @@
-"""The checker on sessions, orphans and nodes, and on rows that nobody knows."""
+"""The checker on sessions, orphans, classes of service and nodes, and on rows that nobody knows."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,7 @@ from ringfs.meta.namespace import facts, keys
 from ringfs.meta.namespace.check_inodes import all_inodes, inode_at
 from ringfs.meta.namespace.facts import counters
 from ringfs.meta.namespace.finding import Finding
+from ringfs.meta.namespace.promises import tolerance_of
 from ringfs.wire.packing import unpack
 
 #: Keys below are the store's own.
@@ -66,6 +67,22 @@ def check_sessions(view: ReadView) -> Iterator[Finding]:
         first, stop = unpack(value)
         if not facts.has_session(view, keys.number_at(key, 1)) or not first <= stop <= next_inode:
             yield Finding("reserved", f"inode numbers {first} to {stop} are set apart wrongly, or for a session that has ended")
+
+
+def check_classes(view: ReadView) -> Iterator[Finding]:
+    """Classes of service were numbered in order, are classes, and each once; inodes have such; objects too, and forms."""
+    known = facts.classes(view)
+    numbers = [key[1] for key, _ in scan_prefix(view, keys.SERVICE_CLASS)]
+    is_twice = len(set(known[1:])) < len(known) - 1
+    if is_twice or numbers != list(range(1, len(known))) or any(tolerance_of(text) < 0 for text in known):
+        yield Finding("classes", f"the classes of service are {known}, with the numbers {numbers}")
+    for inode in all_inodes(view):
+        if not 0 <= inode.class_number < len(known):
+            yield Finding("classes", f"inode {inode.number} has class {inode.class_number}, there are {len(known)}")
+    for key, value in scan_prefix(view, keys.OBJECT):
+        _, _, stored_class, form = unpack(value)
+        if min(tolerance_of(stored_class), tolerance_of(form)) < 0:
+            yield Finding("classes", f"object {key[1:].hex()} has the class {stored_class!r} and the form {form!r}")
 
 
 def check_nodes(view: ReadView) -> Iterator[Finding]:

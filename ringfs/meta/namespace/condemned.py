@@ -3,6 +3,7 @@
 Why a deletion never overtakes a commit: docs/formats/namespace.md, "Condemned objects".
 """
 
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
@@ -11,6 +12,7 @@ from ringfs.base.kv.view import ReadView
 from ringfs.base.limits import CLOCK_SKEW_MAX_NS, DELETE_GRACE_NS, PAGE_ENTRIES_MAX, PUT_FRESH_NS
 from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.facts import nodes, reaped_cursor
+from ringfs.meta.namespace.promises import firmest, keeps
 from ringfs.meta.namespace.records import pack_condemned, pack_object
 from ringfs.meta.namespace.work import Work
 from ringfs.wire.messages.cluster import STANDING_LOST, STANDING_OUT, Condemned, CondemnedPage
@@ -27,6 +29,8 @@ _FORGOTTEN_MAX = PAGE_ENTRIES_MAX
 def objects_for(work: Work, declared: list[NewObject], wanted: set[bytes]) -> dict[bytes, int]:
     """Sizes of the wanted objects: live ones, and declared ones that no deletion can have overtaken. Refused NO_OBJECT, INVALID."""
     for new in declared:
+        if not keeps(new.form, new.stored_class):
+            raise Refused(Code.INVALID, f"an object of class {new.stored_class!r} in the form {new.form!r}")
         if new.put_ns > work.leader_ns + CLOCK_SKEW_MAX_NS:
             ahead_s = (new.put_ns - work.leader_ns) / 1e9
             raise Refused(Code.INVALID, f"put_ns is {ahead_s:.0f} s ahead of the leader's clock: set the clocks")
@@ -49,10 +53,15 @@ def objects_for(work: Work, declared: list[NewObject], wanted: set[bytes]) -> di
 def _is_held(work: Work, new: NewObject) -> bool:
     """Whether the nodes certainly hold it still: put a moment ago, or condemned so lately that nobody was told. A verdict of size 0
     does not vouch for copies: nobody knows since when there are how many."""
-    if new.put_ns + PUT_FRESH_NS > work.leader_ns:
+    if _is_fresh(work, new):
         return True
     row = find_condemned(work.rows, new.object)
     return row is not None and row[2] > 0 and row[1] + PUT_FRESH_NS > work.leader_ns
+
+
+def _is_fresh(work: Work, new: NewObject) -> bool:
+    """Whether all that was put for it is certainly there."""
+    return new.put_ns + PUT_FRESH_NS > work.leader_ns
 
 
 def find_condemned(view: ReadView, oid: bytes) -> tuple[int, int, int] | None:
@@ -75,7 +84,7 @@ def settle(work: Work) -> None:
     offered = {new.object: new for new in work.declared}
     for oid, chunks in deltas.items():
         total = sum(_settle_reference(work, oid, suffix, delta) for suffix, delta in chunks.items())
-        _settle_object(work, oid, total, offered.get(oid))
+        _settle_object(work, oid, total, offered.get(oid), [suffix for suffix, delta in chunks.items() if delta > 0])
     for oid, new in offered.items():
         if oid not in deltas and work.references.live_object(oid) is None:
             # What was put long ago may be half gone by now.
@@ -98,7 +107,8 @@ def _settle_reference(work: Work, oid: bytes, suffix: bytes, delta_bytes: int) -
     return delta_bytes
 
 
-def _settle_object(work: Work, oid: bytes, delta_bytes: int, new: NewObject | None) -> None:
+def _settle_object(work: Work, oid: bytes, delta_bytes: int, new: NewObject | None, chunks: Iterable[bytes]) -> None:
+    """chunks: those that point to more of it than before."""
     counters = work.counters
     before: list[Any] | None = work.references.live_object(oid)
     if before is None:
@@ -108,16 +118,29 @@ def _settle_object(work: Work, oid: bytes, delta_bytes: int, new: NewObject | No
     else:
         size_bytes, live_bytes, stored_class, form = before
         counters.dead_bytes -= max(0, size_bytes - live_bytes)
+        if new is not None:
+            stored_class = firmest(stored_class, new.stored_class)
+            if _is_fresh(work, new):
+                form = firmest(form, new.form)
     live_bytes += delta_bytes
     counters.live_bytes += delta_bytes
     assert live_bytes >= 0, "an object has no fewer than 0 live bytes"
     if live_bytes:
         counters.dead_bytes += max(0, size_bytes - live_bytes)
+        for suffix in chunks:
+            stored_class = firmest(stored_class, _class_of(work, suffix))
         work.rows.put(keys.object_row(oid), pack_object(size_bytes, live_bytes, stored_class, form))
         return
     if before is not None:
         work.rows.delete(keys.object_row(oid))
     _condemn(work, oid, size_bytes)
+
+
+def _class_of(work: Work, chunk_suffix: bytes) -> str:
+    """The class of the file that a chunk is of."""
+    inode = work.find_inode(keys.number_at(chunk_suffix, 0))
+    assert inode is not None, "what points to more than before exists"
+    return work.class_of(inode)
 
 
 def _condemn(work: Work, oid: bytes, size_bytes: int) -> None:

@@ -46,10 +46,11 @@ def refuse_existing(work: Work, parent: Inode, name: bytes) -> None:
 
 
 def new_child(work: Work, parent: Inode, mode: int, uid: int, gid: int, *, links: int = 1, number: int = 0) -> Inode:
-    """A new inode, made in a directory but without a name yet: the group is the directory's if that is setgid (inode_init_owner).
-    Refused INVALID, see Work.new_inode."""
+    """A new inode, made in a directory but without a name yet: the class is the directory's, the group too if that is setgid
+    (inode_init_owner).    Refused INVALID, see Work.new_inode."""
     inode = work.new_inode(mode, uid, parent.gid if parent.mode & 0o2000 else gid, links, number)
     inode.flags = parent.flags & _INHERITED_FLAGS
+    inode.class_number = parent.class_number
     return inode
 
 

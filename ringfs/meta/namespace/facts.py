@@ -34,8 +34,13 @@ def cluster_id(view: ReadView) -> str:
 
 
 def default_class(view: ReadView) -> str:
-    """The class of service of new objects."""
+    """The class of service of what has no other."""
     return str(_single(view, keys.DEFAULT_CLASS))
+
+
+def class_text(view: ReadView, number: int) -> str:
+    """The class of service that an inode's number stands for."""
+    return str(_single(view, keys.service_class(number) if number else keys.DEFAULT_CLASS))
 
 
 def counters(view: ReadView) -> Counters:
@@ -49,7 +54,12 @@ def cluster_map(view: ReadView) -> ClusterMap:
     """The map as it is now."""
     epoch = _single(view, keys.MAP_EPOCH)
     assert isinstance(epoch, int), "an epoch is a number"
-    return ClusterMap(epoch, cluster_id(view), nodes(view), [default_class(view)])
+    return ClusterMap(epoch, cluster_id(view), nodes(view), classes(view))
+
+
+def classes(view: ReadView) -> list[str]:
+    """Classes of service, by the number that inodes have; first the default class."""
+    return [default_class(view), *(unpack(value) for _, value in scan_prefix(view, keys.SERVICE_CLASS))]
 
 
 def nodes(view: ReadView) -> list[Node]:

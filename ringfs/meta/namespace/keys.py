@@ -37,6 +37,7 @@ USAGE = b"Q"
 QUOTA = b"T"
 ELSEWHERE = b"F"
 RETIRED = b"Y"
+SERVICE_CLASS = b"c"
 
 #: Single rows.
 FORMAT = b"Mformat"
@@ -47,7 +48,7 @@ MAP_EPOCH = b"Mepoch"
 
 FAMILIES = (
     *(INODE, DENTRY, COOKIE, XATTR, TARGET, CHUNK, OBJECT, REFERENCE, CONDEMNED, VERDICT, ORPHAN, HELD),
-    *(SESSION, REPLY, RESERVED, NODE, REAPED, LOCK, LOCKER, LOCK_COUNT, DOOMED, USAGE, QUOTA, ELSEWHERE, RETIRED),
+    *(SESSION, REPLY, RESERVED, NODE, REAPED, LOCK, LOCKER, LOCK_COUNT, DOOMED, USAGE, QUOTA, ELSEWHERE, RETIRED, SERVICE_CLASS),
 )
 SINGLE_ROWS = (FORMAT, COUNTERS, CLUSTER, DEFAULT_CLASS, MAP_EPOCH)
 
@@ -141,6 +142,11 @@ def reserved(session_number: int) -> bytes:
 def node(number: int) -> bytes:
     """Row of a data node."""
     return NODE + u16(number)
+
+
+def service_class(number: int) -> bytes:
+    """Row of a class of service that inodes may have."""
+    return SERVICE_CLASS + bytes((number,))
 
 
 def retired(uuid: str) -> bytes:

@@ -35,6 +35,7 @@ from ringfs.meta.namespace.ops import (
     mkdir,
     mknod,
     note_accesses,
+    reclass,
     reform,
     release_doomed,
     release_locks,
@@ -108,6 +109,7 @@ SYSTEM_OPERATIONS: dict[type, Operation] = {
     sharing.Rewrite: rewrite.apply,
     heal.Reform: reform.apply,
     heal.Sweep: sweep.apply,
+    heal.Reclass: reclass.apply,
     heal.SetStanding: set_standing.apply,
     heal.SetWeight: set_weight.apply,
     heal.RemoveNode: remove_node.apply,
@@ -202,7 +204,8 @@ def format_namespace(view: View, cluster: str, default_class: str, now_ns: int) 
     root.number = root.parent = ROOT_INODE
     root.name, root.next_cookie = b"", FIRST_COOKIE
     root.mode, root.links = S_IFDIR | 0o755, 2
-    root.uid = root.gid = root.size_bytes = root.stored_bytes = root.rdev = root.xattr_count = root.flags = 0
+    root.uid = root.gid = root.size_bytes = root.stored_bytes = root.rdev = root.xattr_count = 0
+    root.flags = root.class_number = 0
     root.atime_ns = root.mtime_ns = root.ctime_ns = root.btime_ns = now_ns
     root.change = 1
     counters = Counters()

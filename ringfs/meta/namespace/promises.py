@@ -16,8 +16,13 @@ def tolerance_of(text: str) -> int:
 
 
 def keeps(form: str, stored_class: str) -> bool:
-    """Whether an object in that form survives all that the class promises."""
-    return tolerance_of(form) >= tolerance_of(stored_class)
+    """Whether these are a form and a class, and an object in that form survives all that the class promises."""
+    return tolerance_of(form) >= tolerance_of(stored_class) >= 0
+
+
+def firmest(one: str, other: str) -> str:
+    """Which of two classes, or forms, has more tolerance; the first if both have as much."""
+    return other if one != other and tolerance_of(other) > tolerance_of(one) else one
 
 
 def check_form(text: str) -> None:

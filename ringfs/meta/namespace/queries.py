@@ -1,7 +1,7 @@
 """Questions: what the view holds, as answers of messages/namespace.py. Every `leased` flag is LEASED; the server knows better."""
 
 from collections.abc import Callable
-from stat import S_IFLNK, S_IFMT
+from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from typing import Any
 
 from ringfs.base.errors import Code, Refused
@@ -11,11 +11,11 @@ from ringfs.base.limits import FRAME_BODY_BYTES_MAX, NAME_BYTES_MAX, PAGE_ENTRIE
 from ringfs.meta.namespace import keys, quotas, xattrs
 from ringfs.meta.namespace.content import CHUNKS_MAX, chunk_extents
 from ringfs.meta.namespace.doomed import visible_chunks
-from ringfs.meta.namespace.facts import counters
+from ringfs.meta.namespace.facts import class_text, counters
 from ringfs.meta.namespace.records import Inode, unpack_attributes, unpack_inode
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.messages import quota
-from ringfs.wire.messages.common import LEASED, Attributes
+from ringfs.wire.messages.common import CLASS_XATTR, LEASED, Attributes
 from ringfs.wire.messages.content import ChunkFound, FindChunk
 from ringfs.wire.messages.session import Opened
 from ringfs.wire.packing import unpack
@@ -97,6 +97,8 @@ def _read_link(view: ReadView, op: m.ReadLink) -> m.LinkTarget:
 def _get_xattr(view: ReadView, op: m.GetXattr) -> m.XattrFound:
     xattrs.check_name(op.name)
     inode = unpack_inode(op.inode, _row(view, op.inode))
+    if op.name == CLASS_XATTR and not xattrs.may_not_have(inode, op.name):
+        return m.XattrFound(class_text(view, inode.class_number).encode(), LEASED)
     value = xattrs.find(view, op.inode, op.name) if inode.xattr_count else None
     if value is None:
         raise Refused(Code.NO_XATTR)
@@ -105,7 +107,10 @@ def _get_xattr(view: ReadView, op: m.GetXattr) -> m.XattrFound:
 
 def _list_xattrs(view: ReadView, op: m.ListXattrs) -> m.XattrNames:
     attributes = _attributes(view, op.inode)
-    return m.XattrNames(xattrs.names(view, op.inode) if attributes.xattr_count else [], LEASED)
+    names = xattrs.names(view, op.inode) if attributes.xattr_count else []
+    if attributes.class_number and S_IFMT(attributes.mode) in (S_IFDIR, S_IFREG):
+        names = sorted([*names, CLASS_XATTR])
+    return m.XattrNames(names, LEASED)
 
 
 def _read_extents(view: ReadView, op: m.ReadExtents) -> m.Extents:

@@ -13,13 +13,13 @@ from ringfs.wire.packing import pack, unpack
 #: The format that docs/formats/namespace.md describes.
 FORMAT_VERSION = 2
 #: How many fields an inode's row shares with Attributes, in the same order; the parent follows, and two more for a directory.
-_SHARED = 14
+_SHARED = 15
 
 
 class Inode:
     """An inode while a transaction works on it. Mutable; Work.inode gives out one per number and transaction.
 
-    The fields up to `flags` are those of Attributes. For a directory size_bytes is its count of entries, links is 2 + its
+    The fields up to `class_number` are those of Attributes. For a directory size_bytes is its count of entries, links is 2 + its
     subdirectories (0 once removed), and name and next_cookie have meaning.
     """
 
@@ -29,6 +29,7 @@ class Inode:
         "change",
         "charged_bytes",
         "charged_to",
+        "class_number",
         "ctime_ns",
         "flags",
         "gid",
@@ -61,6 +62,7 @@ class Inode:
     change: int
     xattr_count: int
     flags: int
+    class_number: int
     #: The directory that it counts in: a directory's own, another's home (usage.py); 0 without a name. The root is its own parent.
     parent: int
     #: Directories: the name in the parent; the root's is b"".
@@ -92,6 +94,7 @@ class Inode:
             self.change,
             self.xattr_count,
             self.flags,
+            self.class_number,
             self.parent,
         ]
         if self.mode & 0o170000 == S_IFDIR:
@@ -116,6 +119,7 @@ class Inode:
             self.change,
             self.xattr_count,
             self.flags,
+            self.class_number,
         )
 
 
@@ -142,6 +146,7 @@ def unpack_inode(number: int, value: bytes) -> Inode:
         inode.change,
         inode.xattr_count,
         inode.flags,
+        inode.class_number,
         inode.parent,
     ) = fields
     inode.charged_to, inode.charged_bytes = inode.parent, inode.stored_bytes

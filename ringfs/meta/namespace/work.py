@@ -9,6 +9,7 @@ from ringfs.base.kv.view import ReadView
 from ringfs.base.limits import RELEASED_EXTENTS_MAX
 from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.batch import Batch
+from ringfs.meta.namespace.facts import class_text
 from ringfs.meta.namespace.records import Counters, Inode, unpack_counters, unpack_inode
 from ringfs.meta.namespace.references import References
 from ringfs.wire.messages.namespace import NewObject
@@ -19,6 +20,7 @@ class Work:
     """The working set of one transaction."""
 
     __slots__ = (
+        "_class_texts",
         "_counters",
         "_counters_before",
         "_erased",
@@ -58,6 +60,7 @@ class Work:
         self.releases_left = RELEASED_EXTENTS_MAX
         #: Objects that this transaction may bring to life.
         self.declared: list[NewObject] = []
+        self._class_texts: dict[int, str] = {}
         self._inodes: dict[int, Inode] = {}
         self._unsaved: dict[int, Inode] = {}
         self._erased: list[Inode] = []
@@ -105,6 +108,13 @@ class Work:
         """Every inode that the transaction has changed, made or removed so far."""
         return [*self._unsaved.values(), *self._erased]
 
+    def class_of(self, inode: Inode) -> str:
+        """Its class of service."""
+        text = self._class_texts.get(inode.class_number)
+        if text is None:
+            text = self._class_texts[inode.class_number] = class_text(self.rows, inode.class_number)
+        return text
+
     @property
     def counters(self) -> Counters:
         """The counters, to be read and changed."""
@@ -126,7 +136,8 @@ class Work:
         inode = Inode()
         inode.number = number
         inode.mode, inode.uid, inode.gid, inode.links = mode, uid, gid, links
-        inode.size_bytes = inode.stored_bytes = inode.rdev = inode.change = inode.xattr_count = inode.flags = 0
+        inode.size_bytes = inode.stored_bytes = inode.rdev = inode.change = inode.xattr_count = 0
+        inode.flags = inode.class_number = 0
         inode.parent = inode.charged_to = inode.charged_bytes = 0
         inode.atime_ns = inode.mtime_ns = inode.ctime_ns = inode.btime_ns = self.now_ns
         counters.inode_count += 1

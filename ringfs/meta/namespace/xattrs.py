@@ -7,6 +7,7 @@ from ringfs.base.limits import XATTR_LIST_BYTES_MAX, XATTR_NAME_BYTES_MAX
 from ringfs.meta.namespace import acl, keys
 from ringfs.meta.namespace.records import Inode
 from ringfs.meta.namespace.work import Work
+from ringfs.wire.messages.common import CLASS_XATTR
 from ringfs.wire.packing import pack, unpack
 
 #: File capabilities: Linux takes them away with suid (security_inode_killpriv).
@@ -14,7 +15,7 @@ CAPABILITY = b"security.capability"
 _NAMESPACES = (b"user.", b"trusted.", b"security.")
 _USER = b"user."
 #: As many names at least fill a list of the largest size.
-_COUNT_UNCHECKED = XATTR_LIST_BYTES_MAX // (XATTR_NAME_BYTES_MAX + 1)
+_COUNT_UNCHECKED = (XATTR_LIST_BYTES_MAX - len(CLASS_XATTR) - 1) // (XATTR_NAME_BYTES_MAX + 1)
 
 
 def check_name(name: bytes) -> None:
@@ -65,12 +66,14 @@ def remove(work: Work, inode: Inode, name: bytes) -> bool:
 
 
 def _check_room(work: Work, inode: Inode, name: bytes) -> None:
-    if inode.xattr_count >= _COUNT_UNCHECKED and _list_bytes(work.rows, inode.number) + len(name) + 1 > XATTR_LIST_BYTES_MAX:
+    if inode.xattr_count < _COUNT_UNCHECKED:
+        return
+    if _list_bytes(work.rows, inode.number) + len(name) + 1 > XATTR_LIST_BYTES_MAX - len(CLASS_XATTR) - 1:
         raise Refused(Code.NO_SPACE, "more names of extended attributes than one list holds")
 
 
 def _list_bytes(view: ReadView, number: int) -> int:
-    """What listxattr(2) would give: each name and a NUL."""
+    """What listxattr(2) would give without the class: each name and a NUL."""
     return sum(len(name) + 1 for name in names(view, number))
 
 

@@ -174,7 +174,7 @@ class StatusSession:
 
 @message(0x0310)
 class Status:
-    """The cluster at a glance. Byte figures are what users can store (copies divided out)."""
+    """The cluster at a glance. Byte figures are what users can store under the default class (copies and parity taken off)."""
 
     cluster: Text
     leader: Text

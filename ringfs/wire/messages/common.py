@@ -2,11 +2,13 @@
 
 from typing import Annotated
 
-from ringfs.wire.schema import I64, U16, U32, U64, Between, Text, message
+from ringfs.wire.schema import I64, U8, U16, U32, U64, Between, Text, message
 
 #: How an answer lets a session keep what it shows of an inode: not at all; until it is recalled; so, and nobody else keeps it or
 #: has it open, so that the session may change it first and tell later (messages/session.py).
 NOT_LEASED, LEASED, DELEGATED = 0, 1, 2
+#: The extended attribute that shows and sets the class of service of a file or directory. xattr_count does not count it.
+CLASS_XATTR = b"user.ringfs.class"
 Lease = Annotated[int, Between(NOT_LEASED, DELEGATED)]
 
 
@@ -46,3 +48,5 @@ class Attributes:
     xattr_count: U16
     #: As FS_IOC_GETFLAGS: messages/files.py, FLAG_….
     flags: U32
+    #: Its class of service: where in ClusterMap.classes it is.
+    class_number: U8 = 0

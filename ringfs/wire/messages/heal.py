@@ -193,3 +193,25 @@ class ReferencePage:
 
     references: Annotated[list[Reference], Sized(0, PAGE_ENTRIES_MAX)]
     more: bool
+
+
+@message(0x0614)
+class Reclass:
+    """Give the objects that a file points to, from (chunk, after this object) on, the file's class; stewards re-form them then.
+    Begin with 0 and b"". Answer: Reclassed. Refused STALE, INVALID (no regular file)."""
+
+    inode: U64
+    first_chunk: U32
+    after: Annotated[bytes, Sized(0, 20)]
+
+
+@message(0x0615)
+class Reclassed:
+    """next_chunk, after: what to go on with; next_chunk -1: that was all. How many objects were looked at, and the number and
+    sizes of those that have another class now."""
+
+    next_chunk: I64
+    after: Annotated[bytes, Sized(0, 20)]
+    object_count: U32
+    changed_count: U32
+    changed_bytes: U64

@@ -35,7 +35,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_add(path: Path) -> None:
     """It comes last, whatever is there; the file keeps its mode."""
-    changed = add_section(path, data_section("data3", "127.0.0.1:4", 'dr"ei', "rack", 5))
+    changed = add_section(path, data_section("data3", "127.0.0.1:4", ['dr"ei'], "rack", 5))
     assert path.read_text().startswith(HEAD + FIRST + SECOND + MOUNT)
     assert changed == load_config(path)
     added = changed.data[-1]
@@ -50,18 +50,29 @@ def test_add(path: Path) -> None:
     assert not list(path.parent.glob("*.new"))
 
 
+def test_add_several_disks(path: Path) -> None:
+    """They are one process, and a node each."""
+    changed = add_section(path, data_section("data3", "127.0.0.1:4", ["a", "b"]))
+    assert [(row.name, row.process, row.disk.name) for row in changed.disks_of("data3")] == [
+        ("data3.1", "data3", "a"),
+        ("data3.2", "data3", "b"),
+    ]
+    assert remove_data(path, "data3").data == load_config(path).data
+    assert "data3" not in path.read_text()
+
+
 def test_add_refused(path: Path) -> None:
     """A twin, and whatever the caller's check finds: the file stays, and the line names it."""
     before = path.read_text()
     with pytest.raises(UserError, match=r"cluster\.toml, line .*'data1' is there twice"):
-        add_section(path, data_section("data1", "127.0.0.1:9", "three"))
+        add_section(path, data_section("data1", "127.0.0.1:9", ["three"]))
 
     def check(changed: ClusterConfig) -> None:
         assert changed.data[-1].name == "data3"
         raise UserError("no")
 
     with pytest.raises(UserError, match="no"):
-        add_section(path, data_section("data3", "127.0.0.1:9", "three"), check)
+        add_section(path, data_section("data3", "127.0.0.1:9", ["three"]), check)
     assert path.read_text() == before
     assert not list(path.parent.glob("*.new"))
 

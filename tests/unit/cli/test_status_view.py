@@ -9,43 +9,28 @@ from ringfs.base.config import DataConfig
 from ringfs.cli.status_view import Seen, render, to_json, troubles_of
 from ringfs.wire.messages.cluster import (
     NODE_DOWN,
-    NODE_UP,
     ROLE_LEADER,
     ROLE_STANDBY,
     ROLE_STARTING,
+    STANDING_DRAINING,
+    STANDING_LOST,
+    STANDING_MAINTENANCE,
+    STANDING_OUT,
     ClusterMap,
     EtcdMember,
-    Node,
-    NodeStatus,
     ServerStatus,
-    Status,
     StatusSession,
 )
+from tests.support.heal_reports import HEALED, healing, node, status
 from tests.support.meta_doubles import CONFIG
 
 MIB = 1 << 20
 MEMBERS = [EtcdMember(f"10.0.0.{number}:2379", "", number == 2, 4 * MIB, MIB, []) for number in (1, 2, 3)]
 LEADER = ServerStatus("meta2", ROLE_LEADER, 5, 100, "meta2", "10.0.0.2:7000", MEMBERS, 40, "")
 STANDBY = replace(LEADER, name="meta1", role=ROLE_STANDBY, position=97)
-STATUS = Status(
-    cluster="uuid",
-    leader="meta2",
-    term=5,
-    position=101,
-    checkpoint=90,
-    default_class="replica:2",
-    map=ClusterMap(7, "uuid", [Node(1, "disk", "data1", "d:1", "rack1", 100, NODE_UP)]),
-    nodes=[NodeStatus(1, MIB, MIB, 3, 20, "")],
-    sessions=[StatusSession(9, "host:1 mount", 2, 100)],
-    inode_count=5,
-    live_bytes=MIB,
-    dead_bytes=0,
-    total_bytes=2 * MIB,
-    free_bytes=MIB,
-    trouble="",
-)
-SEEN = Seen(STATUS, LEADER, {"meta1": STANDBY, "meta2": LEADER, "meta3": replace(STANDBY, name="meta3", position=102)})
-ALONE = Seen(STATUS, replace(LEADER, etcd=[]), {"meta2": replace(LEADER, etcd=[])})
+STATUS = replace(status(node(1)), leader="meta2", sessions=[StatusSession(9, "host:1 mount", 2, 100)])
+SEEN = Seen(STATUS, LEADER, {"meta1": STANDBY, "meta2": LEADER, "meta3": replace(STANDBY, name="meta3", position=102)}, HEALED)
+ALONE = Seen(STATUS, replace(LEADER, etcd=[]), {"meta2": replace(LEADER, etcd=[])}, HEALED)
 
 
 @pytest.mark.parametrize("seen", [SEEN, ALONE], ids=["three", "one"])
@@ -64,6 +49,10 @@ def with_member(**of_first: Any) -> Seen:
     return replace(SEEN, leader=replace(LEADER, etcd=[replace(MEMBERS[0], **of_first), *MEMBERS[1:]]))
 
 
+def with_node(**of_first: Any) -> Seen:
+    return replace(SEEN, status=replace(STATUS, map=ClusterMap(7, "uuid", [node(1, **of_first)])))
+
+
 @pytest.mark.parametrize(
     ("seen", "trouble"),
     [
@@ -75,18 +64,41 @@ def with_member(**of_first: Any) -> Seen:
         (with_member(alarms=["no space"]), "etcd member 10.0.0.1:2379: alarm: no space"),
         (replace(SEEN, leader=replace(LEADER, trouble="disk full"), status=replace(STATUS, trouble="disk full")), "disk full"),
         (replace(SEEN, leader=replace(LEADER, trouble="etcd's database is full")), "etcd's database is full"),
-        (
-            replace(SEEN, status=replace(STATUS, map=ClusterMap(7, "uuid", [replace(STATUS.map.nodes[0], state=NODE_DOWN)]))),
-            "data1 is down",
-        ),
+        (with_node(state=NODE_DOWN), "data1 is down"),
+        (with_node(state=NODE_DOWN, standing=STANDING_DRAINING), "data1 is down"),
+        (with_node(state=NODE_DOWN, standing=STANDING_LOST), "data1 is lost: what it held is made anew on the others"),
+        (with_node(state=NODE_DOWN, uuid=""), "data1 waits for a new disk"),
         (replace(SEEN, status=replace(STATUS, nodes=[replace(STATUS.nodes[0], trouble="disk full")])), "data1: disk full"),
     ],
 )
 def test_troubles(seen: Seen, trouble: str) -> None:
     """Each is said once."""
     assert troubles_of(CONFIG, seen) == [trouble]
-    assert render(seen, [trouble]).endswith(f"health: {trouble}")
+    assert f"health: {trouble}" in render(seen, [trouble]).splitlines()[-1]
     assert to_json(seen, [trouble])["healthy"] is False
+
+
+@pytest.mark.parametrize(
+    ("seen", "note"),
+    [
+        (with_node(standing=STANDING_DRAINING), "data1 is draining"),
+        (with_node(standing=STANDING_OUT, state=NODE_DOWN), "data1 is out"),
+        (with_node(standing=STANDING_MAINTENANCE, state=NODE_DOWN), "data1 is in maintenance, 0 s left"),
+        (replace(SEEN, heal=healing(queued=2, queued_bytes=MIB)), "healing: 2 parts (1 MiB) to make or move, 0 B/s"),
+    ],
+)
+def test_notes(seen: Seen, note: str) -> None:
+    """What is under way as somebody wanted it is said, and no fault."""
+    assert troubles_of(CONFIG, seen) == []
+    assert render(seen, []).endswith(f"health: good; {note}")
+    assert to_json(seen, [])["notes"] == [note]
+
+
+def test_danger() -> None:
+    """Objects that may be lost are a fault."""
+    seen = replace(SEEN, heal=healing(queued=9, endangered=2))
+    assert troubles_of(CONFIG, seen) == ["2 objects would not survive the next loss"]
+    assert to_json(seen, [])["heal"]["endangered"] == 2
 
 
 def test_a_node_that_never_joined() -> None:

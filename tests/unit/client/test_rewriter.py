@@ -34,6 +34,10 @@ class Service:
         self.puts_at_once_max = 0
         self.rewrites = 0
 
+    def class_of(self, _attributes: Attributes) -> str:
+        """Of every file."""
+        return self.default_class
+
     def holds(self, epoch: int) -> bool:
         """Leases are of epoch 1."""
         return epoch == 1

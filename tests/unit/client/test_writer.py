@@ -44,6 +44,10 @@ class Service:
         self.puts_now = 0
         self.puts_at_once_max = 0
 
+    def class_of(self, _attributes: Attributes) -> str:
+        """Of every file."""
+        return self.default_class
+
     def holds(self, _epoch: int) -> bool:
         """The lease is always there."""
         return True

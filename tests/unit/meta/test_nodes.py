@@ -3,7 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from ringfs.meta.nodes import NODE_SILENCE_NS, NodeTable
+from ringfs.ring.classes import parse_class
 from ringfs.wire.messages.cluster import (
     NODE_DOWN,
     NODE_UP,
@@ -85,15 +88,18 @@ def test_another_map() -> None:
     assert not table.holds_nothing(1), "what was heard of others stays"
 
 
+ONE, TWO, FRAGMENTS = parse_class("replica:1"), parse_class("replica:2"), parse_class("ec:2+1")
+
+
 def test_capacity() -> None:
-    """Free space counts once per file system, used space per node, divided by the copies; only nodes that are up count."""
+    """Free space counts once per file system, on nodes that are up, used space on all that have a share; divided by the copies."""
     table = NodeTable(ClusterMap(1, "c", [node(1), node(2), node(3, NODE_DOWN), node(4)]), START, OUT_AFTER_NS)
-    assert table.capacity(2) == (0, 0)
+    assert table.capacity(TWO) == (0, 0)
     table.report(beat(1, used=10, free=100, filesystem="a"), START)
     table.report(beat(2, used=20, free=90, filesystem="a"), START)
-    table.report(beat(3, used=7, free=1000, filesystem="b"), START)
-    assert table.capacity(2) == (65, 50)
-    assert table.capacity(1) == (130, 100)
+    table.report(beat(3, used=6, free=1000, filesystem="b"), START)
+    assert table.capacity(TWO) == (68, 50)
+    assert table.capacity(ONE) == (136, 100)
 
 
 def test_capacity_of_nodes_that_may_use_a_part_of_a_shared_disk() -> None:
@@ -101,11 +107,40 @@ def test_capacity_of_nodes_that_may_use_a_part_of_a_shared_disk() -> None:
     table = NodeTable(ClusterMap(1, "c", [node(1), node(2), node(3)]), START, OUT_AFTER_NS)
     for number in (1, 2, 3):
         table.report(beat(number, free=100, there=1000), START)
-    assert table.capacity(2) == (150, 150)
+    assert table.capacity(TWO) == (150, 150)
     table.report(beat(3, free=100, there=250), START)
     table.report(beat(1, free=100, there=240), START)
     table.report(beat(2, free=100, there=250), START)
-    assert table.capacity(1) == (250, 250)
+    assert table.capacity(ONE) == (250, 250)
+
+
+def three_disks(*free: int, **third: Any) -> NodeTable:
+    table = three(NODE_UP, NODE_UP, NODE_UP, **third)
+    for number, each in enumerate(free, 1):
+        table.report(beat(number, used=30, free=each, filesystem=f"fs{number}"), START)
+    return table
+
+
+def test_capacity_is_what_distinct_domains_can_take() -> None:
+    """One large disk among small ones is no room for copies; fragments need all three."""
+    assert three_disks(100, 100, 1000).capacity(TWO) == (245, 200)
+    assert three_disks(10, 20, 1000).capacity(TWO) == (75, 30)
+    assert three_disks(100, 100, 100).capacity(FRAGMENTS) == (260, 200)
+    assert three_disks(100, 100, 0).capacity(FRAGMENTS) == (160, 100), "as two copies each"
+
+
+@pytest.mark.parametrize("standing", [STANDING_OUT, STANDING_LOST, STANDING_DRAINING])
+def test_only_a_share_is_capacity(standing: int) -> None:
+    """What is on a node without one is on its way elsewhere, or there already."""
+    assert three_disks(100, 100, 100, standing=standing).capacity(TWO) == (130, 100)
+
+
+def test_nodes_that_writes_wait_for_have_room() -> None:
+    """With too few domains up for any object, what is down counts as it last said."""
+    table = three_disks(100, 100, 100)
+    table.take_map(ClusterMap(2, "c", [node(1), node(2, NODE_DOWN), node(3, NODE_DOWN)], ["replica:2"]))
+    assert table.capacity(TWO) == (195, 150)
+    assert table.capacity(ONE) == (190, 100)
 
 
 def test_statuses() -> None:

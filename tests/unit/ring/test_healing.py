@@ -332,6 +332,19 @@ def test_as_many_parts_stay_as_can() -> None:
     assert not at.made
 
 
+@pytest.mark.parametrize("full", [1, 2])
+def test_a_full_node_keeps_what_it_has(full: int) -> None:
+    """Of two that hold the same fragment, the one that can be given no other keeps it."""
+    at = placed("ec:2+1", nodes(3))
+    at.stores = {1: {Part(2, 1, 0): 1}, 2: {Part(2, 1, 0): 1}, 3: {Part(2, 1, 1): 1}}
+    at.full.add(full)
+    at.settle()
+    assert at.held_on() == {full: [Part(2, 1, 0)], 3 - full: [Part(2, 1, 2)], 3: [Part(2, 1, 1)]}
+    at.stores[3 - full] = {Part(2, 1, 0): 1}
+    at.full = {1, 2}
+    assert at.decide().actions == ()
+
+
 @pytest.mark.parametrize("reason", ["full", "maintenance"])
 def test_others_stand_in(reason: str) -> None:
     """For a node that can be given nothing just now the next one of another domain gets the part, until it can."""

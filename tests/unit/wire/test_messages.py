@@ -19,13 +19,13 @@ OID = bytes(range(20))
 GOLDEN: list[tuple[Any, str]] = [
     (Done(), "9101"),
     (Refusal(101, "a/b"), "930265a3612f62"),
-    (ATTRIBUTES, "dc00100301cd81a4cd03e8cd03e8010505000a141eff070000"),
+    (ATTRIBUTES, "dc00110301cd81a4cd03e8cd03e8010505000a141eff07000000"),
     (Query(5, Lookup(1, b"n\xff")), "93cd02080593cd014101c4026eff"),
     (
         Entry(ATTRIBUTES, ATTRIBUTES, 2, 0),
-        "95cd01219f01cd81a4cd03e8cd03e8010505000a141eff0700009f01cd81a4cd03e8cd03e8010505000a141eff0700000200",
+        "95cd0121dc001001cd81a4cd03e8cd03e8010505000a141eff07000000dc001001cd81a4cd03e8cd03e8010505000a141eff070000000200",
     ),
-    (Entry(None, ATTRIBUTES, 0, 1), "95cd0121c09f01cd81a4cd03e8cd03e8010505000a141eff0700000001"),
+    (Entry(None, ATTRIBUTES, 0, 1), "95cd0121c0dc001001cd81a4cd03e8cd03e8010505000a141eff070000000001"),
     (MutateAhead(5, 9, 8, [AheadItem(77, Rmdir(1, b"d"))]), "95cd021105090891924d93cd010601c40164"),
     (AheadDone([0, 101], [0x01020304, 0], True), "94cd021292006592ce0102030400c3"),
     (
@@ -54,7 +54,7 @@ GOLDEN: list[tuple[Any, str]] = [
     ),
     (Mutate(5, 10, 9, Allocate(7, 3, 4096, 1 << 40, True)), "95cd0207050a0996cd01700703cd1000cf0000010000000000c3"),
     (CopyRange(7, 0, 8, 1 << 26, 10, False), "97cd0171070008ce040000000ac2"),
-    (RangeCopied(10, 5, ATTRIBUTES), "94cd01720a059f01cd81a4cd03e8cd03e8010505000a141eff070000"),
+    (RangeCopied(10, 5, ATTRIBUTES), "94cd01720a05dc001001cd81a4cd03e8cd03e8010505000a141eff07000000"),
     (Clone(7, 1, b"n"), "94cd01730701c4016e"),
     (Query(5, FindChunk(7, 3)), "93cd02080593cd01740703"),
     (ChunkFound(7, -1), "93cd017507ff"),

@@ -1,7 +1,7 @@
 """Clone: a new inode under a name that is like another one, its content by reference.
 
-It has the type, mode, owner, group, device, atime, mtime, xattrs (ACLs and capabilities among them) and target of the source; no
-flags, and nothing from the directory it is in. A directory begins empty. btime and ctime, and the parent's mtime and ctime, are
+It has the type, mode, owner, group, device, atime, mtime, class, xattrs (ACLs and capabilities among them) and target of the
+source; no flags, and nothing from the directory it is in. A directory begins empty. btime and ctime, and the parent's two, are
 now. A file with more than COPIED_EXTENTS_MAX extents is copied up to the beginning of a chunk: the rest is CopyRange's.
 
 | refused | when |
@@ -39,6 +39,7 @@ def apply(work: Work, op: Clone) -> Entry:
     if source.is_directory() and parent.links >= LINKS_MAX:
         raise Refused(Code.TOO_MANY_LINKS)
     inode = work.new_inode(source.mode, source.uid, source.gid, 2 if source.is_directory() else 1)
+    inode.class_number = source.class_number
     inode.rdev, inode.atime_ns, inode.mtime_ns = source.rdev, source.atime_ns, source.mtime_ns
     for name in xattrs.names(work.rows, source.number) if source.xattr_count else ():
         value = xattrs.find(work.rows, source.number, name)

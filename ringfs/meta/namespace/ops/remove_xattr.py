@@ -1,7 +1,7 @@
 """RemoveXattr: remove an extended attribute.
 
 Rules: removexattr(2), fs/xattr.c. ctime is now. Removing an ACL that is not there succeeds and changes nothing, as in Linux; the
-mode stays as the ACL left it.
+mode stays as the ACL left it. Without its class of service, an inode has the default class.
 
 | refused | when |
 | --- | --- |
@@ -19,7 +19,7 @@ from ringfs.base.errors import Code, Refused
 from ringfs.meta.namespace import acl, xattrs
 from ringfs.meta.namespace.protection import refuse_changing
 from ringfs.meta.namespace.work import Work
-from ringfs.wire.messages.common import Attributes
+from ringfs.wire.messages.common import CLASS_XATTR, Attributes
 from ringfs.wire.messages.namespace import RemoveXattr
 
 
@@ -33,7 +33,11 @@ def apply(work: Work, op: RemoveXattr) -> Attributes:
         raise Refused(Code.NOT_SUPPORTED, "an ACL of a symlink")
     if xattrs.may_not_have(inode, op.name):
         raise Refused(Code.NOT_PERMITTED, "user attributes are for files and directories")
-    if xattrs.remove(work, inode, op.name):
+    if op.name == CLASS_XATTR and inode.class_number:
+        inode.class_number = 0
+        inode.ctime_ns = work.now_ns
+        work.changed(inode)
+    elif xattrs.remove(work, inode, op.name):
         inode.ctime_ns = work.now_ns
         work.changed(inode)
     elif not is_acl:

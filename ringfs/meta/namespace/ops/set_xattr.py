@@ -1,4 +1,4 @@
-"""SetXattr: set an extended attribute; the two ACLs are checked and act on the mode.
+"""SetXattr: set an extended attribute; the two ACLs are checked and act on the mode, the class of service is the inode's.
 
 Rules: setxattr(2), xattr(7), fs/xattr.c, fs/posix_acl.c. ctime is now. An access ACL sets the nine permission bits of the mode and
 takes sgid away if kill_sgid; one that says no more than a mode is not kept; one without entries removes what is there. ACLs
@@ -10,9 +10,9 @@ pay no heed to flags, as in Linux.
 | RANGE, NOT_SUPPORTED, INVALID | the name, see xattrs.check_name |
 | XATTR_TOO_BIG | the value is over XATTR_VALUE_BYTES_MAX |
 | NOT_PERMITTED | user.* on what is neither file nor directory |
-| INVALID | unknown flags; a malformed ACL |
+| INVALID | unknown flags; a malformed ACL; no class of service, or one for more failure domains than there are |
 | EXISTS, NO_XATTR | XATTR_CREATE and it exists; XATTR_REPLACE and it does not. With both, as in Linux, one of the two |
-| NO_SPACE | the names would fill more than XATTR_LIST_BYTES_MAX |
+| NO_SPACE | the names would fill more than XATTR_LIST_BYTES_MAX; no more classes |
 | NOT_SUPPORTED, ACCESS_DENIED | an ACL on a symlink or of an unknown version; a default ACL on what is no directory |
 | NOT_PERMITTED | flags forbid it, see protection.py |
 """
@@ -21,7 +21,7 @@ from stat import S_IFLNK, S_IFMT
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import XATTR_VALUE_BYTES_MAX
-from ringfs.meta.namespace import acl, keys, xattrs
+from ringfs.meta.namespace import acl, classes, keys, xattrs
 from ringfs.meta.namespace.protection import refuse_changing
 from ringfs.meta.namespace.records import Inode
 from ringfs.meta.namespace.work import Work
@@ -42,6 +42,8 @@ def apply(work: Work, op: SetXattr) -> Attributes:
         _set_access_acl(work, inode, op)
     elif op.name == acl.DEFAULT:
         _set_default_acl(work, inode, op)
+    elif op.name == classes.CLASS_XATTR:
+        _set_class(work, inode, op)
     else:
         _set_plain(work, inode, op)
     inode.ctime_ns = work.now_ns
@@ -54,11 +56,22 @@ def _set_plain(work: Work, inode: Inode, op: SetXattr) -> None:
         raise Refused(Code.NOT_PERMITTED, "user attributes are for files and directories")
     if op.flags:
         exists = inode.xattr_count > 0 and work.rows.get(keys.xattr(inode.number, op.name)) is not None
-        if exists and op.flags & XATTR_CREATE:
-            raise Refused(Code.EXISTS)
-        if not exists and op.flags & XATTR_REPLACE:
-            raise Refused(Code.NO_XATTR)
+        _check_exists(op, exists=exists)
     xattrs.put(work, inode, op.name, op.value)
+
+
+def _set_class(work: Work, inode: Inode, op: SetXattr) -> None:
+    if xattrs.may_not_have(inode, op.name):
+        raise Refused(Code.NOT_PERMITTED, "classes of service are for files and directories")
+    _check_exists(op, exists=inode.class_number > 0)
+    inode.class_number = classes.number_for(work, op.value)
+
+
+def _check_exists(op: SetXattr, *, exists: bool) -> None:
+    if exists and op.flags & XATTR_CREATE:
+        raise Refused(Code.EXISTS)
+    if not exists and op.flags & XATTR_REPLACE:
+        raise Refused(Code.NO_XATTR)
 
 
 def _set_access_acl(work: Work, inode: Inode, op: SetXattr) -> None:

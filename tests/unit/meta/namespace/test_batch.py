@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfs.base.ids import ROOT_INODE
@@ -75,6 +75,7 @@ def together(space: TrialNamespace, todo: list[Any]) -> list[Outcome]:
 
 
 @pytest.mark.parametrize("quota", [False, True])
+@settings(deadline=None)
 @given(todo=operations())
 def test_as_one_by_one(*, quota: bool, todo: list[Any]) -> None:
     """Whatever comes, with and without a quota in the way."""

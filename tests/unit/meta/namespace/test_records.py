@@ -10,6 +10,7 @@ from ringfs.meta.namespace import acl, facts, keys, records, system
 from ringfs.meta.namespace.records import pack_usage, unpack_attributes, unpack_counters, unpack_inode, unpack_usage
 from ringfs.wire.messages import namespace as m
 from ringfs.wire.messages.cluster import NODE_DOWN
+from ringfs.wire.messages.common import CLASS_XATTR
 from ringfs.wire.messages.heal import ReplaceDisk
 from ringfs.wire.messages.locks import SetLock
 from ringfs.wire.messages.quota import SetQuota
@@ -41,6 +42,7 @@ def history() -> TrialNamespace:
         trial.do(m.Unlink(1, b"huge"))
     for name in ("data1", "data2"):
         trial.system(system.EnterNode(f"uuid-{name}", name, f"{name}:7000", "rack", 100))
+    trial.do(m.SetXattr(directory, CLASS_XATTR, b"replica:1", 0, False))
     trial.system(system.SetNodeState(2, NODE_DOWN))
     trial.system(ReplaceDisk("data2"))
     trial.system(system.MarkReaped(1, 1))

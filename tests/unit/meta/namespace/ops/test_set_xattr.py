@@ -3,9 +3,10 @@
 import pytest
 
 from ringfs.base.errors import Code
+from ringfs.base.limits import XATTR_LIST_BYTES_MAX
 from ringfs.meta.namespace import acl
 from ringfs.wire.messages import namespace as m
-from ringfs.wire.messages.common import Attributes
+from ringfs.wire.messages.common import CLASS_XATTR, Attributes
 from tests.support.namespace import TrialNamespace
 from tests.support.refusals import refused
 
@@ -99,12 +100,16 @@ def test_who_may_have_what(trial: TrialNamespace) -> None:
 
 
 def test_names_fit_one_list(trial: TrialNamespace) -> None:
-    """256 names of 255 bytes and their NULs fill it, one more gives NO_SPACE; replacing goes on."""
+    """256 names and their NULs fill what the class leaves of it, one more gives NO_SPACE; replacing goes on."""
     inode = trial.file(b"a")
-    for index in range(256):
+    for index in range(255):
         put(trial, inode, b"user.%0250d" % index)
+    left_bytes = XATTR_LIST_BYTES_MAX - 255 * 256 - len(CLASS_XATTR) - 1
     with refused(Code.NO_SPACE):
-        put(trial, inode, b"user.%0250d" % 256)
+        put(trial, inode, b"user.".ljust(left_bytes, b"x"))
+    put(trial, inode, b"user.".ljust(left_bytes - 1, b"x"))
+    with refused(Code.NO_SPACE):
+        put(trial, inode, b"user.a")
     assert put(trial, inode, b"user.%0250d" % 0, b"again").xattr_count == 256
 
 
