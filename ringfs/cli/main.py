@@ -17,6 +17,7 @@ VERBS = {
     "ring": ("ringfs.cli.ring", "Where objects belong, and what a change would move: show, plan."),
     "heal": ("ringfs.cli.heal", "What is rebuilt and moved: status, wait."),
     "scrub": ("ringfs.cli.scrub", "What is read and verified on the disks: status, start."),
+    "class": ("ringfs.cli.class_", "How safely, and how cheaply, files are stored: show, set."),
     "quota": ("ringfs.cli.quota", "Limit what a directory and all below it may hold: set, get, list, clear."),
     "clone": ("ringfs.cli.clone", "A copy of a file or tree that shares its objects: at once, without space."),
     "bench": ("ringfs.cli.bench", "A short benchmark of a mounted directory."),

@@ -12,7 +12,16 @@ from ringfs.meta.live import Live
 from ringfs.meta.namespace.live_objects import list_live, list_references
 from ringfs.wire.messages.cluster import NODE_UP, STANDING_NAMES, Node
 from ringfs.wire.messages.common import Done
-from ringfs.wire.messages.heal import HealReport, ListLive, ListReferences, RemoveNode, ReplaceDisk, SetStanding, SetWeight
+from ringfs.wire.messages.heal import (
+    HealReport,
+    ListLive,
+    ListReferences,
+    RemoveNode,
+    ReplaceDisk,
+    SetStanding,
+    SetWeight,
+    StartHeal,
+)
 from ringfs.wire.rpc import Request
 
 log = structlog.get_logger("ringfs.meta")
@@ -58,7 +67,7 @@ class HealService:
     # --- operators ----------------------------------------------------------------------------------------------------
 
     def change_map(self, request: Request) -> None:
-        """SetStanding, SetWeight, ReplaceDisk: ClusterMap."""
+        """SetStanding, SetWeight, ReplaceDisk, StartHeal: ClusterMap."""
         self._live.leader.admit(partial(self._change_map, request))
 
     def remove(self, request: Request) -> None:
@@ -92,11 +101,13 @@ class HealService:
         self._live.reply(request, changed)
 
 
-def _log_wish(message: SetStanding | SetWeight | RemoveNode | ReplaceDisk) -> None:
+def _log_wish(message: SetStanding | SetWeight | RemoveNode | ReplaceDisk | StartHeal) -> None:
     match message:
         case SetStanding():
             log.warning("an operator changed a node", name=message.name, standing=STANDING_NAMES[message.standing])
         case SetWeight():
             log.warning("an operator changed a node", name=message.name, weight=message.weight)
+        case StartHeal():
+            log.info("stewards are to look at everything")
         case _:
             log.warning("an operator changed a node", name=message.name, wish=type(message).__name__)

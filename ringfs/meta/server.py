@@ -75,6 +75,7 @@ class MetaServer:
             heal.SetStanding: healing.change_map,
             heal.SetWeight: healing.change_map,
             heal.ReplaceDisk: healing.change_map,
+            heal.StartHeal: healing.change_map,
             heal.RemoveNode: healing.remove,
         }
 

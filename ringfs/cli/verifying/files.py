@@ -1,4 +1,4 @@
-"""The regular files that paths mean: themselves, or all that is below a directory, in order of name. A page in memory at a time."""
+"""What paths mean: regular files, and directories with all below them. A page in memory at a time."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ from ringfs.wire.messages.namespace import DirectoryEntry
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A regular file, by the path that people know it by."""
+    """A file or directory, by the path that people know it by."""
 
     path: str
     attributes: Attributes
@@ -22,19 +22,27 @@ class Found:
 
 async def files_at(fs: FileSystem, path: str, number: int) -> AsyncIterator[Found]:
     """The file, or those below the directory, in no particular order but that of the service. Raises Refused STALE."""
-    attributes = (await fs.getattr(number)).attributes
-    if stat.S_ISREG(attributes.mode):
-        yield Found(path, attributes)
-        return
-    pending = [(path, number)] if stat.S_ISDIR(attributes.mode) else []
+    async for found in tree_at(fs, path, number):
+        if stat.S_ISREG(found.attributes.mode):
+            yield found
+
+
+async def tree_at(fs: FileSystem, path: str, number: int) -> AsyncIterator[Found]:
+    """The file; or the directory and all files and directories below it, each after the one it is in. Raises Refused STALE."""
+    pending: list[Found] = []
+    here = Found(path, (await fs.getattr(number)).attributes)
+    if stat.S_ISREG(here.attributes.mode) or stat.S_ISDIR(here.attributes.mode):
+        yield here
+        pending = [here] if stat.S_ISDIR(here.attributes.mode) else []
     while pending:
-        above, directory = pending.pop()
-        async for entry in _entries(fs, directory):
-            below = os.path.join(above, os.fsdecode(entry.name))
+        above = pending.pop()
+        async for entry in _entries(fs, above.attributes.inode):
+            below = Found(os.path.join(above.path, os.fsdecode(entry.name)), entry.attributes)
             if stat.S_ISREG(entry.attributes.mode):
-                yield Found(below, entry.attributes)
+                yield below
             elif stat.S_ISDIR(entry.attributes.mode):
-                pending.append((below, entry.attributes.inode))
+                yield below
+                pending.append(below)
 
 
 async def _entries(fs: FileSystem, directory: int) -> AsyncIterator[DirectoryEntry]:

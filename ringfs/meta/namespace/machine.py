@@ -54,6 +54,7 @@ from ringfs.meta.namespace.ops import (
     set_weight,
     set_xattr,
     setattr,
+    start_heal,
     sweep,
     symlink,
     tmpfile,
@@ -114,6 +115,7 @@ SYSTEM_OPERATIONS: dict[type, Operation] = {
     heal.SetWeight: set_weight.apply,
     heal.RemoveNode: remove_node.apply,
     heal.ReplaceDisk: replace_disk.apply,
+    heal.StartHeal: start_heal.apply,
 }
 
 

@@ -215,3 +215,8 @@ class Reclassed:
     object_count: U32
     changed_count: U32
     changed_bytes: U64
+
+
+@message(0x0616)
+class StartHeal:
+    """Have all stewards go through their shares now: the epoch grows. Answer: cluster.ClusterMap."""

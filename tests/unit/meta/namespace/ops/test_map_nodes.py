@@ -16,7 +16,7 @@ from ringfs.wire.messages.cluster import (
     STANDING_OUT,
     Node,
 )
-from ringfs.wire.messages.heal import RemoveNode, ReplaceDisk, SetStanding, SetWeight
+from ringfs.wire.messages.heal import RemoveNode, ReplaceDisk, SetStanding, SetWeight, StartHeal
 from tests.support.namespace import SECOND, TrialNamespace
 from tests.support.refusals import refused
 
@@ -224,3 +224,10 @@ def test_who_is_out_or_lost_holds_back_no_verdicts(ring: TrialNamespace) -> None
     ring.system(system.FollowStanding(1, STANDING_LOST))
     ring.system(system.ForgetVerdicts())
     assert facts.counters(ring.view).dead_bytes == 0
+
+
+def test_start_heal(ring: TrialNamespace) -> None:
+    """Nothing but the epoch is new."""
+    before = facts.cluster_map(ring.view)
+    after = ring.system(StartHeal())
+    assert (after.epoch, after.nodes) == (before.epoch + 1, before.nodes)
