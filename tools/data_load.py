@@ -100,10 +100,10 @@ class Cluster:
     def cpu_s(self) -> tuple[float, float, float]:
         """Of the client, all nodes, and the metadata server."""
         own = time.process_time()
-        return own, sum(_cpu_s(pid) for pid in self.nodes), _cpu_s(self.meta)
+        return own, sum(process_cpu_s(pid) for pid in self.nodes), process_cpu_s(self.meta)
 
 
-def _cpu_s(pid: int) -> float:
+def process_cpu_s(pid: int) -> float:
     """User and system time of a process so far: of its threads, since those have nanoseconds."""
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 

@@ -69,22 +69,22 @@ class Checkpointer:
     async def close(self) -> None:
         """A last checkpoint, if the disk takes one, and the end of the index."""
         if self._health.failure is None:
-            await self._checkpoint()
+            await self._checkpoint(closing=True)
         self._kv.close()
 
-    async def _checkpoint(self) -> None:
+    async def _checkpoint(self, *, closing: bool = False) -> None:
         waiting, self._waiting = self._waiting, []
-        if self._health.failure is None and not await self._write():
+        if self._health.failure is None and not await self._write(closing=closing):
             # Nothing is lost; who waits goes on waiting for a checkpoint that succeeds.
             self._waiting = waiting + self._waiting
             return
         for done in waiting:
             done.set()
 
-    async def _write(self) -> bool:
+    async def _write(self, *, closing: bool) -> bool:
         """One checkpoint and what follows it. False if there was no room for it."""
         self._appended_bytes = self._log.appended_bytes
-        self._index.flush(self._log.mark)
+        self._index.flush(self._log.mark, closed=closing)
         punches = list(self._index.punches.items())
         empty = [number for number, use in self._index.segments.items() if not use.live_bytes]
         try:

@@ -4,7 +4,8 @@ Rows (docs/formats/data-index.md is normative). A position is segment << 32 | of
     "o" object id, part -> position, size of the object, birth, position of the latest renewal (0: none)
     "s" segment u32     -> live bytes, parts
     "p" position u64    -> length: a range that no row points to any more, to be punched once that is durable
-    "h"                 -> version, uuid of the disk, mark, newest birth
+    "h"                 -> version, uuid of the disk, mark, newest birth, whether it was closed properly
+Each row ends with a sum over its key and itself: what is punched and unlinked by rows that rotted was somebody's.
 The mark: records before it are reflected here; those after it are found by scanning. A key, here, is object id and part: 23 bytes.
 """
 
@@ -12,7 +13,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from zlib import crc32
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.view import View
@@ -24,11 +26,13 @@ from ringfs.wire.messages.data import PART_BYTES
 VERSION = 2
 _ENTRY = struct.Struct(">QIqQ")
 _SEGMENT = struct.Struct(">QI")
+_SUM = struct.Struct(">I")
+_VERSION = struct.Struct(">H")
 _SEGMENT_KEY = struct.Struct(">cI")
 _PUNCH_KEY = struct.Struct(">cQ")
 _LENGTH = struct.Struct(">I")
 _HEADER_KEY = b"h"
-_HEADER = struct.Struct(">H16sQq")
+_HEADER = struct.Struct(">H16sQqB")
 NO_RENEWAL = 0
 #: No part begins with it.
 _BEHIND_ALL_PARTS = b"\xff"
@@ -79,53 +83,61 @@ class Index:
         #: Equal to the "p" rows.
         self.punches: dict[int, int] = {}
         self.mark = NO_MARK
+        #: Whether the figures need no counting: the last checkpoint was that of a proper end.
+        self.was_closed = False
         #: No birth is newer; births are given out above it, so that a clock that was set back makes nothing look older.
         self.newest_birth_ns = 0
 
     def load(self) -> bool:
         """Read the small rows. False if the view holds no index of this disk. Raises IndexDamaged."""
         header = self._view.get(_HEADER_KEY)
-        if header is None:
+        if header is None or _VERSION.unpack_from(header.ljust(_VERSION.size, b"\0")) != (VERSION,):
             return False
-        try:
-            version, disk, self.mark, self.newest_birth_ns = _HEADER.unpack(header)
-            for key, row in self._view.scan(b"s", b"t"):
-                self.segments[_SEGMENT_KEY.unpack(key)[1]] = SegmentUse(*_SEGMENT.unpack(row))
-            for key, row in self._view.scan(b"p", b"q"):
-                (self.punches[_PUNCH_KEY.unpack(key)[1]],) = _LENGTH.unpack(row)
-        except struct.error as error:
-            raise IndexDamaged(str(error)) from error
-        return (version, disk) == (VERSION, self._disk)
+        _, disk, self.mark, self.newest_birth_ns, was_closed = _unpacked(_HEADER, _HEADER_KEY, header)
+        self.was_closed = bool(was_closed)
+        for key, row in self._view.scan(b"s", b"t"):
+            self.segments[_SEGMENT_KEY.unpack(key)[1]] = SegmentUse(*_unpacked(_SEGMENT, key, row))
+        for key, row in self._view.scan(b"p", b"q"):
+            (self.punches[_PUNCH_KEY.unpack(key)[1]],) = _unpacked(_LENGTH, key, row)
+        return bool(disk == self._disk)
 
-    def flush(self, mark: int) -> None:
-        """Write the rows that are kept in memory; to be followed by a checkpoint of the view before anything else changes."""
+    def flush(self, mark: int, *, closed: bool = False) -> None:
+        """Write the rows that are kept in memory; to be followed by a checkpoint of the view before anything else changes.
+
+        closed: nothing will change after it.
+        """
         self.mark = mark
         for number in self._changed:
             use = self.segments.get(number)
             if use is None:
                 self._view.delete(_SEGMENT_KEY.pack(b"s", number))
             else:
-                self._view.put(_SEGMENT_KEY.pack(b"s", number), _SEGMENT.pack(use.live_bytes, use.part_count))
+                self._write(_SEGMENT_KEY.pack(b"s", number), _SEGMENT.pack(use.live_bytes, use.part_count))
         self._changed.clear()
-        self._view.put(_HEADER_KEY, _HEADER.pack(VERSION, self._disk, mark, self.newest_birth_ns))
+        self._write(_HEADER_KEY, _HEADER.pack(VERSION, self._disk, mark, self.newest_birth_ns, closed))
 
     def is_consistent(self) -> bool:
         """Whether the segments' figures are what the parts' rows add up to. Reads all rows. Raises IndexDamaged."""
-        counted: dict[int, SegmentUse] = {number: SegmentUse() for number in self.segments}
-        for key, entry in self.entries():
-            use = counted.setdefault(place_of(entry.position)[0], SegmentUse())
-            use.live_bytes += record_bytes(length_of(key, entry.size_bytes))
-            use.part_count += 1
-            if entry.renewal:
-                counted.setdefault(place_of(entry.renewal)[0], SegmentUse()).live_bytes += HEAD_BYTES
-        return counted == self.segments
+        live_bytes: dict[int, int] = dict.fromkeys(self.segments, 0)
+        part_count: dict[int, int] = dict.fromkeys(self.segments, 0)
+        try:
+            for key, row in self._view.scan(b"o", b"p"):
+                position, size_bytes, _, renewal = _unpacked(_ENTRY, key, row)
+                live_bytes[position >> 32] += record_bytes(length_of(key, size_bytes))
+                part_count[position >> 32] += 1
+                if renewal:
+                    live_bytes[renewal >> 32] += HEAD_BYTES
+        except KeyError:
+            return False
+        return {number: SegmentUse(live_bytes[number], part_count[number]) for number in live_bytes} == self.segments
 
     # --- questions ---------------------------------------------------------------------------------------------------
 
     def get(self, key: bytes) -> Entry | None:
         """The entry of a part that is held."""
-        row = self._view.get(b"o" + key)
-        return None if row is None else _entry(row)
+        row_key = b"o" + key
+        row = self._view.get(row_key)
+        return None if row is None else Entry._make(_unpacked(_ENTRY, row_key, row))
 
     def parts(self, oid: bytes) -> list[tuple[bytes, Entry]]:
         """Keys and entries of all held parts of an object, ascending: a copy first."""
@@ -140,7 +152,7 @@ class Index:
     def entries(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, Entry]]:
         """Keys and entries of all parts with start <= key < stop, ascending."""
         for key, row in self._view.scan(b"o" + start, b"p" if stop is None else b"o" + stop):
-            yield key[1:], _entry(row)
+            yield key[1:], Entry._make(_unpacked(_ENTRY, key, row))
 
     def points_into(self, start: int, stop: int) -> bool:
         """Whether any row points to a record at start <= position < stop. Reads all rows."""
@@ -178,13 +190,15 @@ class Index:
 
     def lose_segment(self, number: int) -> int:
         """A segment file is gone or unreadable: forget what it held. The count of parts lost."""
-        lost = [key for key, entry in self.entries() if place_of(entry.position)[0] == number]
-        for key in lost:
-            self.remove(key)
-        for key, entry in list(self.entries()):
-            if entry.renewal and place_of(entry.renewal)[0] == number:
-                self._put(key, entry._replace(renewal=NO_RENEWAL))
         use = self.segments[number]
+        lost = []
+        if use.live_bytes:
+            lost = [key for key, entry in self.entries() if place_of(entry.position)[0] == number]
+            for key in lost:
+                self.remove(key)
+            for key, entry in list(self.entries()):
+                if entry.renewal and place_of(entry.renewal)[0] == number:
+                    self._put(key, entry._replace(renewal=NO_RENEWAL))
         use.live_bytes = use.part_count = 0
         self.forget_segment(number)
         return len(lost)
@@ -233,7 +247,7 @@ class Index:
         """A range holds nothing that counts: punch it."""
         self.know_segment(place_of(position)[0])
         self.punches[position] = length_bytes
-        self._view.put(_PUNCH_KEY.pack(b"p", position), _LENGTH.pack(length_bytes))
+        self._write(_PUNCH_KEY.pack(b"p", position), _LENGTH.pack(length_bytes))
 
     def forget_punches(self, positions: list[int]) -> None:
         """These ranges were punched durably."""
@@ -242,8 +256,11 @@ class Index:
             self._view.delete(_PUNCH_KEY.pack(b"p", position))
 
     def _put(self, key: bytes, entry: Entry) -> None:
-        self._view.put(b"o" + key, _ENTRY.pack(entry.position, entry.size_bytes, entry.birth_ns, entry.renewal))
+        self._write(b"o" + key, _ENTRY.pack(*entry))
         self.newest_birth_ns = max(self.newest_birth_ns, entry.birth_ns)
+
+    def _write(self, key: bytes, row: bytes) -> None:
+        self._view.put(key, row + _SUM.pack(crc32(row, crc32(key))))
 
     def _release(self, key: bytes, entry: Entry) -> None:
         self._free(entry.position, record_bytes(length_of(key, entry.size_bytes)), 1)
@@ -264,11 +281,12 @@ class Index:
         self._changed.add(number)
 
 
-def _entry(row: bytes) -> Entry:
-    try:
-        return Entry._make(_ENTRY.unpack(row))
-    except struct.error as error:
-        raise IndexDamaged(str(error)) from error
+def _unpacked(layout: struct.Struct, key: bytes, row: bytes) -> tuple[Any, ...]:
+    """The fields of a row whose sum is right. Raises IndexDamaged."""
+    fields, sum_ = row[: layout.size], row[layout.size :]
+    if len(sum_) != _SUM.size or _SUM.unpack(sum_)[0] != crc32(fields, crc32(key)):
+        raise IndexDamaged(f"the row {key.hex()} is damaged")
+    return layout.unpack(fields)
 
 
 def checked_after(after: bytes) -> bytes:

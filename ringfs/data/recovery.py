@@ -17,7 +17,7 @@ import trio
 from ringfs.base.clock import Clock
 from ringfs.base.kv.store import ReadDamaged, Store, StoreDamaged
 from ringfs.base.kv.whole import looks_truncated
-from ringfs.base.limits import CHECKPOINT_ROW_BYTES
+from ringfs.base.limits import CHECKPOINT_ROW_BYTES, MIB
 from ringfs.data.checkpointer import Checkpointer
 from ringfs.data.disk import Disk, Segment
 from ringfs.data.health import Health
@@ -33,6 +33,7 @@ log = structlog.get_logger("ringfs.data")
 
 #: Records that one call in a thread looks for.
 _RECORDS_PER_BATCH = 256
+_READ_AHEAD_BYTES = 4 * MIB
 
 
 async def open_store(
@@ -63,7 +64,7 @@ def _open_index(directory: Path, identity: Identity) -> tuple[Store, Index]:
         return _empty_index(directory, identity)
     index = Index(kv, identity.disk.bytes)
     try:
-        if index.load() and index.is_consistent():
+        if index.load() and (index.was_closed or _is_consistent(index, directory)):
             return kv, index
         reason = "there is none, or it is another disk's, or of another version, or its figures do not add up"
     except IndexDamaged as error:
@@ -74,6 +75,14 @@ def _open_index(directory: Path, identity: Identity) -> tuple[Store, Index]:
     if not is_new:
         log.warning("no sound index: it is built anew", reason=reason)
     return _empty_index(directory, identity)
+
+
+def _is_consistent(index: Index, directory: Path) -> bool:
+    """Read all rows: a whole file one after the other first, since LMDB would read it page by page, here and there."""
+    with (directory / "data.mdb").open("rb") as file:
+        while file.read(_READ_AHEAD_BYTES):
+            pass
+    return index.is_consistent()
 
 
 def _empty_index(directory: Path, identity: Identity) -> tuple[Store, Index]:

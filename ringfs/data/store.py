@@ -38,6 +38,10 @@ from ringfs.data.tables import TableCache
 from ringfs.ring.parts import COPY, Part
 
 
+#: Rows that are removed without a pause of the event loop.
+_DROPS_AT_ONCE = 128
+
+
 @dataclass(frozen=True, slots=True)
 class StoreFigures:
     """used_bytes: records of parts held; free_bytes: what more can be stored, after reserve and configured capacity;
@@ -210,13 +214,19 @@ class ObjectStore:
         Refused DISK_FAILED.
         """
         self.health.check_writable()
-        entries = [(key, self._index.get(key), birth_ns) for key, birth_ns in dict(surplus).items()]
-        dropped = [key for key, entry, birth_ns in entries if entry is not None and entry.birth_ns <= birth_ns]
-        for key in dropped:
-            self._index.remove(key)
-        if dropped:
+        gone_count, dropped_count = 0, 0
+        for key, birth_ns in dict(surplus).items():
+            entry = self._index.get(key)
+            if entry is None:
+                gone_count += 1
+            elif entry.birth_ns <= birth_ns:
+                self._index.remove(key)
+                dropped_count += 1
+                if dropped_count % _DROPS_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
+        if dropped_count:
             await self._checkpointer.wait_durable()
-        return len(dropped) + sum(entry is None for _, entry, _ in entries)
+        return gone_count + dropped_count
 
     # --- parts of operations -----------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The index's rules: what is live, what is freed, what a scan may change; its rows as golden bytes."""
 
 import random
+from contextlib import suppress
 
 import pytest
 
@@ -178,22 +179,73 @@ def test_renewals_of_nothing_are_wasted() -> None:
     assert rows.punches == {position_of(4, 4096): 4096, position_of(4, 8192): 4096}
 
 
-def test_foreign_and_damaged_rows_are_noticed() -> None:
-    """No index, another disk's, rows of a wrong length, figures that do not add up."""
+def test_foreign_indexes_are_noticed() -> None:
+    """No index, another disk's, another version's, figures that do not add up."""
     assert not Index(MemoryView(), DISK).load()
     view = MemoryView()
     rows = Index(view, DISK)
     rows.add(A, position_of(1, 4096), SIZE, 50)
     rows.flush(0)
     assert not Index(view, bytes(16)).load()
-    view.put(b"s\x00\x00\x00\x01", b"\0" * 7 + b"\1" + b"\0\0\0\1")
+    assert reloaded(view).is_consistent()
+    rows.segments[1].part_count += 1
+    rows._changed.add(1)
+    rows.flush(0)
     assert not reloaded(view).is_consistent()
-    view.put(b"o" + A, b"short")
+    rows.segments.pop(1)
+    rows._changed.add(1)
+    rows.flush(0)
+    assert not reloaded(view).is_consistent()
+    view.put(b"h", b"\0\1" + DISK + bytes(16))
+    assert not Index(view, DISK).load()
+
+
+@pytest.mark.parametrize("bit", range(0, 28 * 8, 9))
+@pytest.mark.parametrize("kind", [b"o", b"s", b"p", b"h"])
+def test_a_flipped_bit_in_any_row_is_noticed(kind: bytes, bit: int) -> None:
+    """Before anything is done because of it: at the start, or when the row is read."""
+    view = MemoryView()
+    rows = Index(view, DISK)
+    rows.add(A, position_of(1, 4096), SIZE, 50)
+    rows.waste(position_of(2, 4096), 4096)
+    rows.flush(0, closed=True)
+    key, row = next(iter(view.scan(kind, bytes([kind[0] + 1]))))
+    rotten = bytearray(row)
+    rotten[bit // 8 % len(row)] ^= 1 << bit % 8
+    view.put(key, bytes(rotten))
+    again = Index(view, DISK)
+    if kind == b"o":
+        assert again.load()
+        for ask in (again.is_consistent, lambda: again.get(A), lambda: again.parts(OID), lambda: again.remove(A)):
+            with pytest.raises(IndexDamaged):
+                ask()
+        return
+    with suppress(IndexDamaged):
+        assert not again.load(), "only another version is no damage"
+
+
+def test_a_row_in_the_place_of_another_is_noticed() -> None:
+    """Its sum covers the key."""
+    view = MemoryView()
+    rows = Index(view, DISK)
+    rows.add(A, position_of(1, 4096), SIZE, 50)
+    row = view.get(b"o" + A)
+    assert row is not None
+    view.put(b"o" + B, row)
     with pytest.raises(IndexDamaged):
-        reloaded(view).is_consistent()
-    view.put(b"h", b"short")
-    with pytest.raises(IndexDamaged):
-        Index(view, DISK).load()
+        rows.get(B)
+
+
+def test_whether_it_was_closed() -> None:
+    """Until the next flush."""
+    view = MemoryView()
+    rows = Index(view, DISK)
+    rows.flush(0)
+    assert not reloaded(view).was_closed
+    rows.flush(0, closed=True)
+    assert reloaded(view).was_closed
+    rows.flush(0)
+    assert not reloaded(view).was_closed
 
 
 def test_random_histories_stay_consistent() -> None:
@@ -226,9 +278,9 @@ def test_golden_rows() -> None:
     rows.waste(position_of(2, 4096), 4096)
     rows.flush(position_of(2, 12288))
     assert [(key.hex(), value.hex()) for key, value in view.scan(b"", b"\xff")] == [
-        ("68", "0002" + DISK.hex() + "0000000200003000" + "000000000000003c"),
-        ("6f" + A.hex(), "0000000100001000" + "00002710" + "000000000000003c" + "0000000200002000"),
-        ("700000000200001000", "00001000"),
-        ("7300000001", "0000000000004000" + "00000001"),
-        ("7300000002", "0000000000001000" + "00000000"),
+        ("68", "0002" + DISK.hex() + "0000000200003000" + "000000000000003c" + "00" + "aebcc4a4"),
+        ("6f" + A.hex(), "0000000100001000" + "00002710" + "000000000000003c" + "0000000200002000" + "0c4375c8"),
+        ("700000000200001000", "00001000" + "d262024a"),
+        ("7300000001", "0000000000004000" + "00000001" + "5b088735"),
+        ("7300000002", "0000000000001000" + "00000000" + "9d4bd39a"),
     ]

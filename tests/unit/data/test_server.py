@@ -163,6 +163,23 @@ async def test_parts(tmp_path: Path) -> None:
     ]
 
 
+async def test_have_of_very_many(tmp_path: Path) -> None:
+    """Every part of all that are held, in the order asked; refused if an answer cannot name them all."""
+    things = [made(seed, 100) for seed in range(3)]
+    strangers = [seed.to_bytes(20, "big") for seed in range(PAGE_ENTRIES_MAX - 3)]
+    async with node(tmp_path) as (client, store, _, _):
+        for thing in things:
+            await ask(client, put_of(thing), thing.content)
+        fragment = fragment_of(things[1], 2, 1, 0)
+        await ask(client, put_of(fragment), fragment.content)
+        asked = [things[0].oid, *strangers[:2000], things[1].oid, *strangers[2000:], things[2].oid]
+        keys = [things[0].stored.key, things[1].stored.key, fragment.stored.key, things[2].stored.key]
+        assert await ask(client, Have(asked)) == Held([HeldPart(key[:20], key[20:]) for key in keys])
+        for number in range(5):
+            store._index.add(things[0].oid + Part(2, 1 + number, 0).pack(), 1 << 40 | 4096 * number, 100, number)
+        assert await ask(client, Have([things[0].oid] * PAGE_ENTRIES_MAX)) is Code.INVALID
+
+
 async def test_what_clients_ask_is_noted(tmp_path: Path) -> None:
     """Puts and gets of clients; not what stewards do, nor questions about parts. The status says how long ago it was."""
     thing = made(8)
