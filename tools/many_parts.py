@@ -92,8 +92,8 @@ class Row:
     def __str__(self) -> str:
         return (
             f"{self.name:18} {self.parts} parts: ready after {self.start_s:.2f} s (CPU {self.start_cpu_s:.2f} s) "
-            f"with {self.started}; list {self.list_s:.1f} s (CPU {self.list_cpu_s:.1f} s), slowest page of up to {self.page_rows_max} "
-            f"{self.page_ms_max:.1f} ms, then {self.listed}"
+            f"with {self.started}; list {self.list_s:.1f} s (CPU {self.list_cpu_s:.1f} s), "
+            f"slowest page of up to {self.page_rows_max} {self.page_ms_max:.1f} ms, then {self.listed}"
         )
 
 

@@ -83,12 +83,17 @@ class Checkpointer:
 
     async def _write(self, *, closing: bool) -> bool:
         """One checkpoint and what follows it. False if there was no room for it."""
+        is_quiet = self._appended_bytes == self._log.appended_bytes
         self._appended_bytes = self._log.appended_bytes
         self._index.flush(self._log.mark, closed=closing)
         punches = list(self._index.punches.items())
         empty = [number for number, use in self._index.segments.items() if not use.live_bytes]
         try:
             await self._kv.checkpoint({})
+            if is_quiet and self._appended_bytes == self._log.appended_bytes:
+                # Even the segment that is appended to is given back, unless it were made anew at once.
+                for number in empty:
+                    self._log.retire(number)
             await self._free(punches, empty)
         except StoreFull:
             self._health.full(True)

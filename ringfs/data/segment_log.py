@@ -93,8 +93,14 @@ class SegmentLog:
         self._capacity_bytes = capacity_bytes
 
     def is_busy(self, number: int) -> bool:
-        """Whether a segment is the active one or has records in flight."""
-        return number == self._active or any(place_of(position)[0] == number for position in self._in_flight)
+        """Whether a segment is appended to or has records in flight."""
+        is_active = number == self._active and self.room_bytes > 0
+        return is_active or any(place_of(position)[0] == number for position in self._in_flight)
+
+    def retire(self, number: int) -> None:
+        """Append nothing more to that segment, which has nothing in it that counts; the next append makes a new one."""
+        if number == self._active and not self._in_flight:
+            self._capacity_bytes = self._tail
 
     # --- appending ---------------------------------------------------------------------------------------------------
 

@@ -37,7 +37,6 @@ from ringfs.data.stored_part import Span, StoredPart, Tables, own_span, span_of
 from ringfs.data.tables import TableCache
 from ringfs.ring.parts import COPY, Part
 
-
 #: Rows that are removed without a pause of the event loop.
 _DROPS_AT_ONCE = 128
 
