@@ -1,10 +1,12 @@
 """What must hold of a ring, said over what its disks have, not over what anybody reports: a part counts if its bytes are right."""
 
+from collections import Counter
 from collections.abc import Iterable
+from itertools import combinations
 
 from ringfs.ring.classes import form_for, parse_class
 from ringfs.ring.healing import tolerance_of
-from ringfs.ring.parts import Part, parts_of
+from ringfs.ring.parts import COPY, Part, parts_of
 from ringfs.ring.placement import Ring
 from ringfs.wire.messages.heal import LiveObject
 from tests.support.ring_store import Held
@@ -23,8 +25,20 @@ def parts_held(world: RingWorld) -> dict[bytes, list[tuple[RingNode, Held]]]:
 
 
 def tolerance(parts: Iterable[tuple[RingNode, Held]]) -> int:
-    """How many failure domains may be lost on top of what is; negative: the object is lost."""
-    return tolerance_of((held.stored.part, node.domain) for node, held in parts if held.first_bad_block() is None)
+    """How many failure domains may be lost on top of what is, whichever they are; negative: the object is lost."""
+    intact = [(held.stored.part, node.domain) for node, held in parts if not held.is_rotten]
+    domains = {domain for _, domain in intact}
+    for count in range(len(domains) + 1):
+        for lost in combinations(sorted(domains), count):
+            if not _is_readable({part for part, domain in intact if domain not in lost}):
+                return count - 1
+    return len(domains)
+
+
+def _is_readable(parts: set[Part]) -> bool:
+    """Whether an object can be made of these: a copy, or enough fragments of one form."""
+    forms = Counter(part.form for part in parts)
+    return COPY in parts or any(form and count >= parse_class(form).needed for form, count in forms.items())
 
 
 def too_few(world: RingWorld, lost_count: int) -> list[str]:
@@ -32,8 +46,11 @@ def too_few(world: RingWorld, lost_count: int) -> list[str]:
     held = parts_held(world)
     findings = []
     for row in world.live_objects():
-        promised = parse_class(row.stored_class).tolerance
-        left = tolerance(held.get(row.object, []))
+        # A class that has just grown is a promise for later.
+        promised = min(parse_class(row.stored_class).tolerance, parse_class(row.form).tolerance)
+        parts = held.get(row.object, [])
+        at_least = tolerance_of((part.stored.part, node.domain) for node, part in parts if not part.is_rotten)
+        left = at_least if at_least >= promised else tolerance(parts)
         if left < promised - lost_count:
             where = ", ".join(f"{part.stored.part} on {node.name}" for node, part in held.get(row.object, []))
             findings.append(
@@ -71,9 +88,4 @@ def _fault(row: LiveObject, ring: Ring, there: list[tuple[int, Part]]) -> str:
 
 def rotten(world: RingWorld) -> list[str]:
     """Parts on disks whose bytes are wrong."""
-    return [
-        f"{held.stored} on {node.name}"
-        for parts in parts_held(world).values()
-        for node, held in parts
-        if held.first_bad_block() is not None
-    ]
+    return [f"{held.stored} on {node.name}" for parts in parts_held(world).values() for node, held in parts if held.is_rotten]

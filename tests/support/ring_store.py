@@ -33,6 +33,8 @@ class Held:
     tables: Tables
     content: bytes
     birth_ns: int
+    #: Its bytes were changed behind the node's back.
+    is_rotten: bool = False
 
     @property
     def entry(self) -> Entry:
@@ -68,6 +70,7 @@ class MemoryDisk:
             content = bytearray(held.content)
             content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
             held.content = bytes(content)
+            held.is_rotten = True
 
     def used_bytes(self) -> int:
         """What all parts take."""

@@ -9,7 +9,7 @@ async with open_ring(seed, node_count=6, stored_class="ec:4+2") as world:
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -31,7 +31,7 @@ from tests.support.steward_doubles import MemoryAudit, MemoryKeeper
 from tests.support.world import META, World, running
 
 #: Times that are minutes in life.
-RING = RingConfig(out_after_s=20.0, heal_bytes_per_s=64 << 20, scan_s=30.0, sweep_after_s=150.0, scrub_period_s=300.0)
+RING = RingConfig(out_after_s=20.0, heal_bytes_per_s=64 << 20, scan_s=30.0, sweep_after_s=150.0, scrub_period_s=120.0)
 _ASK_S = 10.0
 
 
@@ -48,8 +48,11 @@ class RingNode:
     audit: MemoryAudit
     #: None while its process does not run.
     scope: trio.CancelScope | None = None
-    is_frozen: bool = False
+    #: Its last process has ended.
+    gone: trio.Event = field(default_factory=trio.Event)
     number: int = 0
+    #: The cluster has forgotten it.
+    is_removed: bool = False
 
     @property
     def is_alive(self) -> bool:
@@ -63,6 +66,7 @@ class RingWorld(World):
     def __init__(self, seed: int, nursery: trio.Nursery, mount: dict[str, Any], stored_class: str, settings: RingConfig) -> None:
         super().__init__(seed, nursery, mount, stored_class)
         self._config = self.client_config = replace(self._config, ring=settings)
+        self.settings = settings
         self.ring: list[RingNode] = []
         self._disk_count = 0
 
@@ -72,6 +76,7 @@ class RingWorld(World):
         """One more data node, which has joined."""
         name = f"data{len(self.ring) + 1}"
         node = RingNode(name, f"{name}:7100", domain or name, weight, self._new_disk(name), MemoryKeeper(), MemoryAudit())
+        node.gone.set()
         self.ring.append(node)
         await self.start(node)
         return node
@@ -83,6 +88,7 @@ class RingWorld(World):
     async def start(self, node: RingNode) -> None:
         """Start a node on what its disk has."""
         with trio.CancelScope(shield=True):
+            await node.gone.wait()
             await self._nursery.start(self._run_ring_node, node)
 
     async def _run_ring_node(self, node: RingNode, *, task_status: trio.TaskStatus[None]) -> None:
@@ -95,6 +101,7 @@ class RingWorld(World):
 
         config = DataConfig(node.name, node.address, Path("/disk"), node.domain, node.weight, None)
         membership = Membership(config, store, node.address, [META], partial(self._connect, node.name), on_joined)
+        node.gone = trio.Event()
         with trio.CancelScope() as node.scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(server.run)
@@ -103,6 +110,7 @@ class RingWorld(World):
                 nursery.start_soon(self._steward, node, store, server, membership)
                 await membership.wait_map(0)
                 task_status.started()
+        node.gone.set()
 
     async def _steward(self, node: RingNode, store: ObjectStore, server: DataServer, membership: Membership) -> None:
         around = Around(node.keeper, node.audit, self._run_in_thread, self.network.dial, self.clock)

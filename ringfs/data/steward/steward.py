@@ -97,6 +97,7 @@ class Steward:
                 again_s = _AGAIN_S
                 await self._until_changed(outlook, self._settings.scan_s)
             else:
+                self.counts.clean_epoch = 0
                 await self._until_changed(outlook, min(again_s, self._settings.scan_s))
                 again_s = min(2 * again_s, _AGAIN_S_MAX) if self._unsettled else _AGAIN_S
 

@@ -1,0 +1,250 @@
+"""What goes wrong with a ring, drawn from a seed: never more at one time than the class promises to survive.
+
+A budget counts what cannot be read just now: nodes that are down, stopped or full, and losses (of a disk, of a part's bytes) until
+every live object has all its tolerance again. Slow nodes, cut links, another leader and changes of the map cost nothing.
+"""
+
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import trio
+
+from ringfs.base.errors import Code, ConnectionLost, Refused
+from ringfs.ring.classes import ServiceClass
+from ringfs.ring.shares import domains_with_share, width_in_use
+from ringfs.wire.messages.cluster import STANDING_DRAINING, STANDING_IN, STANDING_MAINTENANCE, STANDING_OUT
+from ringfs.wire.messages.heal import RemoveNode, ReplaceDisk, SetStanding, SetWeight
+from tests.support.ring_checks import rotten, too_few
+from tests.support.ring_world import RingNode, RingWorld
+
+_PAUSE_S = (2.0, 10.0)
+_NODES_MAX = 13
+_CHECK_S = 1.0
+
+
+class RingFaults:
+    """See the module. `story` says what was done, and when."""
+
+    def __init__(self, world: RingWorld, draw: random.Random, promised: ServiceClass) -> None:
+        self._world = world
+        self._draw = draw
+        self._promised = promised
+        self.story: list[str] = []
+        #: Nodes that cannot be read just now.
+        self._away: set[str] = set()
+        #: Disks and parts whose loss is not made good yet.
+        self.loss_count = 0
+        #: Nodes that somebody does something with, so that nobody else does.
+        self._busy: set[str] = set()
+        self._is_over = False
+        self._actions: list[tuple[Callable[[RingNode], Awaitable[None]], int]] = [
+            (self._crash, 6),
+            (self._lose_disk, 4),
+            (self._rot, 3),
+            (self._freeze, 3),
+            (self._fill, 2),
+            (self._slow, 3),
+            (self._cut, 2),
+            (self._restart_meta, 1),
+            (self._add, 2),
+            (self._drain, 2),
+            (self._take_out, 2),
+            (self._maintain, 1),
+            (self._weigh, 2),
+        ]
+
+    async def run(self, seconds: float) -> None:
+        """Faults for that long; then everything is mended that does not mend itself, and all nodes run."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch)
+            async with trio.open_nursery() as acts:
+                end_s = trio.current_time() + seconds
+                while trio.current_time() < end_s:
+                    await trio.sleep(self._draw.uniform(*_PAUSE_S))
+                    node = self._some()
+                    if node is not None:
+                        acts.start_soon(self._act, self._draw.choices(*zip(*self._actions, strict=True))[0], node)
+                self._is_over = True
+            nursery.cancel_scope.cancel()
+
+    async def _act(self, action: Callable[[RingNode], Awaitable[None]], node: RingNode) -> None:
+        self._busy.add(node.name)
+        try:
+            await action(node)
+        finally:
+            self._busy.discard(node.name)
+
+    def _some(self) -> RingNode | None:
+        free = [node for node in self._world.ring if node.name not in self._busy and not node.is_removed]
+        return self._draw.choice(free) if free else None
+
+    def _tell(self, what: str) -> None:
+        self.story.append(f"{trio.current_time():7.1f} s: {what}")
+
+    # --- the budget -----------------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """The law that holds at every moment; and when losses have been made good."""
+        while True:
+            await trio.sleep(_CHECK_S)
+            self.check()
+
+    def check(self) -> None:
+        """Nothing survives less than it must."""
+        findings = too_few(self._world, self.loss_count)
+        assert not findings, f"with {self.loss_count} losses: " + "\n".join(findings)
+        if self.loss_count and not too_few(self._world, 0) and not rotten(self._world):
+            self._tell(f"{self.loss_count} losses are made good")
+            self.loss_count = 0
+
+    def _may_lose(self) -> bool:
+        return len(self._away) + self.loss_count < self._promised.tolerance
+
+    def _may_shrink(self) -> bool:
+        """Whether a node can lose its share and the widest form still has room, whatever else is away."""
+        cluster_map = self._world.handler.live.nodes.map
+        return len(domains_with_share(cluster_map.nodes)) - self._promised.tolerance > width_in_use(cluster_map)
+
+    async def _wait(self, low_s: float, high_s: float) -> None:
+        """Unless it is over."""
+        end_s = trio.current_time() + self._draw.uniform(low_s, high_s)
+        while not self._is_over and trio.current_time() < end_s:  # noqa: ASYNC110 -- virtual time
+            await trio.sleep(0.5)
+
+    # --- nodes ----------------------------------------------------------------------------------------------------------
+
+    async def _crash(self, node: RingNode) -> None:
+        if not self._may_lose():
+            return
+        self._away.add(node.name)
+        self._tell(f"{node.name} is killed")
+        self._world.kill(node)
+        await self._wait(0.5, self._draw.choice((4, 15, 60)))
+        await self._world.start(node)
+        self._tell(f"{node.name} runs again")
+        self._away.discard(node.name)
+
+    async def _lose_disk(self, node: RingNode) -> None:
+        """A killed node's disk is gone; another one takes its place, at once or once the node is lost."""
+        if not self._may_lose():
+            return
+        self.loss_count += 1
+        self._away.add(node.name)
+        self._tell(f"{node.name} is killed, and its disk lost")
+        self._world.kill(node)
+        self._world.lose_disk(node)
+        self._away.discard(node.name)
+        await self._wait(1, self._draw.choice((10, 70)))
+        await self._ask_until_done(ReplaceDisk(node.name))
+        await self._world.start(node)
+        self._tell(f"{node.name} has another disk")
+
+    async def _freeze(self, node: RingNode) -> None:
+        """It takes requests, and does not answer; it still says that it is up."""
+        if not self._may_lose():
+            return
+        self._away.add(node.name)
+        self._tell(f"{node.name} answers nobody")
+        self._world.network.freeze(node.address)
+        await self._wait(1, 25)
+        self._world.network.thaw(node.address)
+        self._tell(f"{node.name} answers again")
+        self._away.discard(node.name)
+
+    async def _fill(self, node: RingNode) -> None:
+        if not self._may_lose():
+            return
+        self._away.add(node.name)
+        self._tell(f"{node.name} is full")
+        node.disk.is_full = True
+        await self._wait(5, 40)
+        node.disk.is_full = False
+        self._tell(f"{node.name} has space")
+        self._away.discard(node.name)
+
+    async def _slow(self, node: RingNode) -> None:
+        node.disk.get_s, node.disk.put_s = self._draw.random(), 2 * self._draw.random()
+        self._tell(f"{node.name} is slow: {node.disk.get_s:.2f} s, {node.disk.put_s:.2f} s")
+        await self._wait(5, 30)
+        node.disk.get_s = node.disk.put_s = 0.0
+
+    async def _rot(self, node: RingNode) -> None:
+        if not self._may_lose() or not node.disk.held:
+            return
+        await trio.lowlevel.checkpoint()
+        key = self._draw.choice(sorted(node.disk.held))
+        self.loss_count += 1
+        node.disk.rot(self._draw, key)
+        self._tell(f"{node.disk.held[key].stored} on {node.name} rots")
+
+    async def _cut(self, node: RingNode) -> None:
+        await trio.lowlevel.checkpoint()
+        self._tell(f"links to {node.name} are cut")
+        self._world.network.cut(node.address)
+
+    async def _restart_meta(self, _node: RingNode) -> None:
+        self._tell("the metadata server starts anew")
+        await self._world.restart_meta(self._draw.uniform(0.1, 4))
+
+    # --- the map --------------------------------------------------------------------------------------------------------
+
+    async def _add(self, _node: RingNode) -> None:
+        if len(self._world.ring) < _NODES_MAX:
+            added = await self._world.add_node()
+            self._tell(f"{added.name} is new")
+
+    async def _drain(self, node: RingNode) -> None:
+        """And remove it, if that is wanted before long."""
+        if not self._may_shrink() or not await self._ask(SetStanding(node.name, STANDING_DRAINING, 0)):
+            return
+        self._tell(f"{node.name} is drained")
+        await self._wait(30, 120)
+        if await self._ask(RemoveNode(node.name)):
+            self._tell(f"{node.name} is removed")
+            node.is_removed = True
+            self._world.kill(node)
+            node.disk.held.clear()
+        else:
+            await self._ask_until_done(SetStanding(node.name, STANDING_IN, 0))
+            self._tell(f"{node.name} is in again")
+
+    async def _take_out(self, node: RingNode) -> None:
+        if not self._may_shrink() or not await self._ask(SetStanding(node.name, STANDING_OUT, 0)):
+            return
+        self._tell(f"{node.name} is taken out")
+        await self._wait(5, 60)
+        await self._ask_until_done(SetStanding(node.name, STANDING_IN, 0))
+        self._tell(f"{node.name} is in again")
+
+    async def _maintain(self, node: RingNode) -> None:
+        if await self._ask(SetStanding(node.name, STANDING_MAINTENANCE, 20)):
+            self._tell(f"{node.name} is maintained")
+            await self._crash(node)
+            await self._ask_until_done(SetStanding(node.name, STANDING_IN, 0))
+
+    async def _weigh(self, node: RingNode) -> None:
+        weight = self._draw.choice((50, 100, 200))
+        if await self._ask(SetWeight(node.name, weight)):
+            self._tell(f"{node.name} weighs {weight}")
+
+    async def _ask(self, wish: object) -> bool:
+        """Whether the leader has done it."""
+        try:
+            await self._world.ask(wish)
+        except (Refused, ConnectionLost) as error:
+            self._tell(f"{wish} was refused: {error}")
+            return False
+        return True
+
+    async def _ask_until_done(self, wish: object) -> None:
+        while True:
+            with suppress(ConnectionLost):
+                try:
+                    await self._world.ask(wish)
+                except Refused as refused:
+                    if refused.code is not Code.BUSY:
+                        raise
+                else:
+                    return
+            await trio.sleep(1)
