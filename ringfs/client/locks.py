@@ -255,15 +255,16 @@ class Locks:
         return True
 
     async def _to_the_end(self, function: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        """Await function(*arguments); an interrupt comes afterwards, only the end of the client ends it. Raises its Refused."""
+        """Await function(*arguments); an interrupt comes afterwards. Raises its Refused; IO if the client ends meanwhile."""
         done = trio.Event()
-        failures: list[Refused] = []
+        outcome: list[Refused | None] = []
 
         async def run() -> None:
             try:
                 await function(*arguments)
+                outcome.append(None)
             except Refused as refused:
-                failures.append(refused)
+                outcome.append(refused)
             finally:
                 done.set()
 
@@ -271,5 +272,6 @@ class Locks:
         self._nursery.start_soon(run)
         with trio.CancelScope(shield=True):
             await done.wait()
-        if failures:
-            raise failures[0]
+        refused = outcome[0] if outcome else Refused(Code.IO, "the client has ended")
+        if refused is not None:
+            raise refused

@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from ringfs.base.clock import Clock
-from ringfs.meta.etcd.interface import Absent, CreatedAt, Etcd, EtcdFull, EtcdUnavailable, Get, LeaseEnded, Put
+from ringfs.meta.etcd.interface import Absent, CreatedAt, Etcd, EtcdFull, EtcdUnavailable, Get, KeyValue, LeaseEnded, Put
 from ringfs.wire.packing import pack, unpack
 
 log = structlog.get_logger("ringfs.meta.election")
@@ -103,6 +103,8 @@ class Election:
         self._lease_s = lease_s
         #: Who led when it was last looked.
         self.leader = NOBODY
+        #: Since which revision the newest leader that was seen has led, or did; 0 if none was.
+        self.since_revision = 0
 
     @property
     def key(self) -> bytes:
@@ -121,10 +123,10 @@ class Election:
             await self._give_back(lease)
             raise
         if not done.succeeded:
-            self.note(done.found[0][0].value)
+            self.note(done.found[0][0])
             await self._give_back(lease)
             return None
-        self.leader = self._me
+        self.leader, self.since_revision = self._me, done.revision
         until_ns = sent_ns + int(ttl_s * 1e9 * _TRUSTED)
         holds = CreatedAt(self._key, done.revision)
         log.info("elected", term=base_term + done.revision)
@@ -133,12 +135,14 @@ class Election:
     async def _may_stand(self) -> bool:
         """Whether nobody leads, and nobody else is named to be next."""
         leaders, successors = (await self._etcd.transact([], [Get(self._key), Get(self._successor_key)])).found
-        self.note(leaders[0].value if leaders else b"")
+        self.note(leaders[0] if leaders else None)
         return not leaders and all(pair.value == self._me.name.encode() for pair in successors)
 
-    def note(self, value: bytes) -> None:
-        """What the leader's key says now; empty: it is not there."""
-        self.leader = unpack_name(value) if value else NOBODY
+    def note(self, pair: KeyValue | None) -> None:
+        """What the leader's key says now; None: it is not there."""
+        self.leader = NOBODY if pair is None else unpack_name(pair.value)
+        if pair is not None:
+            self.since_revision = pair.create_revision
 
     async def keep(self, leadership: Leadership) -> None:
         """Renew the lease until cancelled, or the leadership is lost."""

@@ -267,7 +267,7 @@ class Roles:
         if term is not None:
             role, number, position = ROLE_LEADER, term.leadership.term, term.leader.applied
         elif self._standby is not None:
-            role, number, position = ROLE_STANDBY, self._standby.reached.term, self._standby.reached.position
+            role, number, position = ROLE_STANDBY, self._standby.term, self._standby.reached.position
         else:
             role, number, position = ROLE_STARTING, 0, 0
         return ServerStatus(

@@ -87,6 +87,12 @@ class Standby:
         self._next_number = 1
         self._checkpoint_due_ns = 0
 
+    @property
+    def term(self) -> int:
+        """The newest one that is known: of an entry, or of a leader that has made none yet."""
+        since = self._election.since_revision
+        return max(self.reached.term, self._origin.base_term + since if since else 0)
+
     # --- the beginning ----------------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
@@ -164,7 +170,7 @@ class Standby:
         there = [change.pair for change in told if not change.deleted]
         for pair in there:
             if pair.key == self._election.key:
-                self._election.note(pair.value)
+                self._election.note(pair)
         await self._apply([pair for pair in there if pair.key.startswith(self._journal)])
 
     async def catch_up(self) -> int:

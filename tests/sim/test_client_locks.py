@@ -338,3 +338,17 @@ async def test_exclusion_under_faults(seed: int, autojump_clock: Any) -> None:
         assert all(now > then for now, then in zip(turns, before, strict=True)), f"seed {seed}: {before} {turns}"
         await until(lambda: world.handler.live.lock_waits.count == 0)
         world.check()
+
+
+async def test_the_end_of_the_client_grants_nothing(autojump_clock: Any) -> None:
+    """A lock that was asked for and not answered when the client ends is not there."""
+    async with open_world(1) as world, trio.open_nursery() as nursery:
+        client = await world.mount("one")
+        handle = await opened(client)
+        client.port.blacken()
+        waiting = Waiting(nursery, client, handle, whole(handle.inode.number, 1, WRITE))
+        await trio.sleep(1)
+        await client.crash()
+        await waiting.done.wait()
+        assert waiting.refused is not None
+        assert waiting.refused.code is Code.IO

@@ -15,13 +15,13 @@ from tests.support.seeds import seeds
 _TOOL = Path(__file__).resolve().parents[2] / "tools" / "simulate.py"
 
 
-@pytest.mark.parametrize("seed", seeds(60))
+@pytest.mark.parametrize("seed", seeds(140))
 def test_names_and_files(seed: int) -> None:
     """Files are what their clients left; names are linearizable."""
     assert run(seed, ("files", "names")).transactions
 
 
-@pytest.mark.parametrize("seed", seeds(16))
+@pytest.mark.parametrize("seed", seeds(40))
 def test_log_and_counter(seed: int) -> None:
     """What several clients append to one file is there once, whole and in order; what they count under a lock is right."""
     assert run(seed, ("log", "counter")).transactions

@@ -195,6 +195,20 @@ async def test_a_killed_leader_is_succeeded(autojump_clock: object) -> None:
         world.check_same()
 
 
+async def test_standbys_know_the_term_of_a_leader_that_has_done_nothing(autojump_clock: object) -> None:
+    """Who asks them learns at once that whoever led before does so no more."""
+    async with World.open() as world:
+        first = await world.leader()
+        session = await world.session(first)
+        await world.make_directory(first, b"kept", session, 1)
+        await first.kill()
+        second = await world.leader()
+        await trio.sleep(0.1)
+        terms = [(await server.tell()).term for server in world.servers if server is not first]
+        assert second.roles.term is not None
+        assert terms == [second.roles.term.leadership.term] * 2
+
+
 async def test_a_stopped_leader_hands_over_at_once(autojump_clock: object) -> None:
     """SIGTERM does not wait for a lease to end."""
     async with World.open() as world:

@@ -19,6 +19,9 @@ def command(config_path: Path, name: str | None) -> None:
 
     Then start that server first: it makes a snapshot, from which others begin. Interrupted, it can be done again.
 
+    Starting etcd is yours, also for a cluster of `ringfs dev`: that starts only members of etcd which it made itself, and no
+    cluster that it made with one metadata server has any.
+
     \b
     Example:  ringfs meta migrate /etc/ringfs/cluster.toml --name meta1
     """
