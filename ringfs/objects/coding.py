@@ -48,6 +48,12 @@ def hashed(pieces: Sequence[memoryview]) -> Whole:
     return Whole(object_id(size_bytes, table), size_bytes, table, pieces)
 
 
+def prepared(pieces: Sequence[memoryview], form: ServiceClass) -> "tuple[Whole, list[Job]]":
+    """The object that the pieces make, and what nodes are to be sent: in one go, for a thread."""
+    whole = hashed(pieces)
+    return whole, jobs_for(whole, form)
+
+
 def jobs_for(whole: Whole, form: ServiceClass) -> list[Job]:
     """One job for each part of the object in that form. Parity is computed; data is not copied."""
     parity = encode(form, whole.pieces, whole.size_bytes) if isinstance(form, ErasureClass) else []

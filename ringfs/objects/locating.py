@@ -163,6 +163,10 @@ class Places:
         """It has no room."""
         self._full_until_s[node.node] = trio.current_time() + _FULL_S
 
+    def domain_count(self) -> int:
+        """How many failure domains there are that parts may be put on without a doubt."""
+        return len({node.domain for node in self._map.nodes if self._rank(node, trio.current_time()) == 0})
+
     def takers(self, oid: bytes) -> tuple[list[Node], list[Node]]:
         """In the order of the ring: the nodes that a part may be put on without a doubt, and others that may be tried after them,
         those that are down last. Nodes that have no share of the ring, or are in maintenance, are neither."""
@@ -170,16 +174,22 @@ class Places:
         good: list[Node] = []
         others: list[tuple[int, Node]] = []
         for node in self.order(oid):
-            if not node.weight or node.standing != STANDING_IN:
-                continue
-            is_full = self._full_until_s.get(node.node, 0.0) > now_s
-            is_doubtful = self.lane(node, bulk=True).is_doubtful(now_s)
-            rank = 3 if node.state != NODE_UP else 2 if is_full else 1 if is_doubtful else 0
-            if rank:
-                others.append((rank, node))
-            else:
+            rank = self._rank(node, now_s)
+            if rank == 0:
                 good.append(node)
+            elif rank is not None:
+                others.append((rank, node))
         return good, [node for _, node in sorted(others, key=lambda other: other[0])]
+
+    def _rank(self, node: Node, now_s: float) -> int | None:
+        """How gladly a node is given something: 0 without a doubt, more later, None not at all."""
+        if not node.weight or node.standing != STANDING_IN:
+            return None
+        if node.state != NODE_UP:
+            return 3
+        if self._full_until_s.get(node.node, 0.0) > now_s:
+            return 2
+        return int(self.lane(node, bulk=True).is_doubtful(now_s))
 
     # --- what was learned -------------------------------------------------------------------------------------------
 
@@ -286,7 +296,7 @@ class Places:
                 answer = await self.lane(node).call(Have([oid]), patience_s=_HAVE_TIMEOUT_S)
                 held[node.node] = answer.message.parts
             except (Refused, ConnectionLost) as error:
-                log.info("a node was not asked", node=node.name, object=oid.hex(), reason=str(error))
+                log.debug("a node did not say what it holds", node=node.name, object=oid.hex(), reason=str(error))
             left -= 1
             news.set()
 

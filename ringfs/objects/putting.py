@@ -12,7 +12,7 @@ import trio
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import BLOCK_BYTES, OBJECT_BYTES_MAX
-from ringfs.objects.coding import Whole, hashed, jobs_for
+from ringfs.objects.coding import Job, Whole, jobs_for, prepared
 from ringfs.objects.locating import Known, Places
 from ringfs.objects.spreading import Spreading
 from ringfs.ring.classes import ErasureClass, ReplicaClass, ServiceClass, form_for, parse_class
@@ -45,11 +45,13 @@ class Putter:
         size_bytes = sum(map(len, pieces))
         assert 0 < size_bytes <= OBJECT_BYTES_MAX
         wanted = parse_class(stored_class)
-        whole: Whole = await self._worked(size_bytes, hashed, pieces)
+        likely = form_for(wanted, size_bytes, self._places.domain_count())
+        whole: Whole
+        whole, jobs = await self._worked(size_bytes, prepared, pieces, likely)
         put_ns = self._clock.wall_ns()
         copies: dict[int, Node] = {}
         for attempt in range(_ROUNDS):
-            form, met_full = await self._round(whole, wanted, copies)
+            form, met_full = await self._round(whole, wanted, copies, {likely: jobs})
             if form is not None:
                 return NewObject(whole.oid, size_bytes, stored_class, put_ns, str(form))
             if met_full:
@@ -58,13 +60,17 @@ class Putter:
             await trio.sleep(_PAUSE_S)
         raise self._refusal(whole, wanted, len(copies), is_full=met_full)
 
-    async def _round(self, whole: Whole, wanted: ServiceClass, copies: dict[int, Node]) -> tuple[ServiceClass | None, bool]:
-        """Put it once in the form that there is place for. The form if that is held now, and whether somebody had no room."""
+    async def _round(
+        self, whole: Whole, wanted: ServiceClass, copies: dict[int, Node], made: dict[ServiceClass, list[Job]]
+    ) -> tuple[ServiceClass | None, bool]:
+        """Put it once in the form that there is place for, whose jobs may be made already. That form if it is held now in it,
+        and whether somebody had no room."""
         good, others = self._places.takers(whole.oid)
         form = form_for(wanted, whole.size_bytes, len({node.domain for node in good}))
         met_full = False
         if isinstance(form, ErasureClass):
-            spreading = Spreading(self._places, await self._worked(whole.size_bytes, jobs_for, whole, form), good, {})
+            jobs = made.get(form) or await self._worked(whole.size_bytes, jobs_for, whole, form)
+            spreading = Spreading(self._places, jobs, good, {})
             if await spreading.run(gives_up_soon=True):
                 self._remember(whole, form, spreading.holders)
                 return form, False
