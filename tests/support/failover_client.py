@@ -64,6 +64,8 @@ class Client:
             try:
                 await draw.choice(self._works).step(self.index, self.mounted.fs)
             except Refused as refused:
+                # A client that crashes may tell who waits on it, and nobody hears it any more.
+                await trio.lowlevel.checkpoint_if_cancelled()
                 raise AssertionError(f"an application on client {self.index} sees an error: {refused!r}") from refused
             self.step_count += 1
             self._last_steps += self._is_finishing
