@@ -126,19 +126,19 @@ class Mender:
             self._count(len(parts), await made, is_move=is_move)
             return
         for make in makes:
-            await self._make_one(row, make.part, make.node, is_move=is_move)
+            await self._make_one(row, make, is_move=is_move)
 
-    async def _make_one(self, row: LiveObject, part: Part, target: int, *, is_move: bool) -> None:
-        """What has to be read for it counts for the throttle too: of parity that nobody has, all of the object."""
-        size_bytes = part_bytes(part, row.size_bytes)
-        await self._throttle.take(2 * size_bytes)
+    async def _make_one(self, row: LiveObject, make: MakePart, *, is_move: bool) -> None:
+        """What has to be read for it counts for the throttle too: for a part that nobody has, about all of the object."""
+        size_bytes = part_bytes(make.part, row.size_bytes)
+        await self._throttle.take(size_bytes + (size_bytes if make.holders else row.size_bytes))
         try:
-            made_bytes = await self._maker.make_part(row.object, part, self._reach.node(target))
+            made_bytes = await self._maker.make_part(row.object, make.part, self._reach.node(make.node))
         except Refused as refused:
             if refused.code is not Code.NO_SPACE:
                 raise
             # The next look finds another place for it.
-            self._outlooks.note_full(target)
+            self._outlooks.note_full(make.node)
         else:
             self._count(1, made_bytes, is_move=is_move)
 
@@ -170,6 +170,6 @@ class Mender:
         sight = await see_one(self._reach, outlook.map, oid)
         if sight.row is None:
             return False
-        await self._throttle.take(2 * part_bytes(part, sight.row.size_bytes))
+        await self._throttle.take(part_bytes(part, sight.row.size_bytes) + sight.row.size_bytes)
         await self._maker.make_part(oid, part, self._reach.node(self._reach.member.number))
         return True
