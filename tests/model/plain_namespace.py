@@ -3,7 +3,7 @@
 Nothing is counted here that can be looked up: links are names found by walking, live bytes are bytes found in files.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -36,6 +36,8 @@ class PlainInode:
     gid: int = 0
     size: int = 0
     parent: int = 0
+    #: Its class of service; "": the default one.
+    service_class: str = ""
     entries: dict[bytes, int] = field(default_factory=dict)
     content: dict[int, Origin] = field(default_factory=dict)
     xattrs: dict[bytes, bytes] = field(default_factory=dict)
@@ -57,6 +59,8 @@ class PlainNamespace:
         self._dooms = dooms
         self.inodes = {ROOT: PlainInode(DIRECTORY, 0o755, parent=ROOT)}
         self.dead: dict[bytes, int] = {}
+        #: Those of them of which nobody knows how much is there.
+        self.hollow: set[bytes] = set()
         self.sizes: dict[bytes, int] = {}
         self.sessions: set[int] = set()
         self.next_number = 2
@@ -114,7 +118,7 @@ class PlainNamespace:
         self.next_number += 1
         if kind == DIRECTORY:
             permissions |= setgid
-        self.inodes[number] = PlainInode(kind, permissions, directory.gid if setgid else gid, size, parent)
+        self.inodes[number] = PlainInode(kind, permissions, directory.gid if setgid else gid, size, parent, directory.service_class)
         directory.entries[name] = number
         self.inodes[number].home = parent
         return number
@@ -125,6 +129,7 @@ class PlainNamespace:
         number = self.next_number
         self.next_number += 1
         made = self.inodes[number] = PlainInode(FILE, permissions, directory.gid if directory.permissions & 0o2000 else gid)
+        made.service_class = directory.service_class
         made.holders, made.may_link = {session}, {session} if is_linkable else set()
         return number
 
@@ -172,13 +177,13 @@ class PlainNamespace:
         """What happens in the block does not happen if something that is limited grows beyond its limit by it: QUOTA. in_part: the
         operation goes on, and doomed chunks that were in the way are gone."""
         before = self.before = self.usages()
-        saved = deepcopy((self.inodes, self.dead, self.next_number, self.doomed)) if before else None
+        saved = deepcopy((self.inodes, self.dead, self.hollow, self.next_number, self.doomed)) if before else None
         yield
         for number, used in self.usages().items():
             for now, limit, was in zip(used, self.inodes[number].limits, before.get(number, used), strict=True):
                 if saved is not None and limit and now > limit and now > was:
                     doomed = self.doomed
-                    self.inodes, self.dead, self.next_number, self.doomed = saved
+                    self.inodes, self.dead, self.hollow, self.next_number, self.doomed = saved
                     self.doomed = doomed if in_part else self.doomed
                     raise Refusal(Code.QUOTA)
 
@@ -268,6 +273,7 @@ class PlainNamespace:
         """Objects that nothing points to any more are dead from now on."""
         for oid in candidates - set(self.live_bytes()):
             self.dead[oid] = now_ns
+            self.hollow.discard(oid)
 
     # --- renaming -------------------------------------------------------------------------------------------------
 
@@ -441,18 +447,20 @@ class PlainNamespace:
         size = 0 if source.kind == DIRECTORY else source.size
         self.inodes[made] = PlainInode(source.kind, source.permissions, source.gid, size, parent)
         self.inodes[made].xattrs, self.inodes[made].content = dict(source.xattrs), dict(source.content)
-        self.inodes[made].home = parent
+        self.inodes[made].home, self.inodes[made].service_class = parent, source.service_class
         directory.entries[name] = made
         return made
 
     def refuse_objects(self, wanted: set[bytes], put_ns: dict[bytes, int], now_ns: int) -> None:
         """NO_OBJECT unless each is live, or offered and put, or condemned, a moment ago."""
-        live = self.live_bytes()
-        for oid in wanted - set(live):
-            fresh = oid in put_ns and now_ns - put_ns[oid] < PUT_FRESH_NS
-            young = oid in put_ns and oid in self.dead and now_ns - self.dead[oid] < PUT_FRESH_NS
-            if not fresh and not young:
+        for oid in wanted - set(self.live_bytes()):
+            if oid not in put_ns or not self._is_held(oid, put_ns[oid], now_ns):
                 raise Refusal(Code.NO_OBJECT)
+
+    def _is_held(self, oid: bytes, put_ns: int, now_ns: int) -> bool:
+        """Whether an object that was put then, and is not live, is there for certain."""
+        is_young = oid in self.dead and oid not in self.hollow and now_ns - self.dead[oid] < PUT_FRESH_NS
+        return is_young or now_ns - put_ns < PUT_FRESH_NS
 
     def write(self, number: int, start: int, origins: list[Origin | None]) -> None:
         """New bytes (or holes) from start on."""
@@ -466,8 +474,26 @@ class PlainNamespace:
                 inode.content[offset] = origin
         inode.size = max(inode.size, start + len(origins))
 
-    def settle(self, before: set[bytes], offered: set[bytes], now_ns: int) -> None:
+    def settle(self, before: set[bytes], put_ns: dict[bytes, int], now_ns: int) -> None:
         """The end of a commit: what lives again is not dead, what was offered or let go and is not pointed to is."""
         for oid in self.live_bytes():
             self.dead.pop(oid, None)
-        self._bury(before | offered, now_ns)
+        unsure = {oid for oid, when_ns in put_ns.items() if oid not in before and not self._is_held(oid, when_ns, now_ns)}
+        self._bury(before | set(put_ns), now_ns)
+        self.hollow = (self.hollow | unsure) & set(self.dead)
+
+    def sweep(self, oids: set[bytes], now_ns: int) -> int:
+        """A node has these and asks who knows them; how many nobody knew."""
+        unknown = oids - set(self.live_bytes()) - set(self.dead)
+        self.dead.update(dict.fromkeys(unknown, now_ns))
+        self.hollow |= unknown
+        return len(unknown)
+
+    def pointing(self, oid: bytes) -> set[int]:
+        """The inodes that point to an object, be it from doomed chunks."""
+        files = {number for number, inode in self.inodes.items() if _holds(inode.content.values(), oid)}
+        return files | {number for (number, _), origins in self.doomed.items() if number in self.inodes and _holds(origins, oid)}
+
+
+def _holds(origins: Iterable[Origin], oid: bytes) -> bool:
+    return any(isinstance(origin, tuple) and origin[0] == oid for origin in origins)

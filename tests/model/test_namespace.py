@@ -15,17 +15,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.memory import MemoryView
 from ringfs.base.limits import CHUNK_BYTES, RELEASED_EXTENTS_MAX
-from ringfs.meta.namespace import facts, machine, system
+from ringfs.meta.namespace import facts, keys, machine, system
 from ringfs.meta.namespace.ahead import AHEAD_OPERATIONS
 from ringfs.meta.namespace.check import check
 from ringfs.meta.namespace.condemned import find_condemned
 from ringfs.meta.namespace.machine import Outcome, Transaction
 from ringfs.meta.namespace.marks import AheadMark, mark_of
-from ringfs.wire.messages import content, quota
+from ringfs.meta.namespace.promises import tolerance_of
+from ringfs.wire.messages import content, heal, quota
 from ringfs.wire.messages import namespace as m
-from ringfs.wire.messages.common import Attributes
+from ringfs.wire.messages.common import CLASS_XATTR, Attributes
 from ringfs.wire.messages.files import Tmpfile
 from ringfs.wire.messages.session import OPEN_WRITE
+from ringfs.wire.packing import unpack
 from tests.model.plain_namespace import DIRECTORY, FIFO, FILE, ROOT, SYMLINK, Origin, PlainNamespace, Refusal
 from tests.support.namespace import SECOND, START_NS, object_id
 
@@ -38,6 +40,8 @@ OBJECT_BYTES = 24
 LABELS = st.integers(1, 4)
 HELD = st.booleans()
 LIMITS = st.sampled_from([0, 0, 2, 5, 30])
+#: Those that three failure domains are enough for; the default is replica:2.
+CLASSES = ["replica:1", "replica:2", "replica:3", "ec:2+1"]
 
 #: For what moves extents: around chunks' boundaries.
 MODES = st.sampled_from([0, 1, 3, 3, 0x10, 0x11, 8, 0x20])
@@ -144,7 +148,8 @@ class NamespaceMachine(RuleBasedStateMachine):
     def start(self) -> None:
         for _ in range(2):
             self.begin_session()
-        self.system(system.EnterNode("uuid", "data1", "host:1", "domain", 100))
+        for name in ("data1", "data2", "data3"):
+            self.system(system.EnterNode(f"uuid {name}", name, f"{name}:1", name, 100))
         self.mkdir(0, 1, 0, b"a")
         self.mkdir(0, 1, 0, b"b")
         self.make(0, 1, m.Mkdir(2, b"a", 0o755, 1, 5, 0), DIRECTORY, 0o755)
@@ -185,9 +190,11 @@ class NamespaceMachine(RuleBasedStateMachine):
 
     @rule()
     def reap(self) -> None:
-        """The node has deleted all that was condemned."""
-        self.system(system.MarkReaped(1, facts.counters(self.view).next_condemned - 1))
+        """The nodes have deleted all that was condemned."""
+        for node in (1, 2, 3):
+            self.system(system.MarkReaped(node, facts.counters(self.view).next_condemned - 1))
         self.model.dead.clear()
+        self.model.hollow.clear()
 
     @precondition(lambda self: any(self.kept.values()))
     @rule(pick=PICK)
@@ -380,6 +387,93 @@ class NamespaceMachine(RuleBasedStateMachine):
         if name.startswith(b"user.") and self.model.inodes[number].kind not in (FILE, DIRECTORY):
             raise Refusal(Code.NOT_PERMITTED)
 
+    # --- classes of service ---------------------------------------------------------------------------------------
+
+    @rule(pick=PICK, times=DELIVERIES, inode=PICK, text=st.sampled_from([*CLASSES, "ec:4+2"]), flags=st.sampled_from([0, 0, 1, 2]))
+    def set_class(self, pick: int, times: int, inode: int, text: str, flags: int) -> None:
+        self.tick()
+        number = self.inode(inode)
+
+        def change() -> None:
+            found = self.model.known(number)
+            self._refuse_user_xattr(number, CLASS_XATTR)
+            if flags == m.XATTR_CREATE and found.service_class:
+                raise Refusal(Code.EXISTS)
+            if flags == m.XATTR_REPLACE and not found.service_class:
+                raise Refusal(Code.NO_XATTR)
+            if text not in CLASSES:
+                raise Refusal(Code.INVALID)
+            found.service_class = text
+
+        self.expect(pick, times, m.SetXattr(number, CLASS_XATTR, text.encode(), flags, False), change)
+
+    @rule(pick=PICK, times=DELIVERIES, inode=PICK)
+    def remove_class(self, pick: int, times: int, inode: int) -> None:
+        self.tick()
+        number = self.inode(inode)
+
+        def change() -> None:
+            found = self.model.known(number)
+            self._refuse_user_xattr(number, CLASS_XATTR)
+            if not found.service_class:
+                raise Refusal(Code.NO_XATTR)
+            found.service_class = ""
+
+        self.expect(pick, times, m.RemoveXattr(number, CLASS_XATTR), change)
+
+    @rule(inode=PICK)
+    def reclass(self, inode: int) -> None:
+        """A file's objects get its class, a lower one only if no other file needs more."""
+        number = self.file_or_other(inode)
+        found = self.model.inodes.get(number)
+        if found is None or found.kind != FILE:
+            return
+        expected = {oid: self._class_after(oid, self._promise(number)) for oid in self._pointed_to(number)}
+        self.system(heal.Reclass(number, 0, b""))
+        assert {oid: self._object_row(oid)[2] for oid in expected} == expected
+
+    def _class_after(self, oid: bytes, wanted: str) -> str:
+        before = self._object_row(oid)[2]
+        needed = max(tolerance_of(self._promise(number)) for number in self.model.pointing(oid))
+        return str(wanted if tolerance_of(wanted) >= min(tolerance_of(before), needed) else before)
+
+    @rule(label=LABELS, form=st.sampled_from(CLASSES), is_known=st.booleans())
+    def reform(self, label: int, form: str, is_known: bool) -> None:
+        """From the form that it is in, to one that keeps the promise; else nothing."""
+        oid = object_id(label)
+        if oid not in self.model.live_bytes():
+            assert not self.system(heal.Reform([heal.Reformed(oid, "replica:2", form)])).objects
+            return
+        _, _, promised, before = self._object_row(oid)
+        done = self.system(heal.Reform([heal.Reformed(oid, before if is_known else "ec:3+3", form)])).objects
+        may = is_known and tolerance_of(form) >= tolerance_of(promised)
+        assert done == ([oid] if may or before == form else [])
+        assert self._object_row(oid)[2:] == [promised, form if done else before]
+
+    @rule(labels=st.sets(st.integers(1, 8), min_size=1))
+    def sweep(self, labels: set[int]) -> None:
+        self.tick()
+        oids = [object_id(label) for label in sorted(labels)]
+        assert self.system(heal.Sweep(1, oids)).count == self.model.sweep(set(oids), self.now_ns)
+
+    def _promise(self, number: int) -> str:
+        return self.model.inodes[number].service_class or "replica:2"
+
+    def _pointed_to(self, number: int) -> set[bytes]:
+        inode = self.model.inodes.get(number)
+        return set() if inode is None else {origin[0] for origin in inode.content.values() if isinstance(origin, tuple)}
+
+    def _object_row(self, oid: bytes) -> list[Any]:
+        value = self.view.get(keys.object_row(oid))
+        assert value is not None
+        row: list[Any] = unpack(value)
+        return row
+
+    def check_promises(self, number: int, before: set[bytes]) -> None:
+        """What a file points to and did not has at least its class."""
+        for oid in self._pointed_to(number) - before:
+            assert tolerance_of(self._object_row(oid)[2]) >= tolerance_of(self._promise(number))
+
     # --- content --------------------------------------------------------------------------------------------------
 
     @rule(
@@ -388,19 +482,25 @@ class NamespaceMachine(RuleBasedStateMachine):
         files=st.lists(st.tuples(PICK, st.lists(EXTENTS, max_size=4)), min_size=1, max_size=3),
         offered=st.one_of(st.just({1, 2, 3, 4}), st.sets(LABELS)),
         age=st.sampled_from([0, 0, 0, 29, 30, 1000]),
+        promised=st.sampled_from(CLASSES),
     )
-    def commit(self, pick: int, times: int, files: list[Any], offered: set[int], age: int) -> None:
+    def commit(self, pick: int, times: int, files: list[Any], offered: set[int], age: int, promised: str) -> None:
         chosen = [(self.file_or_other(inode), drawn) for inode, drawn in files]
-        self.commit_files(pick, times, chosen, offered, age)
+        before = {number: self._pointed_to(number) for number, _ in chosen}
+        self.commit_files(pick, times, chosen, offered, age, promised)
+        for number, oids in before.items():
+            self.check_promises(number, oids)
 
-    def commit_files(self, pick: int, times: int, files: list[Any], offered: set[int], age: int) -> None:
+    def commit_files(
+        self, pick: int, times: int, files: list[Any], offered: set[int], age: int, promised: str = "replica:2"
+    ) -> None:
         now_ns = self.tick()
         commits = []
         for number, drawn in files:
             extents = [extent for extent in map(self._extent, drawn) if extent.offset % CHUNK_BYTES + extent.length <= CHUNK_BYTES]
             commits.append(m.FileCommit(number, extents, -1, -1, -1, 0, False))
         put_ns = {object_id(label): now_ns - age * SECOND for label in offered}
-        objects = [m.NewObject(oid, OBJECT_BYTES, "replica:2", when_ns, "replica:2") for oid, when_ns in sorted(put_ns.items())]
+        objects = [m.NewObject(oid, OBJECT_BYTES, promised, when_ns, promised) for oid, when_ns in sorted(put_ns.items())]
         codes: list[int] = []
 
         def change() -> None:
@@ -408,7 +508,7 @@ class NamespaceMachine(RuleBasedStateMachine):
             self.model.refuse_objects(wanted, put_ns, now_ns)
             before = set(self.model.live_bytes())
             codes.extend(self._write(file) for file in commits)
-            self.model.settle(before, set(put_ns), now_ns)
+            self.model.settle(before, put_ns, now_ns)
 
         answer = self.expect(pick, times, m.Commit(objects, commits), change)
         if answer is not None:
@@ -426,6 +526,7 @@ class NamespaceMachine(RuleBasedStateMachine):
     @rule(pick=PICK, times=DELIVERIES, files=st.tuples(PICK, PICK), start=OFFSETS, to=st.one_of(OFFSETS, MOVES), length=LENGTHS)
     def copy_range(self, pick: int, times: int, files: tuple[int, int], start: int, to: int, length: int) -> None:
         now_ns, (source, other) = self.tick(), map(self.file_or_other, files)
+        before = self._pointed_to(other)
         counts: list[int] = []
 
         def change() -> None:
@@ -434,6 +535,7 @@ class NamespaceMachine(RuleBasedStateMachine):
         answer = self.expect(pick, times, content.CopyRange(source, start, other, to, length, False), change)
         if answer is not None:
             assert [answer.copied_bytes] == counts
+            self.check_promises(other, before)
 
     @rule(pick=PICK, times=DELIVERIES, inode=PICK, parent=PICK, name=NAMES)
     def clone(self, pick: int, times: int, inode: int, parent: int, name: bytes) -> None:
@@ -497,19 +599,23 @@ class NamespaceMachine(RuleBasedStateMachine):
         live = self.model.live_bytes()
         assert counters.inode_count == len(self.model.inodes)
         assert counters.live_bytes == sum(live.values())
-        dead_bytes = sum(max(0, OBJECT_BYTES - count) for count in live.values()) + OBJECT_BYTES * len(self.model.dead)
+        dead_count = len(self.model.dead) - len(self.model.hollow)
+        dead_bytes = sum(max(0, OBJECT_BYTES - count) for count in live.values()) + OBJECT_BYTES * dead_count
         assert counters.dead_bytes == dead_bytes
         for oid, verdict_ns in self.model.dead.items():
             row = find_condemned(self.view, oid)
             assert row is not None
-            assert row[1:] == (verdict_ns, OBJECT_BYTES)
+            assert row[1:] == (verdict_ns, 0 if oid in self.model.hollow else OBJECT_BYTES)
 
     def _compare(self, number: int) -> None:
         plain = self.model.inodes[number]
         found: Attributes = machine.query(self.view, m.GetAttributes(number)).attributes
         assert (found.mode, found.gid) == (plain.kind | plain.permissions, plain.gid)
         assert found.links == self.model.links(number)
-        assert machine.query(self.view, m.ListXattrs(number)).names == sorted(plain.xattrs)
+        assert facts.class_text(self.view, found.class_number) == (plain.service_class or "replica:2")
+        is_shown = plain.service_class and plain.kind in (FILE, DIRECTORY)
+        names = [*plain.xattrs, CLASS_XATTR] if is_shown else [*plain.xattrs]
+        assert machine.query(self.view, m.ListXattrs(number)).names == sorted(names)
         for name, value in plain.xattrs.items():
             assert machine.query(self.view, m.GetXattr(number, name)).value == value
         if plain.kind == DIRECTORY:
