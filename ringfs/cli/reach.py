@@ -51,6 +51,8 @@ async def status_at(config: ClusterConfig, name: str, verb: str) -> Status:
             status: Status = (await leader.call(GetStatus(), timeout_s=_STATUS_TIMEOUT_S)).message
             return status
     except (ConnectionLost, Refused) as error:
-        leader_among(await ask_servers(config, verb))
-        raise NotReachable(f"{name} said that it leads, and did not tell the status ({error}): try again") from error
+        told = leader_among(await ask_servers(config, verb))
+        # It answers nothing that it has not made durable; what keeps it from that it can say.
+        why = f": {told.trouble}" if told.trouble else f" ({error}): try again"
+        raise NotReachable(f"{told.name} said that it leads, and did not tell the status{why}") from error
     raise AssertionError("a client does not suppress exceptions")
