@@ -30,6 +30,7 @@ from ringfs.wire.messages.cluster import (
     StatusSession,
 )
 from ringfs.wire.messages.common import Done
+from ringfs.wire.messages.heal import StartHeal
 from ringfs.wire.rpc import Request
 
 log = structlog.get_logger("ringfs.meta")
@@ -93,6 +94,8 @@ class ClusterService:
         """Make the map say who is up, lost, or back from maintenance; forget what nobody holds back any more."""
         if has_passed(self._live.leader.view):
             self._live.leader.admit(self._forget_verdicts)
+        if self._live.nodes.late_commits_end(self._live.clock.monotonic_ns()):
+            self._live.leader.admit(self._look_again)
         if not self._is_changing and self._changes():
             self._is_changing = True
             self._live.leader.admit(self._follow)
@@ -114,6 +117,11 @@ class ClusterService:
                     what = STANDING_NAMES[change.standing]
                 log.warning(f"node is {what}", node=change.node)
                 self._live.take_map(changed)
+
+    def _look_again(self) -> None:
+        looking = self._live.transact_own(StartHeal())
+        if isinstance(looking, ClusterMap):
+            self._live.take_map(looking)
 
     def _forget_verdicts(self) -> None:
         self._live.transact_own(ForgetVerdicts())

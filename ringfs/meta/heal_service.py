@@ -88,6 +88,8 @@ class HealService:
         live = self._live
         if node.state == NODE_UP and live.nodes.holds_nothing(node.node):
             return ""
+        if live.nodes.gets_late_commits(node.node):
+            return "clients may still commit what they have put there, for a minute after it lost its share"
         count = live.heals.unhealable_count()
         if count:
             return f"{count} objects cannot be made whole without it (delete their files, or bring it back)"

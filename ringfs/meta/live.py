@@ -230,7 +230,7 @@ class Live:
     def take_map(self, cluster_map: ClusterMap) -> None:
         """The map as a transaction left it; pushed to the sessions once that is durable."""
         if cluster_map.epoch != self.nodes.map.epoch:
-            self.nodes.take_map(cluster_map)
+            self.nodes.take_map(cluster_map, self.clock.monotonic_ns())
             self.leader.when_durable(self._push_map, cluster_map)
 
     def _push_map(self, cluster_map: ClusterMap) -> None:

@@ -4,10 +4,11 @@ Which nodes there are and which are up is the cluster map, state of the namespac
 """
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from ringfs.base.limits import OBJECT_BYTES_MAX
-from ringfs.ring.classes import ServiceClass, form_for
+from ringfs.base.limits import DELETE_GRACE_NS, OBJECT_BYTES_MAX
+from ringfs.ring.classes import ServiceClass, form_for, parse_class
 from ringfs.ring.room import room_bytes
 from ringfs.ring.shares import has_share, is_left_short, width_in_use
 from ringfs.wire.messages.cluster import (
@@ -24,6 +25,8 @@ from ringfs.wire.messages.cluster import (
 
 #: A node that was silent this long is down; it heartbeats every second.
 NODE_SILENCE_NS = 5 * 10**9
+#: For so long after a node has lost its share, clients may commit what they put there by an older map.
+LATE_COMMITS_NS = DELETE_GRACE_NS
 
 
 @dataclass(slots=True)
@@ -44,12 +47,35 @@ class NodeTable:
         self.map = cluster_map
         self._out_after_ns = out_after_ns
         self._reports = {node.node: _Report(now_ns) for node in cluster_map.nodes}
+        #: Nodes without a share that may yet get the only copy of something → until when.
+        self._late_ns: dict[int, int] = {}
+        self._follow_shares(now_ns)
 
-    def take_map(self, cluster_map: ClusterMap) -> None:
+    def take_map(self, cluster_map: ClusterMap, now_ns: int) -> None:
         """The map is another one; nodes that are not in it are forgotten."""
+        before = {node.node for node in self.map.nodes if not has_share(node)}
         self.map = cluster_map
         numbers = {node.node for node in cluster_map.nodes}
         self._reports = {number: report for number, report in self._reports.items() if number in numbers}
+        self._follow_shares(now_ns, before)
+
+    def _follow_shares(self, now_ns: int, before: Collection[int] = ()) -> None:
+        """before: the nodes that had no share before."""
+        left = {node.node for node in self.map.nodes if not has_share(node)}
+        self._late_ns = {number: until_ns for number, until_ns in self._late_ns.items() if number in left}
+        if any(parse_class(text).tolerance == 0 for text in self.map.classes):
+            self._late_ns |= dict.fromkeys(left.difference(before), now_ns + LATE_COMMITS_NS)
+
+    def gets_late_commits(self, node: int) -> bool:
+        """Whether the node may yet turn out to hold the only copy of something: then what stewards have seen says nothing."""
+        return node in self._late_ns
+
+    def late_commits_end(self, now_ns: int) -> bool:
+        """Whether that has come to an end for some node: stewards are to look once more. True once."""
+        ended = [number for number, until_ns in self._late_ns.items() if until_ns <= now_ns]
+        for number in ended:
+            del self._late_ns[number]
+        return bool(ended)
 
     def joined(self, node: int, now_ns: int) -> None:
         """A node presented itself."""

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from ringfs.base.errors import Code, ConnectionLost
+from ringfs.meta.nodes import LATE_COMMITS_NS
 from ringfs.wire.messages.cluster import (
     NODE_DOWN,
     STANDING_DRAINING,
@@ -19,7 +20,7 @@ from ringfs.wire.messages.cluster import (
     NodeHeartbeat,
     Reaped,
 )
-from ringfs.wire.messages.common import Done
+from ringfs.wire.messages.common import CLASS_XATTR, Done
 from ringfs.wire.messages.heal import (
     GetHeal,
     HealReport,
@@ -33,7 +34,7 @@ from ringfs.wire.messages.heal import (
     SetWeight,
     Sweep,
 )
-from ringfs.wire.messages.namespace import Commit, Extent, FileCommit, NewObject
+from ringfs.wire.messages.namespace import Commit, Extent, FileCommit, NewObject, SetXattr
 from tests.support.meta_doubles import CONFIG
 from tests.support.meta_world import Client, MetaWorld
 from tests.support.refusals import refused
@@ -133,6 +134,30 @@ async def test_removal_waits_for_what_the_node_holds(autojump_clock: object) -> 
             await beat(alice, nodes[2])
         with refused(Code.NODE_REMOVED):
             await join(alice, 3)
+
+
+async def test_removal_waits_for_late_commits_of_single_copies(autojump_clock: object) -> None:
+    """A client that has not heard of the drain may put the only copy there: stewards look once more after a minute."""
+    async with MetaWorld.open() as world:
+        alice = await world.client("alice")
+        nodes = [await join(alice, number) for number in (1, 2, 3)]
+        file = await alice.make_file(b"f")
+        await alice.mutate(SetXattr(file, CLASS_XATTR, b"replica:1", 0, False))
+        epoch = (await alice.ask(SetStanding("data3", STANDING_DRAINING, 0))).epoch
+        for node in nodes:
+            world.nursery.start_soon(beats, alice, node)
+        for node in nodes[:2]:
+            await alice.ask(report(node, epoch))
+        with pytest.raises(Exception, match="may still commit"):
+            await alice.ask(RemoveNode("data3"))
+        await trio.sleep(LATE_COMMITS_NS / 1e9 + 1)
+        with refused(Code.BUSY):
+            await alice.ask(RemoveNode("data3"))
+        assert (await alice.ask(GetHeal())).epoch == epoch + 1
+        for node in nodes[:2]:
+            await alice.ask(report(node, epoch + 1))
+        await alice.ask(RemoveNode("data3"))
+        alice.is_ended = True
 
 
 async def test_what_never_held_anything_goes_at_once(autojump_clock: object) -> None:

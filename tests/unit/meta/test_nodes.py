@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ringfs.meta.nodes import NODE_SILENCE_NS, NodeTable
+from ringfs.meta.nodes import LATE_COMMITS_NS, NODE_SILENCE_NS, NodeTable
 from ringfs.ring.classes import parse_class
 from ringfs.wire.messages.cluster import (
     NODE_DOWN,
@@ -83,9 +83,28 @@ def test_another_map() -> None:
     table = NodeTable(ClusterMap(1, "c", [node(1), node(2)]), START, OUT_AFTER_NS)
     table.report(beat(1), START)
     assert not table.holds_nothing(1)
-    table.take_map(ClusterMap(2, "c", [node(1)]))
+    table.take_map(ClusterMap(2, "c", [node(1)]), START)
     assert (table.map.epoch, table.report(beat(2), START)) == (2, False)
     assert not table.holds_nothing(1), "what was heard of others stays"
+
+
+def test_late_commits() -> None:
+    """Where one copy is enough for a class, a node that has just lost its share may get the only one, for a while."""
+    for classes, is_late in ((["replica:2"], False), (["replica:2", "replica:1"], True)):
+        nodes = [node(1), node(2), node(3)]
+        table = NodeTable(ClusterMap(1, "c", nodes, classes), START, OUT_AFTER_NS)
+        drained = ClusterMap(2, "c", [node(1), node(2), replace(node(3), standing=STANDING_DRAINING)], classes)
+        table.take_map(drained, START)
+        assert [table.gets_late_commits(number) for number in (2, 3)] == [False, is_late]
+        assert not table.late_commits_end(START + LATE_COMMITS_NS - 1)
+        table.take_map(drained, START + 1)
+        assert [table.late_commits_end(START + LATE_COMMITS_NS) for _ in range(2)] == [is_late, False]
+        assert not table.gets_late_commits(3)
+    table.take_map(ClusterMap(3, "c", nodes, classes), START)
+    table.take_map(drained, START)
+    table.take_map(ClusterMap(5, "c", nodes, classes), START)
+    assert not table.gets_late_commits(3), "it is in again"
+    assert NodeTable(drained, START, OUT_AFTER_NS).gets_late_commits(3), "for all that another leader knows"
 
 
 ONE, TWO, FRAGMENTS = parse_class("replica:1"), parse_class("replica:2"), parse_class("ec:2+1")
@@ -138,7 +157,7 @@ def test_only_a_share_is_capacity(standing: int) -> None:
 def test_nodes_that_writes_wait_for_have_room() -> None:
     """With too few domains up for any object, what is down counts as it last said."""
     table = three_disks(100, 100, 100)
-    table.take_map(ClusterMap(2, "c", [node(1), node(2, NODE_DOWN), node(3, NODE_DOWN)], ["replica:2"]))
+    table.take_map(ClusterMap(2, "c", [node(1), node(2, NODE_DOWN), node(3, NODE_DOWN)], ["replica:2"]), START)
     assert table.capacity(TWO) == (195, 150)
     assert table.capacity(ONE) == (190, 100)
 
