@@ -10,7 +10,7 @@ from ringfs.objects.asking import Asker
 from ringfs.objects.coding import decoded
 from ringfs.objects.locating import Known, Places
 from ringfs.objects.putting import INLINE_WORK_BYTES, RunInThread
-from ringfs.objects.racing import Budget, Failed, together
+from ringfs.objects.racing import Budget, Failed, together, very_late_s
 from ringfs.ring.classes import ErasureClass
 from ringfs.ring.parts import Part, block_count, row_count
 from ringfs.wire.messages.cluster import Node
@@ -64,8 +64,9 @@ class Gathering:
         self._budget = budget
         self._run_in_thread = run_in_thread
         self._rows: dict[int, memoryview] = {}
-        #: Who is being asked → from when on that takes too long.
-        self._asked: dict[tuple[int, int], float] = {}
+        #: Who is being asked → from when on that takes too long, and from when on something must be wrong.
+        self._asked: dict[tuple[int, int], tuple[float, float]] = {}
+        self._late: set[tuple[int, int]] = set()
         #: So many fragments are to be had or asked for.
         self._target = stretch.form.data
         self._failures: list[Failed] = []
@@ -93,10 +94,11 @@ class Gathering:
                 self._ask_as_needed(nursery, fetched)
                 if not self._asked:
                     break
-                with trio.CancelScope(deadline=min(self._asked.values())):
+                with trio.CancelScope(deadline=min(late_s for late_s, _ in self._asked.values())):
                     await self._news.wait()
                 self._news = trio.Event()
                 self._replace_late()
+            self._blame_late()
             nursery.cancel_scope.cancel()
         if content is None:
             form = self._stretch.form
@@ -108,8 +110,9 @@ class Gathering:
         while self._left and len(self._rows) + len(self._asked) < self._target:
             number, node = self._left.pop(0)
             if number not in self._rows and number != self._stretch.wanted:
-                blocks = self._stretch.count * BLOCK_BYTES
-                self._asked[number, node.node] = trio.current_time() + self._places.lane(node).read_late_s(blocks)
+                now_s = trio.current_time()
+                late_s = self._places.lane(node).read_late_s(self._stretch.count * BLOCK_BYTES)
+                self._asked[number, node.node] = (now_s + late_s, now_s + very_late_s(late_s))
                 nursery.start_soon(self._ask, number, node, fetched)
 
     async def _ask(self, number: int, node: Node, fetched: Fetched) -> None:
@@ -128,13 +131,21 @@ class Gathering:
         self._news.set()
 
     def _replace_late(self) -> None:
-        """Let others be asked beside those that are late; these are not looked at again."""
+        """Let others be asked beside those that are late, if there is a budget for it, or at last without."""
         now_s = trio.current_time()
-        for key, late_s in self._asked.items():
+        for key, (late_s, very_late_at_s) in self._asked.items():
             if late_s <= now_s:
-                self._asked[key] = float("inf")
-                if self._left and self._budget.take(1):
-                    self._target += 1
+                self._late.add(key)
+                may_add = now_s >= very_late_at_s or self._budget.take(1)
+                self._target += may_add
+                self._asked[key] = (float("inf") if may_add else very_late_at_s, very_late_at_s)
+
+    def _blame_late(self) -> None:
+        """It was done without those that are late."""
+        for key in self._late & self._asked.keys():
+            node = self._places.node(key[1])
+            if node is not None:
+                self._places.lane(node).was_overtaken()
 
     async def _decoded(self) -> memoryview | None:
         stretch = self._stretch

@@ -11,7 +11,7 @@ from ringfs.base.limits import BLOCK_BYTES
 from ringfs.objects.asking import GET_TIMEOUT_S, Asker
 from ringfs.objects.locating import Known, Places
 from ringfs.objects.nodes import READ_LATE_S_MIN, Lane
-from ringfs.objects.racing import Budget
+from ringfs.objects.racing import Budget, very_late_s
 from ringfs.objects.reading import LongReader
 from ringfs.wire.messages.cluster import Node
 from ringfs.wire.messages.data import Get
@@ -36,6 +36,7 @@ class _Ask:
         "node",
         "overtaking",
         "request",
+        "very_late_s",
     )
 
     def __init__(
@@ -48,7 +49,9 @@ class _Ask:
         self.request = request
         self._on_content = on_content
         self._asked_s = trio.current_time()
-        self.late_s = self._asked_s + lane.read_late_s(request.block_count * BLOCK_BYTES)
+        late_s = lane.read_late_s(request.block_count * BLOCK_BYTES)
+        self.late_s = self._asked_s + late_s
+        self.very_late_s = self._asked_s + very_late_s(late_s)
         self.is_done = False
         self.is_answered = False
         #: The long way, if that was begun because this is late.
@@ -95,7 +98,7 @@ class Fetcher:
         self.asker = asker
         self._long_reader = long_reader
         self._budget = budget
-        #: Requests that are not answered and not known to be late, in the order in which they were made.
+        #: Requests that are neither answered nor being overtaken, in the order in which they were made.
         self.asks: dict[_Ask, None] = {}
         self._is_watched = False
 
@@ -145,8 +148,8 @@ class Fetcher:
             await trio.sleep(READ_LATE_S_MIN)
             now_s = trio.current_time()
             for ask in [ask for ask in self.asks if ask.late_s <= now_s]:
-                del self.asks[ask]
-                if self._budget.take(ask.cost):
+                if now_s >= ask.very_late_s or self._budget.take(ask.cost):
+                    del self.asks[ask]
                     ask.overtaking = trio.CancelScope()
                     self._places.nodes.start_soon(self._overtake, ask, ask.overtaking)
         self._is_watched = False

@@ -2,7 +2,6 @@
 queues behind an 8 MiB write; how fast each is, and whether it is better avoided. Which node holds what is locating.py's business.
 """
 
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -23,6 +22,8 @@ AVOID_S = 2.0
 #: A node that another one overtook is avoided for so long, for twice as long the next time, and so on.
 _OVERTAKEN_S_MIN = 0.5
 _OVERTAKEN_S_MAX = 30.0
+#: A request waits so long for a connection, which may take longer to open.
+_OPEN_PATIENCE_S = 1.5
 #: A read is not called late before, whatever is usual, and is called late after that.
 READ_LATE_S_MIN = 0.02
 _READ_LATE_S_MAX = 2.0
@@ -46,7 +47,10 @@ class Lane:
         self._nursery = nursery
         self._dial = dial
         self._client: RpcClient | None = None
-        self._opening = trio.Lock()
+        #: While a connection is being opened; set when that has ended.
+        self._opening: trio.Event | None = None
+        #: Why it could not be opened the last time.
+        self._open_failure = ""
         #: Time of trio's clock until which the node is avoided.
         self._avoid_until_s = 0.0
         #: How often others overtook it since it last did well, and whether somebody is finding out if it has become better.
@@ -60,9 +64,7 @@ class Lane:
         self, request: Any, payload: Sequence[Buffer] = (), *, timeout_s: float | None = None, patience_s: float | None = None
     ) -> Answer:
         """Raises Refused, or ConnectionLost for anything that may be cured by another node. See RpcClient.call."""
-        client = self._client
-        if client is None or client.lost.is_set():
-            client = await self._open()
+        client = self._client if self.is_open and self._client is not None else await self._open()
         self._begin()
         try:
             return await client.call(request, payload, timeout_s=timeout_s, patience_s=patience_s)
@@ -73,13 +75,7 @@ class Lane:
     def call_soon(self, request: Any, on_answer: OnAnswer, *, timeout_s: float) -> bool:
         """Ask, if that can be done at once; on_answer is then called from the receiving loop. False: use call."""
         client = self._client
-        if client is None or client.lost.is_set():
-            if self._losses:
-                # Nobody should be kept waiting for it: it is tried apart from what is to be read.
-                self._begin()
-                self._nursery.start_soon(self._try_to_open)
-            return False
-        if not client.has_room:
+        if client is None or not client.has_room or client.lost.is_set():
             return False
         self._begin()
         client.call_soon(request, on_answer, timeout_s=timeout_s)
@@ -87,9 +83,20 @@ class Lane:
 
     # --- whether it is any good -------------------------------------------------------------------------------------
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._client is not None and not self._client.lost.is_set()
+
     def is_doubtful(self, now_s: float) -> bool:
-        """Whether others should be asked first, at that time of trio's clock."""
-        return self._avoid_until_s > now_s
+        """Whether others should be asked first, at that time of trio's clock. If it was bad and has no connection, nobody should be
+        kept waiting for one: it is opened apart from any request."""
+        if self._avoid_until_s > now_s:
+            return True
+        if not self._losses or self.is_open:
+            return False
+        self._open_soon()
+        return True
 
     def avoid(self) -> None:
         """It failed: others first, for a while."""
@@ -141,20 +148,36 @@ class Lane:
     # --- the connection ---------------------------------------------------------------------------------------------
 
     async def _open(self) -> RpcClient:
-        async with self._opening:
-            if self._client is not None and not self._client.lost.is_set():
-                return self._client
-            try:
-                self._client = await self._nursery.start(self._hold)
-            except (OSError, ConnectionLost, trio.TooSlowError) as error:
-                self.avoid()
-                raise ConnectionLost(f"{self.address}: {error or type(error).__name__}") from error
+        """A connection. Raises ConnectionLost if there is none, or none soon: others may be asked meanwhile."""
+        opening = self._open_soon()
+        with trio.move_on_after(_OPEN_PATIENCE_S) as scope:
+            await opening.wait()
+        if self._client is not None and self.is_open:
             return self._client
+        if scope.cancelled_caught:
+            self.was_overtaken()
+            raise ConnectionLost(f"{self.address}: no connection yet")
+        raise ConnectionLost(self._open_failure)
 
-    async def _try_to_open(self) -> None:
-        with contextlib.suppress(ConnectionLost):
-            await self._open()
-            self._avoid_until_s = trio.current_time()
+    def _open_soon(self) -> trio.Event:
+        """Begin to open a connection unless that has begun. What is set when it has ended."""
+        if self._opening is None:
+            self._opening = trio.Event()
+            self._nursery.start_soon(self._try_to_open, self._opening)
+        return self._opening
+
+    async def _try_to_open(self, opening: trio.Event) -> None:
+        try:
+            self._client = await self._nursery.start(self._hold)
+        except (OSError, ConnectionLost, trio.TooSlowError) as error:
+            self._open_failure = f"{self.address}: {error or type(error).__name__}"
+            self.avoid()
+            if self._losses:
+                self._losses += 1
+                self._avoid_until_s = trio.current_time() + self._penalty_s()
+        finally:
+            self._opening = None
+            opening.set()
 
     async def _hold(self, task_status: trio.TaskStatus[RpcClient]) -> None:
         """Own the connection until it is lost."""

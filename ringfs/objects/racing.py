@@ -9,6 +9,9 @@ from typing import Generic, TypeVar
 
 import trio
 
+#: So much later a read is very late, and something is wrong with the node: then no budget is asked.
+_VERY_LATE_TIMES = 2
+_VERY_LATE_S_MIN = 1.0
 #: What may be asked for a second time, for each read that is asked for the first time; and how much of it may be saved up.
 _SHARE = 0.1
 _SAVED_MAX = 64.0
@@ -39,6 +42,11 @@ class Way(Generic[T]):
     blame: Callable[[], None] = lambda: None
 
 
+def very_late_s(late_s: float) -> float:
+    """When what is late after late_s is very late."""
+    return max(_VERY_LATE_S_MIN, _VERY_LATE_TIMES * late_s)
+
+
 class Budget:
     """How much may be read twice."""
 
@@ -64,7 +72,7 @@ class Race(Generic[T]):
     def __init__(self, ways: Sequence[Way[T]], budget: Budget) -> None:
         self._ways = list(ways)
         self._budget = budget
-        #: Those that were begun and have not ended, with the time from which on each is late.
+        #: Those that were begun and have not ended, with the time of that.
         self._running: dict[int, float] = {}
         self._begun = 0
         self._failures: list[Failed] = []
@@ -75,36 +83,41 @@ class Race(Generic[T]):
         """What arrives first. Raises Failed if nothing does."""
         async with trio.open_nursery() as nursery:
             while self._won is None and (self._running or self._begun < len(self._ways)):
-                if not self._running or (self._is_late() and self._may_add()):
+                if not self._running or self._may_add():
                     self._begin(nursery)
-                with trio.CancelScope(deadline=self._next_late_s()):
+                with trio.CancelScope(deadline=self._next_look_s()):
                     await self._news.wait()
                 self._news = trio.Event() if self._news.is_set() else self._news
             nursery.cancel_scope.cancel()
         if self._won is None:
             raise together(self._failures)
         now_s = trio.current_time()
-        for index, late_s in self._running.items():
-            if late_s <= now_s:
+        for index, begun_s in self._running.items():
+            if begun_s + self._ways[index].late_s <= now_s:
                 self._ways[index].blame()
         return self._won
 
-    def _is_late(self) -> bool:
-        return all(late_s <= trio.current_time() for late_s in self._running.values())
-
     def _may_add(self) -> bool:
-        return self._begun < len(self._ways) and self._budget.take(self._ways[self._begun].cost)
+        """Whether all that were begun are late, there is another way, and it may cost what it does."""
+        now_s = trio.current_time()
+        waited = [(now_s - begun_s, self._ways[index].late_s) for index, begun_s in self._running.items()]
+        if self._begun == len(self._ways) or any(waited_s < late_s for waited_s, late_s in waited):
+            return False
+        return all(waited_s >= very_late_s(late_s) for waited_s, late_s in waited) or self._budget.take(
+            self._ways[self._begun].cost
+        )
 
-    def _next_late_s(self) -> float:
-        """When it is time to look again; never, if nothing can be added."""
+    def _next_look_s(self) -> float:
+        """When one will be late, or very late; never, if nothing can be added."""
         if self._begun == len(self._ways):
             return float("inf")
-        now_s = trio.current_time()
-        return min((late_s for late_s in self._running.values() if late_s > now_s), default=float("inf"))
+        late = [(begun_s, self._ways[index].late_s) for index, begun_s in self._running.items()]
+        times = [begun_s + after_s for begun_s, late_s in late for after_s in (late_s, very_late_s(late_s))]
+        return min((time_s for time_s in times if time_s > trio.current_time()), default=float("inf"))
 
     def _begin(self, nursery: trio.Nursery) -> None:
         index, self._begun = self._begun, self._begun + 1
-        self._running[index] = trio.current_time() + self._ways[index].late_s
+        self._running[index] = trio.current_time()
         nursery.start_soon(self._go, index)
 
     async def _go(self, index: int) -> None:

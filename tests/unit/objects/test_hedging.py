@@ -190,7 +190,8 @@ async def test_races(autojump_clock: trio.testing.MockClock) -> None:
         ([way("a", 5, 2), way("b", 9, 9)], "a", 5, []),
         ([way("a", 1, 9, fails=True), way("b", 1, 9)], "b", 2, []),
         ([way("a", 5, 2, fails=True), way("b", 9, 1), way("c", 1, 9)], "c", 4, ["a", "b"]),
-        ([way("a", 3, 1), way("b", 0, 1, cost=99)], "a", 3, []),
+        ([way("a", 1.5, 1), way("b", 0, 1, cost=99)], "a", 1.5, []),
+        ([way("a", 3, 1), way("b", 0, 1, cost=99)], "b", 2, ["a"]),
     ):
         begun_s = trio.current_time()
         blamed.clear()
