@@ -45,7 +45,7 @@ class Totals:
 class View(Protocol):
     """Called in this order: begin, pieces …, end."""
 
-    def begin(self, path: str, attributes: Attributes, default_class: str) -> None:
+    def begin(self, path: str, attributes: Attributes, service_class: str) -> None:
         """The inode itself."""
         ...
 
@@ -61,7 +61,7 @@ class View(Protocol):
 class TextView:
     """For people."""
 
-    def begin(self, path: str, attributes: Attributes, default_class: str) -> None:
+    def begin(self, path: str, attributes: Attributes, service_class: str) -> None:
         """See View."""
         kind = _KINDS.get(stat.S_IFMT(attributes.mode), "unknown type")
         mode = stat.S_IMODE(attributes.mode)
@@ -75,7 +75,7 @@ class TextView:
         for name in ("mtime", "ctime", "atime", "btime"):
             click.echo(f"{name}     {_time_text(getattr(attributes, f'{name}_ns'))}")
         click.echo(f"xattrs    {attributes.xattr_count}")
-        click.echo(f"class     {default_class} for what is written now")
+        click.echo(f"class     {service_class} for what is written now")
 
     def pieces(self, pieces: Sequence[Piece]) -> None:
         """See View."""
@@ -99,9 +99,9 @@ class JsonView:
         #: Between two extents.
         self._comma = ""
 
-    def begin(self, path: str, attributes: Attributes, default_class: str) -> None:
+    def begin(self, path: str, attributes: Attributes, service_class: str) -> None:
         """See View."""
-        head = json.dumps({"path": path, "attributes": asdict(attributes), "default_class": default_class})
+        head = json.dumps({"path": path, "attributes": asdict(attributes), "class": service_class})
         click.echo(head[:-1] + ', "extents": [', nl=False)
 
     def pieces(self, pieces: Sequence[Piece]) -> None:

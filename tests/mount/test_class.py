@@ -20,10 +20,15 @@ def tree(is_ringfs: bool, place: Path) -> Path:
         pytest.skip("classes of service are ringfs's")
     directory = place / "tree"
     (directory / "below").mkdir(parents=True)
-    with open(directory / "below/file", "wb") as opened:
-        opened.write(os.urandom(3 * MIB))
-        os.fsync(opened.fileno())
+    write_synced(directory / "below/file", os.urandom(3 * MIB))
     return directory
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    with open(path, "wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
 
 
 def show(cluster: DevCluster, path: Path) -> tuple[str, bool]:
@@ -36,10 +41,12 @@ def test_set_by_attribute(tree: Path, cluster: DevCluster) -> None:
     assert (show(cluster, tree), os.getxattr(tree, ATTRIBUTE), os.listxattr(tree)) == (("replica:2", True), b"replica:2", [])
     os.setxattr(tree, ATTRIBUTE, b"ec:2+1")
     (tree / "new").mkdir()
-    (tree / "new/file").write_bytes(b"x" * MIB)
+    write_synced(tree / "new/file", b"x" * MIB)
     assert [os.getxattr(tree / each, ATTRIBUTE) for each in ("new", "new/file", "below")] == [b"ec:2+1", b"ec:2+1", b"replica:2"]
     assert os.listxattr(tree / "new") == [ATTRIBUTE]
     assert (show(cluster, tree / "new"), show(cluster, tree / "below/file")) == (("ec:2+1", False), ("replica:2", True))
+    told = json.loads(cluster.ringfs("info", tree / "new/file", "--json").stdout)
+    assert (told["class"], {each["stored"]["class"] for each in told["extents"]}) == ("ec:2+1", {"ec:2+1"})
     for wrong in (b"gold", b"ec:9+2", b""):
         assert outcome(os.setxattr, tree, ATTRIBUTE, wrong) == "EINVAL"
     os.removexattr(tree, ATTRIBUTE)
