@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 
+from ringfs.base.errors import Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import KIB, MIB
 from ringfs.client.file_system import Caller
@@ -17,7 +19,7 @@ from ringfs.wire.messages.heal import RemoveNode, SetStanding, SetWeight
 from tests.support.meta_doubles import KEY
 from tests.support.ring_checks import misplaced, parts_held, rotten, too_few
 from tests.support.ring_world import RING, RingWorld, open_ring
-from tests.support.world import Mounted
+from tests.support.world import Mounted, until
 
 CALLER = Caller()
 #: Nothing that these tests do takes longer.
@@ -290,3 +292,30 @@ async def at_once(function: Callable[..., Any], *arguments: Any) -> Any:
     """A RunInThread without threads."""
     await trio.lowlevel.checkpoint()
     return function(*arguments)
+
+
+@pytest.mark.parametrize("stopped_s", [20.0, 400.0])
+async def test_a_client_that_stood_still_between_put_and_commit(autojump_clock: trio.testing.MockClock, stopped_s: float) -> None:
+    """What it put is swept only if it stood still for very long; then it puts it again, or says that it could not."""
+    async with open_ring(15, node_count=4, stored_class="ec:2+1") as world:
+        await filled(world)
+        world.network.delay_s = 0.05
+        slow = await world.mount("slow")
+        handle = await slow.fs.create(ROOT_INODE, b"f6", 0o100644, CALLER, writes=True, exclusive=True)
+        await slow.fs.fsync(handle)
+        await slow.fs.write(handle, 0, body(6, 300 * KIB))
+        live = {row.object for row in world.live_objects()}
+        await until(lambda: bool(parts_held(world).keys() - live))
+        slow.port.blacken()
+        (put,) = parts_held(world).keys() - live
+        await trio.sleep(stopped_s)
+        assert (put in parts_held(world)) == (stopped_s < world.settings.sweep_after_s)
+        slow.port.whiten()
+        is_there = True
+        try:
+            await slow.fs.fsync(handle)
+        except Refused:
+            is_there = False
+        assert is_there or stopped_s > world.settings.sweep_after_s
+        await world.until_healed(SOON_S)
+        await check_all(world, 7 if is_there else 6)

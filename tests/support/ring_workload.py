@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from ringfs.base.errors import ConnectionLost
+from ringfs.base.errors import Code, ConnectionLost, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import KIB
 from ringfs.client.file_system import Caller, Handle
@@ -105,7 +105,13 @@ class Workload:
         if name is None:
             return
         inode = await client.fs.lookup(ROOT_INODE, name)
-        await client.fs.setxattr(inode.number, b"user.ringfs.class", self._draw.choice(self._classes).encode())
+        try:
+            await client.fs.setxattr(inode.number, b"user.ringfs.class", self._draw.choice(self._classes).encode())
+        except Refused as refused:
+            if refused.code is not Code.INVALID:
+                raise
+            # There are too few failure domains just now.
+            return
         chunk, after = 0, b""
         while chunk >= 0:
             try:

@@ -13,6 +13,7 @@ import structlog
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, ConnectionLost, Refused
 from ringfs.base.ids import NodeId
+from ringfs.base.limits import KIB
 from ringfs.data.steward.counts import Counts
 from ringfs.data.steward.outlook import DROP_TIMEOUT_S, Outlook, Outlooks
 from ringfs.data.steward.reach import Reach
@@ -29,6 +30,8 @@ log = structlog.get_logger("ringfs.data.steward")
 
 #: Making, changing the form and dropping are three; nodes that turn out to be full are some more.
 _STEPS_MAX = 8
+#: What a look at an object costs, as the throttle counts: small objects, too, take time of the leader and of all nodes.
+_LOOK_BYTES = 128 * KIB
 
 
 class End(enum.Enum):
@@ -87,6 +90,7 @@ class Mender:
 
     async def _settle(self, oid: bytes) -> End:
         for _ in range(_STEPS_MAX):
+            await self._throttle.take(_LOOK_BYTES)
             outlook = self._outlooks.latest()
             sight = await see_one(self._reach, outlook.map, oid)
             if sight.row is None:

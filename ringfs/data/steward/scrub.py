@@ -70,7 +70,7 @@ Mend = Callable[[bytes, Part], Awaitable[bool]]
 
 
 class Scrubber:
-    """See the module. is_busy as in Throttle; period_s: in which every part is to be verified once."""
+    """See the module. period_s: in which every part is to be verified once, however busy clients are."""
 
     def __init__(
         self,
@@ -81,7 +81,6 @@ class Scrubber:
         counts: Counts,
         clock: Clock,
         period_s: float,
-        is_busy: Callable[[], bool],
     ) -> None:
         self._parts = parts
         self._keeper = keeper
@@ -91,7 +90,7 @@ class Scrubber:
         self._clock = clock
         self._period_s = period_s
         self._cursor = Cursor()
-        self._throttle = Throttle(_SLOWEST_BYTES_PER_S, is_busy)
+        self._throttle = Throttle(_SLOWEST_BYTES_PER_S, lambda: False)
         #: What an operator asked for, for this round; 0: nothing.
         self._wanted_bytes_per_s = 0
         self._is_new_round = trio.Event()

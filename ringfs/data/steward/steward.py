@@ -68,7 +68,7 @@ class Steward:
         self._survey = Survey(self._reach, self._outlooks, self._due, self.counts, clock, settings.sweep_after_s)
         self._compactor = Compactor(self._reach, objects, throttle)
         self.scrubber = Scrubber(
-            disk.parts, disk.keeper, disk.audit, self._mender.mend, self.counts, clock, settings.scrub_period_s, disk.is_busy
+            disk.parts, disk.keeper, disk.audit, self._mender.mend, self.counts, clock, settings.scrub_period_s
         )
         #: Objects that workers have in hand, and how many of the latest pass were not settled.
         self._working = 0

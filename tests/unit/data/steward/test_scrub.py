@@ -63,7 +63,7 @@ class World:
         self.keeper = keeper or MemoryKeeper()
         self.audit = MemoryAudit()
         self.counts = Counts()
-        self.scrubber = Scrubber(parts, self.keeper, self.audit, parts.mend, self.counts, TrioClock(), PERIOD_S, lambda: False)
+        self.scrubber = Scrubber(parts, self.keeper, self.audit, parts.mend, self.counts, TrioClock(), PERIOD_S)
 
 
 @asynccontextmanager
