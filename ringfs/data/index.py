@@ -203,6 +203,22 @@ class Index:
         self.forget_segment(number)
         return len(lost)
 
+    def lose_end(self, number: int, length_bytes: int) -> int:
+        """A segment file is cut short to that length: forget the records behind it. The count of parts lost."""
+        start, stop = position_of(number, length_bytes), position_of(number + 1, 0)
+        lost_count = 0
+        for key, entry in list(self.entries()):
+            end = entry.position + record_bytes(length_of(key, entry.size_bytes))
+            if start < end and entry.position < stop and place_of(entry.position)[0] == number:
+                self.remove(key)
+                lost_count += 1
+            elif start <= entry.renewal < stop:
+                self._free(entry.renewal, HEAD_BYTES, 0)
+                self._put(key, entry._replace(renewal=NO_RENEWAL))
+        # There is nothing to be punched.
+        self.forget_punches([position for position in self.punches if start <= position < stop])
+        return lost_count
+
     def add(self, key: bytes, position: int, size_bytes: int, birth_ns: int) -> None:
         """The record at position holds the part from now on; what held it before can be freed."""
         old = self.get(key)

@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 import trio
 
+from ringfs.base.buffers import buffers
 from ringfs.base.clock import Clock
 from ringfs.base.kv.store import ReadDamaged, Store, StoreDamaged
 from ringfs.base.kv.whole import looks_truncated
@@ -24,7 +25,7 @@ from ringfs.data.health import Health
 from ringfs.data.identity import Identity
 from ringfs.data.index import NO_MARK, Index, IndexDamaged, place_of, position_of
 from ringfs.data.scan import Damaged, Found, scan_segment
-from ringfs.data.segment_format import HEAD_BYTES
+from ringfs.data.segment_format import HEAD_BYTES, SegmentHeader, parse_header
 from ringfs.data.segment_log import NO_SPACE, SegmentLog, SegmentSizes
 from ringfs.data.segments import SegmentTable
 from ringfs.data.store import ObjectStore
@@ -108,6 +109,8 @@ class _Recovery:
         """Complete the index; where to append next, and the capacity of that segment."""
         numbers = await trio.to_thread.run_sync(self._disk.numbers)
         self._forget_missing(numbers)
+        for number in numbers:
+            await self._forget_cut(number)
         await self._punch_again()
         marked, offset = place_of(self._index.mark)
         has_mark = self._index.mark > NO_MARK
@@ -128,6 +131,17 @@ class _Recovery:
             if lost_count := self._index.lose_segment(number):
                 self._health.lost_count += lost_count
                 log.error("segment missing: its objects are lost", segment=number, objects=lost_count)
+
+    async def _forget_cut(self, number: int) -> None:
+        """What lay behind the end of a segment file that is shorter than it was made is lost, known or not."""
+        with self._segments.pinned(number) as segment:
+            length_bytes = segment.capacity_bytes
+            header = await trio.to_thread.run_sync(_header_of, segment)
+            if header is None or length_bytes >= header.capacity_bytes:
+                return
+            lost_count = self._index.lose_end(number, length_bytes) if number in self._index.segments else 0
+            self._health.lost_count += max(1, lost_count)
+            log.error("segment cut short: what lay behind is lost", segment=number, length_bytes=length_bytes, parts=lost_count)
 
     async def _punch_again(self) -> None:
         for position, length_bytes in self._index.punches.items():
@@ -212,3 +226,9 @@ def _blank(segment: Segment, offset: int) -> int:
         length = 0
     segment.sync()
     return offset + length
+
+
+def _header_of(segment: Segment) -> SegmentHeader | None:
+    buffer = buffers.take(HEAD_BYTES)
+    count = segment.read(buffer, 0, direct=False)
+    return parse_header(buffer[:count])

@@ -7,6 +7,7 @@ segment header, 4 KiB:
     16 16  uuid of the disk
     32 32  record key of the disk
     64 8   when it was made, wall clock, ns
+    72 8   its length, which is its file's; 0 in segments of before: not known
     96 32  BLAKE3 of the bytes before
 record head, 4 KiB, at a multiple of 4 KiB; behind that of a part come its bytes, zeros up to a multiple of 4 KiB:
     0  8   magic "RINGFSRC"
@@ -46,7 +47,7 @@ KIND_RENEWAL = 2
 RECORD_KEY_BYTES = 32
 
 _HEADER_MAGIC = b"RINGFSSG"
-_HEADER = struct.Struct(">8sHxxI16s32sq24x")
+_HEADER = struct.Struct(">8sHxxI16s32sqQ16x")
 _RECORD_MAGIC = b"RINGFSRC"
 _HEAD = struct.Struct(">8sHHIQq20sII3sx")
 _CODE_BYTES = 32
@@ -61,12 +62,14 @@ assert BLOCK_BYTES % HEAD_BYTES == 0, "every block of an object begins at a mult
 
 @dataclass(frozen=True, slots=True)
 class SegmentHeader:
-    """`disk` is the uuid's 16 bytes; `record_key` is what heads are keyed with, the same in all segments of a disk."""
+    """`disk` is the uuid's 16 bytes; `record_key` is what heads are keyed with, the same in all segments of a disk;
+    capacity_bytes is 0 if it is not known."""
 
     number: int
     disk: bytes
     record_key: bytes
     made_ns: int
+    capacity_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,9 @@ def record_bytes(size_bytes: int) -> int:
 
 def pack_header(header: SegmentHeader) -> bytes:
     """4 KiB."""
-    packed = _HEADER.pack(_HEADER_MAGIC, HEADER_VERSION, header.number, header.disk, header.record_key, header.made_ns)
+    packed = _HEADER.pack(
+        _HEADER_MAGIC, HEADER_VERSION, header.number, header.disk, header.record_key, header.made_ns, header.capacity_bytes
+    )
     return (packed + plain_digest(packed)).ljust(HEAD_BYTES, b"\0")
 
 
@@ -104,11 +109,11 @@ def parse_header(block: Buffer) -> SegmentHeader | None:
     """The header, or None if this is not one, or a damaged one."""
     if len(block) < _HEADER.size + _CODE_BYTES:
         return None
-    magic, version, number, disk, record_key, made_ns = _HEADER.unpack_from(block)
+    magic, version, number, disk, record_key, made_ns, capacity_bytes = _HEADER.unpack_from(block)
     whole = bytes(block[: _HEADER.size + _CODE_BYTES])
     if magic != _HEADER_MAGIC or version != HEADER_VERSION or plain_digest(whole[: _HEADER.size]) != whole[_HEADER.size :]:
         return None
-    return SegmentHeader(number, disk, record_key, made_ns)
+    return SegmentHeader(number, disk, record_key, made_ns, capacity_bytes)
 
 
 def pack_head(head: Head, record_key: bytes, segment: int, offset: int) -> bytes:

@@ -215,7 +215,7 @@ class SegmentLog:
             self._health.full(True)
             raise Refused(Code.DISK_FULL)
         number = max(self._active, *self._index.segments, 0) + 1
-        header = SegmentHeader(number, self._identity.disk.bytes, self._identity.record_key, self._clock.wall_ns())
+        header = SegmentHeader(number, self._identity.disk.bytes, self._identity.record_key, self._clock.wall_ns(), capacity_bytes)
         try:
             await self._segments.create(number, capacity_bytes, pack_header(header))
         except OSError as error:

@@ -1,5 +1,6 @@
 """Opening a store: from the index and its mark, without an index, over torn ends, damage and missing segments."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -390,3 +391,25 @@ async def test_concurrent_puts_and_a_crash_at_any_moment(tmp_path: Path) -> None
                 async with running(crashed) as copy:
                     for thing in held:
                         assert await content_of(copy, thing) == thing.content
+
+
+@pytest.mark.parametrize("has_index", [True, False])
+async def test_a_segment_that_was_cut_short(tmp_path: Path, has_index: bool) -> None:
+    """What lay before the cut is held, what it went through or lay behind it is lost, and said to be; the store goes on."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    async with running(disk) as store:
+        for thing in THINGS:
+            await put(store, thing)
+        cut = position_in(store, THINGS[7]) % (1 << 32) + 5000
+    os.truncate(segments(disk)[0], cut)
+    if not has_index:
+        remove_index(disk)
+    async with running(disk) as store:
+        await assert_holds(store, THINGS[:7])
+        assert store.health.lost_count >= 1
+        for thing in THINGS:
+            await put(store, thing)
+        await assert_holds(store, THINGS)
+    async with running(disk) as store:
+        await assert_holds(store, THINGS)
