@@ -159,7 +159,9 @@ class Gathering:
         return result
 
 
-def in_order(numbers: Mapping[int, Sequence[Node]], is_unsure: Callable[[Node], bool], data: int) -> list[tuple[int, Node]]:
-    """(fragment, node) of all holders: data before parity, those that one is unsure of last."""
+def in_order(
+    numbers: Mapping[int, Sequence[Node]], is_unsure: Callable[[Node], bool], is_open: Callable[[Node], bool], data: int
+) -> list[tuple[int, Node]]:
+    """(fragment, node) of all holders: those that one is unsure of last, those with a connection first, data before parity."""
     holders = [(number, node) for number, nodes in numbers.items() for node in nodes]
-    return sorted(holders, key=lambda holder: (is_unsure(holder[1]), holder[0] >= data, holder[0]))
+    return sorted(holders, key=lambda each: (is_unsure(each[1]), not is_open(each[1]), each[0] >= data, each[0]))

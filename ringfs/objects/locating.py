@@ -159,6 +159,10 @@ class Places:
         """Whether others should be read from first."""
         return node.state != NODE_UP or self.lane(node).is_doubtful(trio.current_time())
 
+    def is_open(self, node: Node) -> bool:
+        """Whether it can be read from without waiting for a connection."""
+        return self.lane(node).is_open
+
     def note_full(self, node: Node) -> None:
         """It has no room."""
         self._full_until_s[node.node] = trio.current_time() + _FULL_S

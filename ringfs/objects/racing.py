@@ -11,10 +11,10 @@ import trio
 
 #: So much later a read is very late, and something is wrong with the node: then no budget is asked.
 _VERY_LATE_TIMES = 2
-_VERY_LATE_S_MIN = 1.0
+_VERY_LATE_S_MIN = 0.7
 #: What may be asked for a second time, for each read that is asked for the first time; and how much of it may be saved up.
 _SHARE = 0.1
-_SAVED_MAX = 64.0
+_SAVED_MAX = 128.0
 T = TypeVar("T")
 
 

@@ -168,7 +168,7 @@ class LongReader:
         part = stretch.part(stretch.wanted)
         holders = sorted(numbers.get(stretch.wanted, ()), key=wish.is_unsure)
         direct = [(node, self._direct(wish, part, node, stretch.first, stretch.count)) for node in holders]
-        others = [(number, node) for number, node in in_order(numbers, wish.is_unsure, stretch.form.data)]
+        others = [(number, node) for number, node in in_order(numbers, wish.is_unsure, self._places.is_open, stretch.form.data)]
         decode = Way(partial(self._decoded, stretch, others), _ASSEMBLED_LATE_S, stretch.form.data)
         ways = [way for node, way in direct if not wish.is_unsure(node)]
         ways.append(decode)
