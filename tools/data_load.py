@@ -2,10 +2,10 @@
 
     python -m tools.data_load [--rows seqread,randread] [--mib 256] [--json]
 
-Starts a cluster of its own in a temporary directory: 3 data nodes, replica:2. Reads are cold: a new client, and nothing of the
-segments in the page cache. Per operation (a call of client/file_system.py: 1 MiB, or 4 KiB) it tells the time and the CPU of the
-client (this process, whose making of the load counts as its own), of all nodes together, and of the metadata server. On a shared
-machine the CPU is what to compare.
+Starts a cluster of its own in a temporary directory: 3 data nodes and replica:2, or as --nodes and --class say. Reads are cold: a
+new client, and nothing of the segments in the page cache. Per operation (a call of client/file_system.py: 1 MiB, or 4 KiB) it tells
+the time and the CPU of the client (this process, whose making of the load counts as its own), of all nodes together, and of the
+metadata server. On a shared machine the CPU is what to compare.
 """
 
 import argparse
@@ -33,14 +33,13 @@ from ringfs.base.memory import keep_freed_pages
 from ringfs.client.file_system import Caller, FileSystem, Handle
 from ringfs.client.opening import open_file_system
 
-_NODES = 3
 _STEP_BYTES = MIB
 _SMALL_BYTES = 4 * KIB
 _STREAMS = 4
 _HEAD = """\
 cluster = "{cluster}"
 key_file = "key"
-default_class = "replica:2"
+default_class = "{stored_class}"
 [log]
 level = "warning"
 [[meta]]
@@ -109,13 +108,13 @@ def process_cpu_s(pid: int) -> float:
 
 
 @contextmanager
-def running_cluster() -> Iterator[Cluster]:
+def running_cluster(node_count: int, stored_class: str) -> Iterator[Cluster]:
     """A fresh cluster, gone at the end."""
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="ringfs-load-") as name, ExitStack() as stack:
         directory = Path(name)
-        ports = _free_ports(_NODES + 1)
-        text = _HEAD.format(cluster=uuid.uuid4(), address=f"127.0.0.1:{ports[0]}")
-        names = [f"data{number}" for number in range(1, _NODES + 1)]
+        ports = _free_ports(node_count + 1)
+        text = _HEAD.format(cluster=uuid.uuid4(), stored_class=stored_class, address=f"127.0.0.1:{ports[0]}")
+        names = [f"data{number}" for number in range(1, node_count + 1)]
         for node, port in zip(names, ports[1:], strict=True):
             text += _NODE.format(name=node, address=f"127.0.0.1:{port}")
         path = directory / "cluster.toml"
@@ -276,6 +275,8 @@ async def main() -> None:
     parser.add_argument("--count", type=int, default=2000, help="small operations of each kind (default 2000)")
     parser.add_argument("--rounds", type=int, default=1, help="how often to run everything (default 1)")
     parser.add_argument("--json", action="store_true", help="one JSON list of rows instead of a table")
+    parser.add_argument("--nodes", type=int, default=3, help="data nodes (default 3)")
+    parser.add_argument("--class", dest="stored_class", default="replica:2", help="class of service (default replica:2)")
     arguments = parser.parse_args()
     count = arguments.count
     load = Load(Sizes(arguments.mib * MIB, count, 4 * count, count // 2, count // 4))
@@ -283,7 +284,7 @@ async def main() -> None:
     keep_freed_pages(32 * MIB)
     rows: list[Row] = []
     made: set[str] = set()
-    with running_cluster() as cluster:
+    with running_cluster(arguments.nodes, arguments.stored_class) as cluster:
         if not arguments.json:
             print(f"{'':10} {'ops':>6} {'ops/s':>9} {'MB/s':>8} {'µs/op':>9} {'client µs':>9} {'nodes µs':>9} {'meta µs':>9}")
         for _ in range(arguments.rounds):
