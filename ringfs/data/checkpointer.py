@@ -9,11 +9,11 @@ find the object again: a whole object that metadata has long forgotten, for a sw
 import trio
 
 from ringfs.base.errors import Code, Refused
-from ringfs.base.kv.store import Store, StoreFailed, StoreFull
+from ringfs.base.kv.store import Store, StoreCorrupted, StoreFailed, StoreFull
 from ringfs.base.limits import CHECKPOINT_RECORD_BYTES, CHECKPOINT_ROW_BYTES
 from ringfs.data.disk import Segment
 from ringfs.data.health import Health
-from ringfs.data.index import Index, place_of
+from ringfs.data.index import Index, IndexDamaged, place_of
 from ringfs.data.segment_log import SegmentLog
 from ringfs.data.segments import SegmentTable
 
@@ -98,6 +98,9 @@ class Checkpointer:
         except StoreFull:
             self._health.full(True)
             return False
+        except StoreCorrupted as error:
+            # The segments have all that is in it.
+            raise IndexDamaged(str(error)) from error
         except (StoreFailed, OSError) as error:
             self._health.fail(f"index: {error}")
         return True

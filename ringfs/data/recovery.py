@@ -35,6 +35,8 @@ log = structlog.get_logger("ringfs.data")
 #: Records that one call in a thread looks for.
 _RECORDS_PER_BATCH = 256
 _READ_AHEAD_BYTES = 4 * MIB
+#: A file beside LMDB's.
+_IN_DOUBT = "in-doubt"
 
 
 async def open_store(
@@ -45,37 +47,66 @@ async def open_store(
     health = Health()
     segments = SegmentTable(disk)
     kv, index = _open_index(directory / "index", identity)
-    end = await _Recovery(disk, segments, kv, index, health, identity).run()
+    try:
+        end = await _Recovery(disk, segments, kv, index, health, identity).run()
+    except BaseException:
+        kv.close()
+        segments.close()
+        disk.close()
+        raise
     records = SegmentLog(disk, segments, index, health, identity, clock, sizes or SegmentSizes())
     records.resume(*end)
     checkpointer = Checkpointer(kv, index, records, segments, health)
     return ObjectStore(identity, disk, segments, index, records, checkpointer, health, clock)
 
 
+def doubt_index(directory: Path) -> None:
+    """Something in the index of a closed store was wrong: the next open_store builds it anew. Raises OSError."""
+    (directory / "index" / _IN_DOUBT).touch()
+
+
 def _open_index(directory: Path, identity: Identity) -> tuple[Store, Index]:
-    """The index of this disk, or an empty one in place of a missing, foreign or damaged one."""
-    is_new = not directory.exists()
+    """The index of this disk, or an empty one in place of a missing, foreign, damaged or doubtful one."""
+    if directory.exists():
+        found = _undoubted_index(directory, identity)
+        if not isinstance(found, str):
+            return found
+        log.warning("no sound index: it is built anew", reason=found)
+        shutil.rmtree(directory)
+    kv = Store(directory)
+    return kv, Index(kv, identity.disk.bytes)
+
+
+def _undoubted_index(directory: Path, identity: Identity) -> tuple[Store, Index] | str:
+    """The index, or why not. Damage may kill the process that reads it: then it is in doubt, and not read again."""
+    in_doubt = directory / _IN_DOUBT
+    if in_doubt.exists():
+        return "it was damaged, or the last start did not get through reading it"
+    in_doubt.touch()
+    try:
+        return _sound_index(directory, identity)
+    finally:
+        in_doubt.unlink()
+
+
+def _sound_index(directory: Path, identity: Identity) -> tuple[Store, Index] | str:
     if looks_truncated(directory):
-        log.warning("index cut short: it is built anew")
-        return _empty_index(directory, identity)
+        return "it was cut short"
     try:
         kv = Store(directory)
     except StoreDamaged as error:
-        log.warning("index damaged: it is built anew", reason=str(error))
-        return _empty_index(directory, identity)
+        return str(error)
     index = Index(kv, identity.disk.bytes)
+    reason = "there is none, or it is another disk's, or of another version, or its figures do not add up"
     try:
         if index.load() and (index.was_closed or _is_consistent(index, directory)):
             return kv, index
-        reason = "there is none, or it is another disk's, or of another version, or its figures do not add up"
     except IndexDamaged as error:
         reason = str(error)
     except ReadDamaged as error:
         reason = str(error)
     kv.close()
-    if not is_new:
-        log.warning("no sound index: it is built anew", reason=reason)
-    return _empty_index(directory, identity)
+    return reason
 
 
 def _is_consistent(index: Index, directory: Path) -> bool:
@@ -84,12 +115,6 @@ def _is_consistent(index: Index, directory: Path) -> bool:
         while file.read(_READ_AHEAD_BYTES):
             pass
     return index.is_consistent()
-
-
-def _empty_index(directory: Path, identity: Identity) -> tuple[Store, Index]:
-    shutil.rmtree(directory)
-    kv = Store(directory)
-    return kv, Index(kv, identity.disk.bytes)
 
 
 class _Recovery:

@@ -15,11 +15,11 @@ from ringfs.base.clock import SystemClock
 from ringfs.base.config import ClusterConfig, DataConfig
 from ringfs.base.errors import UserError
 from ringfs.base.files import Files, Lock, RealFiles
-from ringfs.base.kv.store import ReadDamaged, StoreFailed, StoreFull
+from ringfs.base.kv.store import ReadDamaged, StoreCorrupted, StoreFailed, StoreFull
 from ringfs.data.identity import Identity, check_disk, is_there, make_identity, remember_node
 from ringfs.data.index import IndexDamaged
 from ringfs.data.membership import Membership
-from ringfs.data.recovery import open_store
+from ringfs.data.recovery import doubt_index, open_store
 from ringfs.data.segment_log import SegmentSizes
 from ringfs.data.server import DataServer
 from ringfs.data.stewarding import run_steward
@@ -32,26 +32,46 @@ log = structlog.get_logger("ringfs.data")
 LOOK_S = 1.0
 #: A disk that failed says so to the metadata service for so long, then it leaves.
 LEAVE_AFTER_S = 10.0
-_INDEX_FAILURES: tuple[type[Exception], ...] = (IndexDamaged, StoreFailed, *ReadDamaged)
-_OPENING_FAILURES: tuple[type[Exception], ...] = (OSError, StoreFull, *_INDEX_FAILURES)
+#: An index that is damaged is built anew from the segments, so often before the disk is given up.
+_OPENED_MAX = 3
+_INDEX_FAILURES: tuple[type[Exception], ...] = (IndexDamaged, StoreCorrupted, *ReadDamaged)
+
+
+class _IndexFailed(Exception):
+    """What the index said is wrong; the segments have all of it."""
 
 
 async def serve_disk(config: ClusterConfig, node: DataConfig, key: bytes, started: Callable[[str], None]) -> None:
     """Serve one disk until cancelled, or until it is gone; `started` is told its address once it listens. Raises UserError."""
     files = RealFiles()
-    identity, lock = take_disk(files, node.disk, config.cluster)
+    _, lock = take_disk(files, node.disk, config.cluster)
     try:
-        store = await _open(node, identity)
-        try:
-            await _Serving(config, node, key, files, store, started).run()
-        except BaseExceptionGroup as group:
-            raise _mistake_in(group, node, store) from group
-        finally:
-            with trio.CancelScope(shield=True):
-                await store.close()
-            log.info("stopped", name=node.name)
+        for _ in range(_OPENED_MAX):
+            try:
+                await _serve(config, node, key, files, started)
+            except _IndexFailed as failed:
+                log.error("the index is damaged: it is built anew", name=node.name, reason=str(failed))
+                doubt_index(node.disk)
+        raise UserError(f"disk {node.disk}: its index was found damaged again and again")
+    except OSError as error:
+        raise UserError(f"disk {node.disk}: {error.strerror or error}") from error
     finally:
         lock.release()
+
+
+async def _serve(config: ClusterConfig, node: DataConfig, key: bytes, files: Files, started: Callable[[str], None]) -> None:
+    """The same until its index fails: _IndexFailed."""
+    identity = check_disk(files, node.disk, config.cluster)
+    assert identity is not None, "it was taken"
+    store = await _open(node, identity)
+    try:
+        await _Serving(config, node, key, files, store, started).run()
+    except BaseExceptionGroup as group:
+        raise _mistake_in(group, store) from group
+    finally:
+        with trio.CancelScope(shield=True):
+            await store.close()
+        log.info("stopped", name=node.name)
 
 
 def take_disk(files: Files, directory: Path, cluster: str) -> tuple[Identity, Lock]:
@@ -69,22 +89,24 @@ def take_disk(files: Files, directory: Path, cluster: str) -> tuple[Identity, Lo
         raise UserError(f"disk {directory}: {error.strerror or error}") from error
 
 
-def _mistake_in(group: BaseExceptionGroup[BaseException], node: DataConfig, store: ObjectStore) -> BaseException:
-    """The UserError that nurseries wrapped, or what one damaged index comes to; the group if there is anything else in it."""
+def _mistake_in(group: BaseExceptionGroup[BaseException], store: ObjectStore) -> BaseException:
+    """The UserError that nurseries wrapped, or what a damaged index comes to; the group if there is anything else in it."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     if isinstance(error, _INDEX_FAILURES):
-        # Nothing more is written there: the next start finds the damage, and builds the index anew.
+        # Nothing more is written to it.
         store.health.fail(f"index: {error}")
-        return UserError(f"disk {node.disk} failed: {store.health.failure}")
+        return _IndexFailed(str(error))
     return error if isinstance(error, UserError) else group
 
 
 async def _open(node: DataConfig, identity: Identity) -> ObjectStore:
     try:
         return await open_store(node.disk, identity, SystemClock(), SegmentSizes(capacity_bytes=node.capacity_bytes))
-    except _OPENING_FAILURES as error:
+    except _INDEX_FAILURES as error:
+        raise _IndexFailed(str(error)) from error
+    except (OSError, StoreFull, StoreFailed) as error:
         raise UserError(f"disk {node.disk} cannot be opened: {error}") from error
 
 

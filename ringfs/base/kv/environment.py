@@ -36,6 +36,10 @@ class StoreFailed(Exception):
     """The disk failed, or LMDB's file is damaged. The process must stop; the journal has everything since the last checkpoint."""
 
 
+class StoreCorrupted(StoreFailed):
+    """LMDB's file is damaged: the same, for those who can do without what is in it."""
+
+
 class StoreDamaged(UserError):
     """What is in the directory is not a readable LMDB environment."""
 
@@ -109,7 +113,8 @@ class Environment:
                     transaction.put(name, value, db=self._marks)
                 turns.finish()
         except lmdb.Error as error:
-            raise (StoreFull if self._is_full(error) else StoreFailed)(str(error)) from error
+            failure = StoreFull if self._is_full(error) else StoreCorrupted if isinstance(error, _DAMAGE) else StoreFailed
+            raise failure(str(error)) from error
         finally:
             turns.finish()
 

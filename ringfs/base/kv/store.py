@@ -17,6 +17,7 @@ from ringfs.base.kv.environment import (
     Environment,
     LmdbView,
     ReadDamaged,
+    StoreCorrupted,
     StoreDamaged,
     StoreFailed,
     StoreFull,
@@ -176,4 +177,4 @@ class Store:
             raise failure
 
 
-__all__ = ["ReadDamaged", "Snapshot", "Store", "StoreDamaged", "StoreFailed", "StoreFull"]
+__all__ = ["ReadDamaged", "Snapshot", "Store", "StoreCorrupted", "StoreDamaged", "StoreFailed", "StoreFull"]
