@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from ringfs.base.errors import Code, Refused
-from ringfs.base.kv.view import View
+from ringfs.base.kv.view import ReadView, View
 from ringfs.base.limits import HASH_BYTES
 from ringfs.data.segment_format import HEAD_BYTES, KIND_PART, Head, record_bytes
 from ringfs.data.stored_part import length_of
@@ -71,6 +71,33 @@ class IndexDamaged(Exception):
     """A row that no correct node wrote: the index has to be built anew from the segments."""
 
 
+class Count:
+    """What the parts' rows of a view add up to, beside the figures that it should be."""
+
+    def __init__(self, view: ReadView, figures: dict[int, SegmentUse]) -> None:
+        self._rows = view.scan(b"o", b"p")
+        self._figures = figures
+        self._counted = {number: SegmentUse() for number in figures}
+
+    def step(self, row_count: int) -> bool:
+        """Count so many more rows; whether there may be others. Raises IndexDamaged."""
+        counted = 0
+        for key, row in islice(self._rows, row_count):
+            position, size_bytes, _, renewal = _unpacked(_ENTRY, key, row)
+            use = self._counted.setdefault(position >> 32, SegmentUse())
+            use.live_bytes += record_bytes(length_of(key, size_bytes))
+            use.part_count += 1
+            if renewal:
+                self._counted.setdefault(renewal >> 32, SegmentUse()).live_bytes += HEAD_BYTES
+            counted += 1
+        return counted == row_count
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all rows were counted and are what the figures say."""
+        return self._counted == self._figures
+
+
 class Index:
     """The rows of one disk. Changes are in the view at once; they are durable after flush() and a checkpoint of the view."""
 
@@ -118,18 +145,10 @@ class Index:
 
     def is_consistent(self) -> bool:
         """Whether the segments' figures are what the parts' rows add up to. Reads all rows. Raises IndexDamaged."""
-        live_bytes: dict[int, int] = dict.fromkeys(self.segments, 0)
-        part_count: dict[int, int] = dict.fromkeys(self.segments, 0)
-        try:
-            for key, row in self._view.scan(b"o", b"p"):
-                position, size_bytes, _, renewal = _unpacked(_ENTRY, key, row)
-                live_bytes[position >> 32] += record_bytes(length_of(key, size_bytes))
-                part_count[position >> 32] += 1
-                if renewal:
-                    live_bytes[renewal >> 32] += HEAD_BYTES
-        except KeyError:
-            return False
-        return {number: SegmentUse(live_bytes[number], part_count[number]) for number in live_bytes} == self.segments
+        count = Count(self._view, self.segments)
+        while count.step(1 << 20):
+            pass
+        return count.agrees
 
     # --- questions ---------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@
 
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from ringfs.data.disk import Disk, Segment
 from ringfs.data.health import Health
 from ringfs.data.identity import Identity
 from ringfs.data.index import NO_MARK, Index, IndexDamaged, place_of, position_of
+from ringfs.data.index_check import IndexCheck
 from ringfs.data.scan import Damaged, Found, scan_segment
 from ringfs.data.segment_format import HEAD_BYTES, SegmentHeader, parse_header
 from ringfs.data.segment_log import NO_SPACE, SegmentLog, SegmentSizes
@@ -47,6 +49,7 @@ async def open_store(
     health = Health()
     segments = SegmentTable(disk)
     kv, index = _open_index(directory / "index", identity)
+    is_trusted = index.was_closed
     try:
         end = await _Recovery(disk, segments, kv, index, health, identity).run()
     except BaseException:
@@ -57,7 +60,9 @@ async def open_store(
     records = SegmentLog(disk, segments, index, health, identity, clock, sizes or SegmentSizes())
     records.resume(*end)
     checkpointer = Checkpointer(kv, index, records, segments, health)
-    return ObjectStore(identity, disk, segments, index, records, checkpointer, health, clock)
+    figures = {number: replace(use) for number, use in index.segments.items()}
+    check = IndexCheck(kv.snapshot(), figures) if is_trusted else None
+    return ObjectStore(identity, disk, segments, index, records, checkpointer, health, clock, check)
 
 
 def doubt_index(directory: Path) -> None:

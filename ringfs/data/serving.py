@@ -91,14 +91,21 @@ def take_disk(files: Files, directory: Path, cluster: str) -> tuple[Identity, Lo
 
 def _mistake_in(group: BaseExceptionGroup[BaseException], store: ObjectStore) -> BaseException:
     """The UserError that nurseries wrapped, or what a damaged index comes to; the group if there is anything else in it."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    if isinstance(error, _INDEX_FAILURES):
+    damage, rest = group.split(_INDEX_FAILURES)
+    if damage is not None and rest is None:
         # Nothing more is written to it.
-        store.health.fail(f"index: {error}")
-        return _IndexFailed(str(error))
-    return error if isinstance(error, UserError) else group
+        store.health.fail("its index is damaged")
+        return _IndexFailed(str(_first_of(damage)))
+    mistakes, rest = group.split(UserError)
+    return group if mistakes is None or rest is not None else _first_of(mistakes)
+
+
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The only one in it, as a rule."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _open(node: DataConfig, identity: Identity) -> ObjectStore:

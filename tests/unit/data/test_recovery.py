@@ -11,8 +11,10 @@ import trio
 
 from ringfs.base.checksums import block_table, object_id
 from ringfs.base.limits import MIB
+from ringfs.data import index_check
 from ringfs.data.store import ObjectStore
 from tests.support.stores import Faults, Made, TickingClock, content_of, made, opened, put, running
+from tests.support.waiting import until
 
 THINGS = [made(seed, 100_000 + seed) for seed in range(12)]
 #: Record sizes of THINGS: a head and 25 pages.
@@ -132,6 +134,22 @@ async def test_an_index_of_another_disk_is_not_used(tmp_path: Path) -> None:
     shutil.copytree(other / "index", one / "index")
     async with running(one) as store:
         await assert_holds(store, THINGS[:5])
+
+
+async def test_an_index_that_is_trusted_is_counted_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a proper end nothing is counted before the store is open; then in pieces, while puts and deletes go on."""
+    monkeypatch.setattr(index_check, "_ROWS", 2)
+    async with running(tmp_path) as store:
+        assert store._check is None, "there was nothing to trust"
+        for thing in THINGS[:8]:
+            await put(store, thing)
+    async with running(tmp_path) as store:
+        assert store._check is not None
+        assert await put(store, THINGS[8])
+        assert await store.delete([(THINGS[0].oid, 1 << 61)]) == [True]
+        with trio.fail_after(20):
+            await until(lambda: store._check is not None and store._check._snapshot is None)
+        await assert_holds(store, THINGS[1:9])
 
 
 async def test_an_index_of_an_older_version_is_rebuilt(tmp_path: Path) -> None:
