@@ -5,6 +5,7 @@ answered says what there is (docs/parts/objects.md). Everything learned may be w
 which the id proves.
 """
 
+import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -29,6 +30,8 @@ _KNOWN_BYTES_MAX = 12 << 20
 _KNOWN_ENTRY_BYTES = 500
 #: Objects whose nodes are remembered.
 _ORDERS_MAX = 8192
+#: So long holders that were not found are not looked for again.
+_GAP_S = 30.0
 #: A node that said it is full is not asked to take anything for so long, if others can.
 _FULL_S = 5.0
 #: What nodes that are asked what they hold have to answer in.
@@ -45,6 +48,8 @@ class Known:
     form: ErasureClass | None
     #: Numbers of nodes: by fragment, 0 where nobody is known; or those with copies, the ring's first ones if there is none.
     nodes: tuple[int, ...]
+    #: When (trio's clock) holders that were not found should be looked for again: a node that was away may be back.
+    stale_s: float = math.inf
 
     def place_of(self, first_block: int, block_count: int) -> int | None:
         """The fragment that has all these blocks, as far as the object goes; 0 for copies; None if there is none."""
@@ -199,7 +204,23 @@ class Places:
 
     def known(self, oid: bytes) -> Known | None:
         """What is known of an object."""
-        return self._known.get(oid)
+        known = self._known.get(oid)
+        if known is None or known.stale_s > trio.current_time():
+            return known
+        nodes: tuple[int, ...] = ()
+        if known.form is not None:
+            likely = self._likely(oid, known.form)
+            nodes = tuple(
+                number or (guess if guess not in known.nodes else 0) for number, guess in zip(known.nodes, likely, strict=True)
+            )
+        known = Known(known.size_bytes, known.table, known.form, nodes)
+        self.remember(oid, known)
+        return known
+
+    def _likely(self, oid: bytes, form: ErasureClass) -> list[int]:
+        """The nodes that had the fragments if nothing moved since it was put."""
+        numbers = [node.node for node in self.order(oid)[: form.width]]
+        return numbers + [0] * (form.width - len(numbers))
 
     def remember(self, oid: bytes, known: Known) -> None:
         """Something is known, its size and table being proven."""
@@ -211,7 +232,7 @@ class Places:
 
     def guess(self, oid: bytes, first_block: int, count: int) -> tuple[Node, Known | None] | None:
         """The node that has all these blocks, as far as one can know, and what is known; None if somebody has to look closer."""
-        known = self._known.get(oid)
+        known = self.known(oid)
         if known is None:
             order = self.order(oid)
             # Which fragment it is in, if it is as large as most are.
@@ -249,8 +270,7 @@ class Places:
             learned = Known(size_bytes, table, None, ())
         else:
             form = ErasureClass(part.data, part.parity)
-            numbers = [each.node for each in self.order(oid)[: form.width]]
-            numbers += [0] * (form.width - len(numbers))
+            numbers = self._likely(oid, form)
             numbers[part.number] = node.node
             learned = Known(size_bytes, table, form, tuple(numbers))
         self.remember(oid, learned)
@@ -258,12 +278,14 @@ class Places:
 
     def note_located(self, oid: bytes, known: Known, located: Located) -> None:
         """The nodes that have an object's parts are these now."""
+        stale_s = trio.current_time() + _GAP_S
         if located.copies:
-            self.remember(oid, Known(known.size_bytes, known.table, None, tuple(node.node for node in located.copies)))
+            nodes = tuple(node.node for node in located.copies)
+            self.remember(oid, Known(known.size_bytes, known.table, None, nodes, stale_s))
             return
         form, numbers = max(located.fragments.items(), key=lambda item: len(item[1]) - item[0].data)
         nodes = tuple(numbers[number][0].node if number in numbers else 0 for number in range(form.width))
-        self.remember(oid, Known(known.size_bytes, known.table, form, nodes))
+        self.remember(oid, Known(known.size_bytes, known.table, form, nodes, stale_s if 0 in nodes else math.inf))
 
     def disbelieve(self, oid: bytes, node: Node) -> None:
         """The node has nothing of the object that is any good, as far as one can know."""
@@ -272,11 +294,11 @@ class Places:
             return
         others = [0 if number == node.node else number for number in known.nodes]
         nodes = tuple(number for number in others if number or known.form is not None)
-        self.remember(oid, replace(known, nodes=nodes))
+        self.remember(oid, replace(known, nodes=nodes, stale_s=trio.current_time() + _GAP_S))
 
     def believed(self, oid: bytes) -> Located | None:
         """Where an object's parts are as far as is known, if that is enough."""
-        known = self._known.get(oid)
+        known = self.known(oid)
         if known is None:
             return None
         located = Located()

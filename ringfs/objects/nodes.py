@@ -171,10 +171,8 @@ class Lane:
             self._client = await self._nursery.start(self._hold)
         except (OSError, ConnectionLost, trio.TooSlowError) as error:
             self._open_failure = f"{self.address}: {error or type(error).__name__}"
-            self.avoid()
-            if self._losses:
-                self._losses += 1
-                self._avoid_until_s = trio.current_time() + self._penalty_s()
+            self._losses += 1
+            self._avoid_until_s = trio.current_time() + max(AVOID_S, self._penalty_s())
         finally:
             self._opening = None
             opening.set()

@@ -72,6 +72,19 @@ class Shelf:
         self.nodes = nodes
         self.map = map
         self.network = network
+        #: Addresses that take a connection and never say a word on it: their process is stopped.
+        self.silent: set[str] = set()
+
+    def renewed(self, nursery: trio.Nursery) -> None:
+        """Another client, which has no connections and knows nothing."""
+
+        async def dial(address: str) -> trio.abc.Stream:
+            if address in self.silent:
+                await trio.sleep_forever()
+            return await self.network.dial(address)
+
+        self.objects = Objects(DataNodes(KEY, "another", nursery, dial), _here, TrioClock())
+        self.objects.follow(self.map)
 
     def order(self, content: bytes) -> list[MemoryNode]:
         """The nodes in the order of the ring for that object."""

@@ -73,6 +73,35 @@ async def test_a_stopped_node_does_not_slow_a_stream(stored_class: str, autojump
         assert rounds > 110
 
 
+@pytest.mark.parametrize("stored_class", ["replica:3", "ec:4+2"])
+async def test_nodes_that_open_no_connection(stored_class: str, autojump_clock: trio.testing.MockClock) -> None:
+    """A client that has no connections yet, and two nodes that are stopped: the first reads and the first puts wait a moment, those
+    that follow do not, though connections are tried again and again; when the nodes go on, they are used."""
+    async with shelf(8, default_class=stored_class) as at, trio.open_nursery() as nursery:
+        oid = await at.put(CONTENT, stored_class)
+        stopped = at.order(CONTENT)[:2]
+        at.silent = {node.address for node in stopped}
+        at.renewed(nursery)
+        assert await read_all(at, oid, 8) < 2.0
+        begun_s = trio.current_time()
+        for round_ in range(40):
+            assert await read_all(at, oid) < 0.25, round_
+            await trio.sleep(1)
+        assert trio.current_time() - begun_s < 42
+        begun_s = trio.current_time()
+        for number in range(4):
+            await at.put(random.Random(number).randbytes(MIB), stored_class)
+        assert trio.current_time() - begun_s < 3.5
+        at.silent.clear()
+        before = stopped[0].get_count
+        await trio.sleep(60)
+        for _ in range(3):
+            await read_all(at, oid)
+            await trio.sleep(10)
+        assert stopped[0].get_count > before
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("stored_class", CLASSES)
 async def test_what_is_read_twice_is_bounded(stored_class: str, autojump_clock: trio.testing.MockClock) -> None:
     """When all nodes have become slow, or take very different times, hedging does not double their load."""
