@@ -7,14 +7,14 @@ from tests.support.ring_run import run
 from tests.support.seeds import seeds
 
 #: Shorter than by the tool, so that more seeds fit in.
-_FAULTS_S = 50.0
+_FAULTS_S = 25.0
 
 
-@pytest.mark.parametrize("seed", seeds(16))
+@pytest.mark.parametrize("seed", seeds(18))
 def test_a_ring_keeps_its_promises(seed: int) -> None:
     report = run(seed, _FAULTS_S)
-    assert report.writes > 10
-    assert report.reads > 10
+    assert report.writes > 5
+    assert report.reads > 5
 
 
 def test_a_seed_does_the_same_again() -> None:

@@ -129,7 +129,7 @@ async def test_another_weight_moves_the_difference(autojump_clock: trio.testing.
         await check_all(world, 60, 40 * KIB)
         gained = len(world.ring[0].disk.held) - before
         moved = sum(report.moved_parts for report in world.heal_status().reports)
-        assert 0 < gained <= moved <= 1.5 * gained
+        assert moved == gained > 0
 
 
 async def test_a_drained_node_can_be_removed(autojump_clock: trio.testing.MockClock) -> None:

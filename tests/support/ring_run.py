@@ -7,11 +7,13 @@ run(seed) raises AssertionError that says what is wrong, and tells the story up 
 """
 
 import random
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import trio
 from trio.testing import MockClock
 
+from ringfs.base.limits import CLOCK_SKEW_MAX_NS
 from ringfs.ring.classes import parse_class
 from tests.support.ring_checks import misplaced, rotten, too_few
 from tests.support.ring_faults import RingFaults
@@ -57,6 +59,7 @@ class _Run:
         self._seconds = seconds
         self._draw = random.Random(seed)
         self._node_count = self._draw.randint(*_NODES)
+        self._domain_count = self._node_count
         self._story: list[str] = []
 
     async def go(self) -> Report:
@@ -64,7 +67,7 @@ class _Run:
         node_count = self._node_count
         stored_class = self._draw.choice([each for each in _CLASSES if parse_class(each).width <= node_count])
         try:
-            async with open_ring(self._seed, node_count=node_count, stored_class=stored_class, cache_bytes_max=1 << 20) as world:
+            async with self._ring(node_count, stored_class) as world:
                 return await self._in(world, stored_class)
         except BaseException as error:
             error.add_note(f"seed {self._seed}, {stored_class} on {node_count} nodes; what went wrong:")
@@ -73,10 +76,26 @@ class _Run:
             raise
         raise AssertionError("a world ends with a report")
 
+    def _ring(self, node_count: int, stored_class: str) -> AbstractAsyncContextManager[RingWorld]:
+        """Some rings have fewer racks than nodes."""
+        width = parse_class(stored_class).width
+        racks = self._draw.randint(width, node_count) if self._draw.random() < 0.4 else node_count
+        self._domain_count = racks
+        domains = [f"rack{number}" for number in range(racks)] if racks < node_count else []
+        clocks_off_s = CLOCK_SKEW_MAX_NS / 2e9 * 0.9
+        return open_ring(
+            self._seed,
+            node_count=node_count,
+            stored_class=stored_class,
+            domains=domains,
+            skew_s=clocks_off_s,
+            cache_bytes_max=1 << 20,
+        )
+
     async def _in(self, world: RingWorld, stored_class: str) -> Report:
         promised = parse_class(stored_class)
         possible = [parse_class(each) for each in _CLASSES]
-        classes = [str(each) for each in possible if each.width <= self._node_count and each.tolerance >= promised.tolerance]
+        classes = [str(each) for each in possible if each.width <= self._domain_count and each.tolerance >= promised.tolerance]
         work = Workload(world, self._draw, classes)
         faults = RingFaults(world, self._draw, promised)
         self._story = faults.story

@@ -7,7 +7,7 @@ async with open_ring(seed, node_count=6, stored_class="ec:4+2") as world:
     await world.until_healed()
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import trio
 
+from ringfs.base.clock import Clock
 from ringfs.base.config import DataConfig, RingConfig
 from ringfs.data.membership import Membership
 from ringfs.data.server import DataServer
@@ -60,8 +61,28 @@ class RingNode:
         return self.scope is not None
 
 
+class SkewedClock:
+    """A node's: its wall clock is off."""
+
+    def __init__(self, clock: Clock, skew_s: float) -> None:
+        self._clock = clock
+        self._skew_ns = int(skew_s * 1e9)
+
+    def wall_ns(self) -> int:
+        """See Clock."""
+        return self._clock.wall_ns() + self._skew_ns
+
+    def monotonic_ns(self) -> int:
+        """See Clock."""
+        return self._clock.monotonic_ns()
+
+
 class RingWorld(World):
-    """See the module."""
+    """See the module. domains: the failure domains that nodes are in, in turns; none: each is in one of its own. skew_s: how far
+    nodes' wall clocks may be off."""
+
+    domains: Sequence[str] = ()
+    skew_s = 0.0
 
     def __init__(self, seed: int, nursery: trio.Nursery, mount: dict[str, Any], stored_class: str, settings: RingConfig) -> None:
         super().__init__(seed, nursery, mount, stored_class)
@@ -74,8 +95,10 @@ class RingWorld(World):
 
     async def add_node(self, *, domain: str = "", weight: int = 100) -> RingNode:  # type: ignore[override]
         """One more data node, which has joined."""
-        name = f"data{len(self.ring) + 1}"
-        node = RingNode(name, f"{name}:7100", domain or name, weight, self._new_disk(name), MemoryKeeper(), MemoryAudit())
+        index = len(self.ring)
+        name = f"data{index + 1}"
+        domain = domain or (self.domains[index % len(self.domains)] if self.domains else name)
+        node = RingNode(name, f"{name}:7100", domain, weight, self._new_disk(name), MemoryKeeper(), MemoryAudit())
         node.gone.set()
         self.ring.append(node)
         await self.start(node)
@@ -92,8 +115,9 @@ class RingWorld(World):
             await self._nursery.start(self._run_ring_node, node)
 
     async def _run_ring_node(self, node: RingNode, *, task_status: trio.TaskStatus[None]) -> None:
-        store = cast(ObjectStore, MemoryStore(node.disk, CLUSTER, self.clock))
-        server = DataServer(store, CLUSTER, self.clock)
+        clock = SkewedClock(self.clock, self.draw.uniform(-self.skew_s, self.skew_s))
+        store = cast(ObjectStore, MemoryStore(node.disk, CLUSTER, clock))
+        server = DataServer(store, CLUSTER, clock)
 
         async def on_joined(number: int) -> None:
             await trio.lowlevel.checkpoint()
@@ -107,13 +131,13 @@ class RingWorld(World):
                 nursery.start_soon(server.run)
                 await nursery.start(self.network.serve, server, KEY, node.address)
                 nursery.start_soon(membership.run)
-                nursery.start_soon(self._steward, node, store, server, membership)
+                nursery.start_soon(self._steward, node, store, server, membership, clock)
                 await membership.wait_map(0)
                 task_status.started()
         node.gone.set()
 
-    async def _steward(self, node: RingNode, store: ObjectStore, server: DataServer, membership: Membership) -> None:
-        around = Around(node.keeper, node.audit, self._run_in_thread, self.network.dial, self.clock)
+    async def _steward(self, node: RingNode, store: ObjectStore, server: DataServer, membership: Membership, clock: Clock) -> None:
+        around = Around(node.keeper, node.audit, self._run_in_thread, self.network.dial, clock)
         await run_steward_in(around, self._config.ring, node.name, store, server, membership, KEY)
 
     def _connect(self, name: str, _address: str, on_push: OnPush) -> AbstractAsyncContextManager[RpcClient]:
@@ -178,9 +202,17 @@ async def open_ring(
     node_count: int = 4,
     stored_class: str = "ec:2+1",
     settings: RingConfig = RING,
+    domains: Sequence[str] = (),
+    skew_s: float = 0.0,
     limit_s: float = 7200.0,
     **mount: Any,
 ) -> AsyncIterator[RingWorld]:
     """A running ring; `mount` are tunables of its clients."""
-    async with running(seed, lambda nursery: RingWorld(seed, nursery, mount, stored_class, settings), node_count, limit_s) as world:
+
+    def make(nursery: trio.Nursery) -> RingWorld:
+        world = RingWorld(seed, nursery, mount, stored_class, settings)
+        world.domains, world.skew_s = domains, skew_s
+        return world
+
+    async with running(seed, make, node_count, limit_s) as world:
         yield world

@@ -38,7 +38,7 @@ REPORT_S = 3.0
 _SETTLE_S = 1.0
 #: How often a worker with nothing to do looks.
 _LOOK_S = 0.25
-#: After a pass that left something to do the next one comes sooner: after the first, then twice as long, and so on.
+#: After a pass that left something to do the next one comes sooner: after the first, or twice as long, and so on, to the second.
 _AGAIN_S = 2.0
 _AGAIN_S_MAX = 60.0
 
@@ -85,7 +85,8 @@ class Steward:
     # --- passes -------------------------------------------------------------------------------------------------------
 
     async def _look_after_share(self) -> None:
-        """One pass after the other: again soon after one that left something to do, else after a while, or a new map."""
+        """One pass after the other: soon after one that did something, later and later while that is not possible; else after a
+        long while, or a new map."""
         again_s = _AGAIN_S
         while True:
             outlook = await self._settled()
@@ -96,10 +97,12 @@ class Steward:
                     await self._finish(outlook, found)
                 again_s = _AGAIN_S
                 await self._until_changed(outlook, self._settings.scan_s)
-            else:
+                continue
+            if found is not None:
                 self.counts.clean_epoch = 0
-                await self._until_changed(outlook, min(again_s, self._settings.scan_s))
-                again_s = min(2 * again_s, _AGAIN_S_MAX) if self._unsettled else _AGAIN_S
+            gets_on = found is not None and found.due_count > 0 and not self._unsettled
+            again_s = _AGAIN_S if gets_on else min(2 * again_s, _AGAIN_S_MAX)
+            await self._until_changed(outlook, min(again_s, self._settings.scan_s))
 
     async def _finish(self, outlook: Outlook, found: Found) -> None:
         """All is well: there is time to compact."""
