@@ -31,6 +31,8 @@ from ringfs.base.limits import KIB, MIB
 from ringfs.base.toml_tables import Table, read_tables
 
 KEY_BYTES = 32
+#: As many failure domains as ec:2+1 needs.
+_EC_DOMAINS = 3
 
 __all__ = [
     "ClusterConfig",
@@ -39,6 +41,7 @@ __all__ = [
     "MetaConfig",
     "MountConfig",
     "RingConfig",
+    "default_class_for",
     "load_config",
     "load_key",
     "load_password",
@@ -153,13 +156,14 @@ def load_config(path: Path) -> ClusterConfig:
     meta_tables, data_tables = top.tables("meta"), top.tables("data")
     failure_domain = top.take_or("failure_domain", as_failure_domain, "host")
     sections = [data_nodes(table, folder, failure_domain) for table in data_tables]
+    data = tuple(node for nodes in sections for node in nodes)
     config = ClusterConfig(
         path=path,
         cluster=top.take("cluster", as_uuid),
         key_file=folder / top.take("key_file", as_text),
-        default_class=top.take_or("default_class", as_class, "replica:2"),
+        default_class=top.take_or("default_class", as_class, default_class_for(len({node.domain for node in data}))),
         meta=tuple(_meta(table, folder) for table in meta_tables),
-        data=tuple(node for nodes in sections for node in nodes),
+        data=data,
         mount=_mount(top.table("mount")),
         log_level=_log_level(top.table("log")),
         etcd=_etcd(top.table("etcd"), folder) if top.has("etcd") else None,
@@ -182,6 +186,11 @@ def load_config(path: Path) -> ClusterConfig:
     _refuse_twins("state", ((table, _place(row.address, row.state)) for table, row in rows if isinstance(row, MetaConfig)))
     _refuse_twins("disk", ((table, _place(row.address, row.disk)) for table, row in rows if isinstance(row, DataConfig)))
     return config
+
+
+def default_class_for(domain_count: int) -> str:
+    """The class of service of a cluster that names none: it survives the loss of any one failure domain."""
+    return "ec:2+1" if domain_count >= _EC_DOMAINS else "replica:2"
 
 
 def load_key(path: Path) -> bytes:

@@ -15,12 +15,11 @@ def state_text(node: Node) -> str:
 
 
 def standing_text(node: Node) -> str:
-    """In a word; with the time until maintenance ends."""
-    name = STANDING_NAMES.get(node.standing, str(node.standing))
+    """As it completes "the node is …"; with the time until maintenance ends."""
     if node.standing != STANDING_MAINTENANCE:
-        return name
+        return STANDING_NAMES.get(node.standing, str(node.standing))
     left_s = max(0, node.until_ns - time.time_ns()) / 10**9
-    return f"{name}, {age_text(left_s)} left"
+    return f"in maintenance, {age_text(left_s)} left"
 
 
 def figures_of(status: Status) -> dict[int, NodeStatus]:

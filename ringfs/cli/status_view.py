@@ -84,7 +84,7 @@ def _absence(node: Node) -> Iterable[str]:
 def notes_of(seen: Seen) -> list[str]:
     """What is under way, and no fault: one line each."""
     nodes = [node for node in seen.status.map.nodes if node.standing in (STANDING_OUT, STANDING_DRAINING, STANDING_MAINTENANCE)]
-    found = [f"{node.name} is {'in ' * (node.standing == STANDING_MAINTENANCE)}{standing_text(node)}" for node in nodes]
+    found = [f"{node.name} is {standing_text(node)}" for node in nodes]
     return found + ([f"healing: {work_text(seen.heal)}"] if sums_of(seen.heal).queued else [])
 
 

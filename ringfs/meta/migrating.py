@@ -13,6 +13,7 @@ from ringfs.base.kv.store import Store
 from ringfs.meta.etcd.interface import Absent, AtVersion, Etcd, Get, Put, prefix_end
 from ringfs.meta.journal.etcd import journal_prefix
 from ringfs.meta.journal.file import FileJournal
+from ringfs.meta.namespace import facts
 from ringfs.meta.origin import Origin, look_at_origin, origin_key, pack_origin
 from ringfs.meta.recovery import recover
 from ringfs.meta.snapshot_pointer import pointer_key
@@ -54,6 +55,8 @@ async def _checkpointed(state: Path, cluster: str, default_class: str, clock: Cl
             if not journal.last:
                 raise UserError(f"{state} has no transactions: there is nothing to migrate")
             recovered = await recover(store, journal, clock, cluster=cluster, default_class=default_class)
+            # The state's own: the configuration may say something else by now.
+            default_class = facts.default_class(store)
         finally:
             journal.close()
     finally:

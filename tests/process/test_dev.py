@@ -115,14 +115,15 @@ def test_status_finds_the_cluster(shared: DevCluster) -> None:
 
 
 def test_info_tells_where_bytes_are(shared: DevCluster) -> None:
-    """Every byte of a file is in an object on two nodes, by its path in the mount and below the root."""
+    """Every byte of a file is in an object with a fragment on each of three nodes, by its path in the mount and below the root."""
     (shared.mount / "info").write_bytes(CONTENT)
     told = json.loads(shared.ringfs("info", "--json", shared.mount / "info").stdout)
     assert told["attributes"]["size_bytes"] == len(CONTENT)
     assert told["totals"]["object_bytes"] == len(CONTENT)
     for extent in told["extents"]:
-        assert len(extent["nodes"]) == 2
-        assert extent["stored"]["class"] == "replica:2"
+        assert len(set(extent["nodes"])) == 3
+        assert {part["part"] for part in extent["parts"]} == {f"fragment {number} of ec:2+1" for number in range(3)}
+        assert extent["stored"]["class"] == extent["stored"]["form"] == "ec:2+1"
     below = json.loads(shared.ringfs("info", "--json", "--cluster", shared.directory, "/info").stdout)
     assert below["extents"] == told["extents"]
     missing = refused(shared, "info", "--cluster", shared.directory, "/nothing", code=NOT_CLEAN)
@@ -166,7 +167,7 @@ def test_wrong_names_and_places(shared: DevCluster, tmp_path: Path) -> None:
     assert "does not exist" in refused(shared, "dev", "status", tmp_path / "nowhere")
     (tmp_path / "mine").touch()
     assert "is not empty and no dev cluster" in refused(shared, "dev", "up", tmp_path)
-    assert "has class replica:2, not replica:3" in refused(shared, "dev", "up", shared.directory, "--class", "replica:3")
+    assert "has class ec:2+1, not replica:3" in refused(shared, "dev", "up", shared.directory, "--class", "replica:3")
     assert "has 3 data nodes" in refused(shared, "dev", "up", shared.directory, "--data", "2")
     assert "mount1 is at" in refused(shared, "dev", "up", shared.directory, "--mount", tmp_path / "other")
     assert "no [[data]] named 'data9'" in refused(shared, "data", shared.directory / "cluster.toml", "data9")

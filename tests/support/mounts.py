@@ -135,7 +135,7 @@ def dev_cluster(*options: str) -> Iterator[DevCluster]:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[DevCluster]:
-    """The cluster that all mount tests share: three data nodes, replica:2. Tests that kill something make their own."""
+    """The cluster that all mount tests share: three data nodes, ec:2+1. Tests that kill something make their own."""
     if not Path("/dev/fuse").exists():
         pytest.fail("there is no /dev/fuse on this machine: tests on a mount cannot run", pytrace=False)
     with dev_cluster("--data", "3") as shared:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ringfs.base.config import default_class_for
 from ringfs.base.errors import UserError
 from ringfs.cli import mounts
 from ringfs.cli.dev import layout as layouts
@@ -24,7 +25,6 @@ from ringfs.ring.classes import parse_class
 _DATA_COUNT = 3
 #: So many can agree when fewer than half are lost; more only make each write slower.
 _META_COUNTS = ("1", "3", "5")
-_CLASS = "replica:2"
 
 
 @click.command("up")
@@ -34,7 +34,12 @@ _CLASS = "replica:2"
 @click.option(
     "--meta", "meta_text", type=click.Choice(_META_COUNTS), help="Metadata servers. Default: 1; else as many etcd members run."
 )
-@click.option("--class", "class_text", metavar="CLASS", help=f"Class of service of a new cluster. Default: {_CLASS}.")
+@click.option(
+    "--class",
+    "class_text",
+    metavar="CLASS",
+    help="Class of service of a new cluster. Default: ec:2+1; with two data nodes replica:2.",
+)
 @driver_option
 def command(
     directory: str, mount: str | None, data_count: int | None, meta_text: str | None, class_text: str | None, driver: str | None
@@ -44,7 +49,7 @@ def command(
     On a cluster that is there, starts what does not run and leaves alone what does. The processes go on in the background.
 
     \b
-    Example:  ringfs dev up ./cluster --mount /mnt/ringfs --data 3 --class replica:2
+    Example:  ringfs dev up ./cluster --mount /mnt/ringfs --data 3 --class ec:2+1
     """
     wanted = _Wanted(data_count, None if meta_text is None else int(meta_text), class_text)
     with progress() as shown, _opened(Path(directory).resolve(), wanted) as layout:
@@ -73,7 +78,8 @@ class _Wanted:
 def _opened(root: Path, wanted: _Wanted) -> Iterator[Layout]:
     """The cluster in a directory, made or grown as asked for, locked."""
     layouts.check_creatable(root)
-    data_count, meta_count, class_text = wanted.data_count or _DATA_COUNT, wanted.meta_count or 1, wanted.class_text or _CLASS
+    data_count, meta_count = wanted.data_count or _DATA_COUNT, wanted.meta_count or 1
+    class_text = wanted.class_text or default_class_for(data_count)
     if not layouts.is_dev_cluster(root):
         _check_class(class_text, data_count)
         if meta_count > 1:

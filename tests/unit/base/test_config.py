@@ -101,6 +101,13 @@ def test_defaults(tmp_path: Path) -> None:
     assert config.ring == RingConfig(600.0, 600.0, 64 * MIB, 2_592_000.0, 3600.0)
 
 
+def test_default_class_goes_by_failure_domains(tmp_path: Path) -> None:
+    """Three can have fragments; disks of one host are one domain."""
+    more = '\n[[data]]\nname = "data{0}"\naddress = "127.0.0.1:90{0}"\ndisk = "{0}"\ndomain = "{1}"\n'
+    assert load_config(written(tmp_path, SMALL + more.format(21, "data1"))).default_class == "replica:2"
+    assert load_config(written(tmp_path, SMALL + more.format(21, "third"))).default_class == "ec:2+1"
+
+
 def test_everything(tmp_path: Path) -> None:
     """Every key there is."""
     config = load_config(written(tmp_path, FULL))

@@ -85,6 +85,12 @@ def test_remove(path: Path, name: str, left: str) -> None:
     assert name not in {row.name for row in changed.data}
 
 
+def test_remove_the_third(path: Path) -> None:
+    """The default of what is not said goes by the number of failure domains, which keeps no node in."""
+    assert add_section(path, data_section("data3", "127.0.0.1:4", ["three"])).default_class == "ec:2+1"
+    assert remove_data(path, "data1").default_class == "replica:2"
+
+
 def test_remove_refused(path: Path) -> None:
     """The last node, one that is not there, and sections that are not written as sections."""
     with pytest.raises(UserError, match=r"no \[\[data\]\] named 'data9'"):

@@ -111,7 +111,7 @@ def run(*words: str) -> str:
 CHANGES = [
     (("drain", "data2"), SetStanding("data2", STANDING_DRAINING, 0), "data2 is draining"),
     (("in", "data2"), SetStanding("data2", STANDING_IN, 0), "data2 is in"),
-    (("maintenance", "data2", "2h"), SetStanding("data2", STANDING_MAINTENANCE, 7200), "data2 is maintenance"),
+    (("maintenance", "data2", "2h"), SetStanding("data2", STANDING_MAINTENANCE, 7200), "data2 is in maintenance"),
     (("weight", "data2", "250"), SetWeight("data2", 250), "weight 250"),
     (("replace", "data2"), ReplaceDisk("data2"), "now: an empty disk"),
     (("out", "data2", "--force"), SetStanding("data2", STANDING_OUT, 0), "data2 is out"),
