@@ -11,6 +11,7 @@ import trio
 from ringfs.base.config import ClusterConfig
 from ringfs.base.errors import Code, Refused, UserError
 from ringfs.base.ids import ROOT_INODE
+from ringfs.base.log import set_up_log
 from ringfs.cli import exits, mounts
 from ringfs.cli.output import Progress, json_option, progress, size_text
 from ringfs.cli.place import cluster_option, find_in_cluster
@@ -36,6 +37,7 @@ def command(source: str, destination: str, cluster: str | None, as_json: bool) -
     Example:  ringfs clone /mnt/ringfs/project /mnt/ringfs/project.monday
               ringfs clone --cluster ./cluster /clip.mxf /clip-2.mxf
     """
+    set_up_log("error")  # what goes wrong is one line; what the client has to say of it besides is not
     name = os.path.basename(destination.rstrip("/"))
     if name in ("", ".", ".."):
         raise click.UsageError(f"{destination!r} is no new name")

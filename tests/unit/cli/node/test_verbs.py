@@ -91,11 +91,13 @@ def leader(monkeypatch: pytest.MonkeyPatch) -> Leader:
         monkeypatch.setattr(module, "find_cluster", lambda *_places: CONFIG)
     for module in (changing, draining, healing):
         monkeypatch.setattr(module, "ask_leader", found.ask)
-    for module in (add, changing, draining, listing, out):
+    for module in (add, changing, draining, listing, out, replacing):
         if hasattr(module, "ask_status"):
             monkeypatch.setattr(module, "ask_status", found.status)
     monkeypatch.setattr(out, "ask_heal", found.tell_heal)
     monkeypatch.setattr(healing, "LOOK_S", 0.0)
+    monkeypatch.setattr(replacing, "LOOK_S", 0.0)
+    monkeypatch.setattr(replacing, "_SILENCE_S", 0.01)
     monkeypatch.setattr(draining, "LOOK_S", 0.0)
     return found
 
@@ -160,6 +162,19 @@ def test_giving_up_a_node_that_is_up(leader: Leader) -> None:
     assert leader.asked == []
     leader.nodes[1] = node(2, state=NODE_DOWN)
     assert "data2 is out" in run("out", "data2")
+
+
+def test_replacing_the_disk_of_a_node_that_just_ended(leader: Leader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for once it is down."""
+    statuses = [status(node(1), node(2)), status(node(1), node(2)), status(node(1), node(2, state=NODE_DOWN))]
+
+    async def ask_status(_config: Any, _verb: str) -> Any:
+        return statuses.pop(0)
+
+    monkeypatch.setattr(replacing, "ask_status", ask_status)
+    monkeypatch.setattr(replacing, "_SILENCE_S", 60.0)
+    run("replace", "data2")
+    assert (statuses, leader.asked) == ([], [ReplaceDisk("data2")])
 
 
 def test_drain_and_wait(leader: Leader) -> None:
