@@ -1,4 +1,4 @@
-"""Where objects are: what the map says, what was learned of single objects, and, when that is wrong, what all nodes say.
+"""Where objects are: what the map says, and what was learned of single objects. When that is wrong: roll_call.py.
 
 Metadata's extents say nothing about forms, and what a node holds is no function of the map. So a reader guesses, and what it is
 answered says what there is (docs/parts/objects.md). Everything learned may be wrong a moment later, except sizes and block tables,
@@ -8,12 +8,9 @@ which the id proves.
 import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
-import structlog
 import trio
 
-from ringfs.base.errors import ConnectionLost, Refused
 from ringfs.base.limits import OBJECT_BYTES_MAX
 from ringfs.base.lru import BoundedCache
 from ringfs.objects.nodes import DataNodes, Lane
@@ -21,9 +18,7 @@ from ringfs.ring.classes import ErasureClass, ReplicaClass, ServiceClass, parse_
 from ringfs.ring.parts import COPY, Part, block_count, row_count, unpack_part
 from ringfs.ring.placement import Ring
 from ringfs.wire.messages.cluster import NODE_UP, STANDING_IN, ClusterMap, Node
-from ringfs.wire.messages.data import Blocks, Have, HeldPart
-
-log = structlog.get_logger("ringfs.objects.locating")
+from ringfs.wire.messages.data import Blocks
 
 _KNOWN_BYTES_MAX = 12 << 20
 #: What an entry costs beside its table, about.
@@ -34,8 +29,6 @@ _ORDERS_MAX = 8192
 _GAP_S = 30.0
 #: A node that said it is full is not asked to take anything for so long, if others can.
 _FULL_S = 5.0
-#: What nodes that are asked what they hold have to answer in.
-_HAVE_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +55,6 @@ class Known:
     def clamped(self, first_block: int, count: int) -> int:
         """Where these blocks end, within the object."""
         return min(first_block + count, block_count(self.size_bytes))
-
-
-class Patience(NamedTuple):
-    """How long silent nodes are waited for that are asked what they hold: if the object can be made of what the others have, and
-    if not."""
-
-    enough_s: float
-    most_s: float
-
-
-BRIEFLY = Patience(0.05, 1.0)
-LONG = Patience(0.5, 1.0)
-#: Before something is given up.
-VERY_LONG = Patience(_HAVE_TIMEOUT_S, _HAVE_TIMEOUT_S)
 
 
 @dataclass(slots=True)
@@ -306,47 +285,3 @@ class Places:
             if node is not None:
                 located.add(COPY if known.form is None else Part(known.form.data, known.form.parity, index), node)
         return located if located.is_enough else None
-
-    # --- what all nodes say -----------------------------------------------------------------------------------------
-
-    async def locate(self, oid: bytes, patience: Patience = BRIEFLY) -> Located:
-        """Ask all nodes at once; those that do not answer in time have nothing."""
-        held: dict[int, list[HeldPart]] = {}
-        order = self.order(oid)
-        left = len(order)
-        news = trio.Event()
-
-        async def ask(node: Node) -> None:
-            nonlocal left
-            try:
-                answer = await self.lane(node).call(Have([oid]), patience_s=_HAVE_TIMEOUT_S)
-                held[node.node] = answer.message.parts
-            except (Refused, ConnectionLost) as error:
-                log.debug("a node did not say what it holds", node=node.name, object=oid.hex(), reason=str(error))
-            left -= 1
-            news.set()
-
-        async with trio.open_nursery() as nursery:
-            for node in order:
-                nursery.start_soon(ask, node)
-            begun_s = trio.current_time()
-            while left:
-                is_enough = self._located(order, held).is_enough
-                wait_s = patience.enough_s if is_enough else patience.most_s
-                with trio.CancelScope(deadline=begun_s + wait_s) as scope:
-                    await news.wait()
-                if scope.cancelled_caught:
-                    break
-                news = trio.Event()
-            nursery.cancel_scope.cancel()
-        return self._located(order, held)
-
-    def _located(self, order: list[Node], held: dict[int, list[HeldPart]]) -> Located:
-        """What the answers say, doubtful nodes last."""
-        located = Located()
-        for node in sorted((node for node in order if node.node in held), key=self.is_doubtful):
-            for row in held[node.node]:
-                part = unpack_part(row.part)
-                if part is not None:
-                    located.add(part, node)
-        return located

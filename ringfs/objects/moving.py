@@ -12,10 +12,11 @@ from ringfs.base.errors import Code, ConnectionLost, Refused
 from ringfs.base.limits import BLOCK_BYTES
 from ringfs.objects.asking import Asker
 from ringfs.objects.coding import Job, Whole, jobs_for, put_of
-from ringfs.objects.locating import LONG, Known, Places
+from ringfs.objects.locating import Known, Places
 from ringfs.objects.putting import RunInThread
 from ringfs.objects.racing import Failed
 from ringfs.objects.reading import LongReader
+from ringfs.objects.roll_call import LONG, locate
 from ringfs.objects.spreading import PUT_TIMEOUT_S
 from ringfs.ring.classes import ErasureClass, ServiceClass
 from ringfs.ring.parts import Part, block_count, range_of, row_count
@@ -37,7 +38,7 @@ class Mover:
         """See Objects.make_part."""
         holders: Sequence[Node] = ()
         if part.is_parity:
-            located = await self._places.locate(oid, LONG)
+            located = await locate(self._places, oid, LONG)
             numbers = located.fragments.get(ErasureClass(part.data, part.parity), {})
             holders = [node for node in numbers.get(part.number, ()) if node.node != target.node]
         return await self._put(await self.job(oid, part, holders), target)

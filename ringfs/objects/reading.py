@@ -19,9 +19,10 @@ from ringfs.base.lru import BoundedCache
 from ringfs.objects.asking import Asker
 from ringfs.objects.coding import joined
 from ringfs.objects.decoding import Gathering, Stretch, in_order
-from ringfs.objects.locating import BRIEFLY, LONG, VERY_LONG, Known, Located, Places
+from ringfs.objects.locating import Known, Located, Places
 from ringfs.objects.putting import RunInThread
 from ringfs.objects.racing import Budget, Failed, Race, Way
+from ringfs.objects.roll_call import BRIEFLY, LONG, VERY_LONG, locate
 from ringfs.ring.classes import ErasureClass
 from ringfs.ring.parts import COPY, Part, row_count
 from ringfs.wire.messages.cluster import Node
@@ -98,7 +99,7 @@ class LongReader:
         known = self._places.known(oid)
         if known is None:
             try:
-                known = await self._learned(oid, await self._places.locate(oid))
+                known = await self._learned(oid, await locate(self._places, oid))
             except Failed as failed:
                 raise Refused(Code.IO, f"object {oid.hex()} cannot be found: {failed}") from failed
         return known
@@ -108,7 +109,7 @@ class LongReader:
         if attempt > 1:
             await trio.sleep(_PAUSE_S * 2 ** (attempt - 2))
         patience = BRIEFLY if attempt == 0 else LONG if attempt < _LOCATED_MAX - 1 else VERY_LONG
-        return await self._places.locate(oid, patience)
+        return await locate(self._places, oid, patience)
 
     def _is_unsure(self, avoid: Node | None, node: Node) -> bool:
         return node is avoid or self._places.is_doubtful(node)
