@@ -18,7 +18,7 @@ import trio
 from ringfs.base.buffers import buffers
 from ringfs.base.clock import Clock
 from ringfs.base.kv.store import ReadDamaged, Store, StoreDamaged
-from ringfs.base.kv.whole import looks_truncated
+from ringfs.base.kv.whole import looks_truncated, survives_reading
 from ringfs.base.limits import CHECKPOINT_ROW_BYTES, MIB
 from ringfs.data.checkpointer import Checkpointer
 from ringfs.data.disk import Disk, Segment
@@ -97,6 +97,8 @@ def _undoubted_index(directory: Path, identity: Identity) -> tuple[Store, Index]
 def _sound_index(directory: Path, identity: Identity) -> tuple[Store, Index] | str:
     if looks_truncated(directory):
         return "it was cut short"
+    if not survives_reading(directory):
+        return "a process that read it did not survive, or met an error"
     try:
         kv = Store(directory)
     except StoreDamaged as error:

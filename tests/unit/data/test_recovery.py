@@ -103,9 +103,9 @@ async def test_a_rebuilt_index_says_the_same(tmp_path: Path) -> None:
         assert store.health.trouble == ""
 
 
-@pytest.mark.parametrize("damage", ["garbage", "empty file", "truncated"])
+@pytest.mark.parametrize("damage", ["garbage", "empty file", "truncated", "wild pointers"])
 async def test_a_damaged_index_is_rebuilt(tmp_path: Path, damage: str) -> None:
-    """LMDB's file overwritten or cut: found out at the start, and built anew."""
+    """LMDB's file overwritten, cut, or with pages that point to where nothing is: found out at the start, and built anew."""
     async with running(tmp_path) as store:
         for thing in THINGS:
             await put(store, thing)
@@ -118,6 +118,12 @@ async def test_a_damaged_index_is_rebuilt(tmp_path: Path, damage: str) -> None:
         case "truncated":
             with data.open("r+b") as file:
                 file.truncate(data.stat().st_size // 8192 * 4096)
+        case "wild pointers":
+            pages = bytearray(data.read_bytes())
+            # Behind the two meta pages: the places of nodes in each page begin at its 16th byte.
+            for page in range(2 * 4096, len(pages), 4096):
+                pages[page + 16 : page + 64] = b"\xff" * 48
+            data.write_bytes(pages)
     async with running(tmp_path) as store:
         await assert_holds(store, THINGS)
 
