@@ -36,7 +36,6 @@ class _Ask:
         "node",
         "overtaking",
         "request",
-        "very_late_s",
     )
 
     def __init__(
@@ -49,13 +48,16 @@ class _Ask:
         self.request = request
         self._on_content = on_content
         self._asked_s = trio.current_time()
-        late_s = lane.read_late_s(request.block_count * BLOCK_BYTES)
-        self.late_s = self._asked_s + late_s
-        self.very_late_s = self._asked_s + very_late_s(late_s)
+        self.late_s = self._asked_s + lane.read_late_s(request.block_count * BLOCK_BYTES)
         self.is_done = False
         self.is_answered = False
         #: The long way, if that was begun because this is late.
         self.overtaking: trio.CancelScope | None = None
+
+    @property
+    def very_late_s(self) -> float:
+        """From when on something must be wrong with the node."""
+        return self._asked_s + very_late_s(self.late_s - self._asked_s)
 
     @property
     def cost(self) -> int:

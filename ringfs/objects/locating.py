@@ -184,7 +184,7 @@ class Places:
     def known(self, oid: bytes) -> Known | None:
         """What is known of an object."""
         known = self._known.get(oid)
-        if known is None or known.stale_s > trio.current_time():
+        if known is None or known.stale_s == math.inf or known.stale_s > trio.current_time():
             return known
         nodes: tuple[int, ...] = ()
         if known.form is not None:
