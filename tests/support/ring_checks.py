@@ -15,12 +15,13 @@ from tests.support.ring_world import RingNode, RingWorld
 _KEY_BYTES = 20
 
 
-def parts_held(world: RingWorld) -> dict[bytes, list[tuple[RingNode, Held]]]:
-    """By object: everything that is on disks, whether or not their nodes run."""
+def parts_held(world: RingWorld, oid: bytes = b"") -> dict[bytes, list[tuple[RingNode, Held]]]:
+    """By object: everything that is on disks (of that one), whether or not their nodes run."""
     found: dict[bytes, list[tuple[RingNode, Held]]] = {}
     for node in world.ring:
         for key, held in node.disk.held.items():
-            found.setdefault(key[:_KEY_BYTES], []).append((node, held))
+            if key.startswith(oid):
+                found.setdefault(key[:_KEY_BYTES], []).append((node, held))
     return found
 
 
@@ -41,11 +42,12 @@ def _is_readable(parts: set[Part]) -> bool:
     return COPY in parts or any(form and count >= parse_class(form).needed for form, count in forms.items())
 
 
-def too_few(world: RingWorld, lost_count: int) -> list[str]:
-    """The live objects that survive fewer losses than their class promises, less so many losses that are being made good."""
-    held = parts_held(world)
+def too_few(world: RingWorld, lost_count: int, oid: bytes = b"") -> list[str]:
+    """The live objects, or that one, that survive fewer losses than their class promises, less so many that are being made good."""
+    held = parts_held(world, oid)
     findings = []
-    for row in world.live_objects():
+    one = world.live_object(oid) if oid else None
+    for row in ([one] if one else []) if oid else world.live_objects():
         # A class that has just grown is a promise for later.
         promised = min(parse_class(row.stored_class).tolerance, parse_class(row.form).tolerance)
         parts = held.get(row.object, [])

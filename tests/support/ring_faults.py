@@ -38,6 +38,7 @@ class RingFaults:
         #: Nodes that somebody does something with, so that nobody else does.
         self._busy: set[str] = set()
         self._is_over = False
+        world.on_removed = self._check_one
         self._actions: list[tuple[Callable[[RingNode], Awaitable[None]], int]] = [
             (self._crash, 6),
             (self._lose_disk, 4),
@@ -97,6 +98,12 @@ class RingFaults:
         if self.loss_count and not too_few(self._world, 0) and not rotten(self._world):
             self._tell(f"{self.loss_count} losses are made good")
             self.loss_count = 0
+
+    def _check_one(self, oid: bytes) -> None:
+        """The same law in the moment in which a part was taken away: what follows a second later may have made it good."""
+        if self._world.meta_is_up:
+            findings = too_few(self._world, self.loss_count, oid)
+            assert not findings, f"a part was taken away, with {self.loss_count} losses: " + "\n".join(findings)
 
     def _may_lose(self) -> bool:
         return len(self._away) + self.loss_count < self._promised.tolerance

@@ -4,7 +4,7 @@ The disk outlives the process: a store is made on it at each start. What can go 
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -58,6 +58,8 @@ class MemoryDisk:
     is_full: bool = False
     is_failed: bool = False
     newest_birth_ns: int = 0
+    #: Told of each object of which a part was deleted or dropped, at once.
+    on_removed: Callable[[bytes], None] = lambda _oid: None
 
     def file_system(self) -> str:
         """See Disk."""
@@ -167,7 +169,8 @@ class MemoryStore:
     def _remove(self, keys: Iterable[bytes]) -> int:
         gone = list(keys)
         for key in gone:
-            self.disk.held.pop(key, None)
+            if self.disk.held.pop(key, None) is not None:
+                self.disk.on_removed(key[:HASH_BYTES])
         return len(gone)
 
     def _check_writable(self) -> None:

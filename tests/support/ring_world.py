@@ -7,7 +7,7 @@ async with open_ring(seed, node_count=6, stored_class="ec:4+2") as world:
     await world.until_healed()
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,6 +20,7 @@ from ringfs.base.clock import Clock
 from ringfs.base.config import DataConfig, RingConfig
 from ringfs.data.membership import Membership
 from ringfs.data.server import DataServer
+from ringfs.data.steward.share import before, behind
 from ringfs.data.stewarding import Around, run_steward_in
 from ringfs.data.store import ObjectStore
 from ringfs.meta.namespace.live_objects import list_live
@@ -90,6 +91,8 @@ class RingWorld(World):
         self.settings = settings
         self.ring: list[RingNode] = []
         self._disk_count = 0
+        #: Told of each object of which a part was deleted or dropped anywhere, at once.
+        self.on_removed: Callable[[bytes], None] = lambda _oid: None
 
     # --- nodes ----------------------------------------------------------------------------------------------------------
 
@@ -106,7 +109,9 @@ class RingWorld(World):
 
     def _new_disk(self, name: str) -> MemoryDisk:
         self._disk_count += 1
-        return MemoryDisk(name, f"00000000-0000-0000-0000-{self._disk_count:012d}")
+        disk = MemoryDisk(name, f"00000000-0000-0000-0000-{self._disk_count:012d}")
+        disk.on_removed = lambda oid: self.on_removed(oid)
+        return disk
 
     async def start(self, node: RingNode) -> None:
         """Start a node on what its disk has."""
@@ -183,6 +188,11 @@ class RingWorld(World):
         is_known = all((node.state == NODE_UP) == (node.name in alive) for node in nodes)
         is_decided = all(node.state == NODE_UP or node.standing in (STANDING_LOST, STANDING_OUT) for node in nodes)
         return is_known and is_decided and self.heal_status().is_healed
+
+    def live_object(self, oid: bytes) -> LiveObject | None:
+        """A live object, as the leader has it."""
+        found = list_live(self.leader.view, ListLive(before(oid), behind(oid), 1)).objects
+        return found[0] if found else None
 
     def live_objects(self) -> list[LiveObject]:
         """All live objects, as the leader has them."""
