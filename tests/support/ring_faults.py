@@ -11,7 +11,7 @@ from contextlib import suppress
 import trio
 
 from ringfs.base.errors import Code, ConnectionLost, Refused
-from ringfs.ring.classes import ServiceClass
+from ringfs.ring.classes import ServiceClass, parse_class
 from ringfs.ring.shares import domains_with_share, width_in_use
 from ringfs.wire.messages.cluster import STANDING_DRAINING, STANDING_IN, STANDING_MAINTENANCE, STANDING_OUT
 from ringfs.wire.messages.heal import RemoveNode, ReplaceDisk, SetStanding, SetWeight
@@ -105,8 +105,12 @@ class RingFaults:
             findings = too_few(self._world, self.loss_count, oid)
             assert not findings, f"a part was taken away, with {self.loss_count} losses: " + "\n".join(findings)
 
-    def _may_lose(self) -> bool:
-        return len(self._away) + self.loss_count < self._promised.tolerance
+    def _may_lose(self, node: RingNode) -> bool:
+        """Whether the budget has room, and without the node enough domains are left to take what is written."""
+        left = {each.domain for each in self._world.ring if each.is_alive and each.name not in self._away and each is not node}
+        classes = self._world.handler.live.nodes.map.classes
+        needed = 1 + max((parse_class(each).tolerance for each in classes), default=self._promised.tolerance)
+        return len(self._away) + self.loss_count < self._promised.tolerance and len(left) >= needed
 
     def _may_shrink(self) -> bool:
         """Whether a node can lose its share and the widest form still has room, whatever else is away."""
@@ -122,7 +126,7 @@ class RingFaults:
     # --- nodes ----------------------------------------------------------------------------------------------------------
 
     async def _crash(self, node: RingNode) -> None:
-        if not self._may_lose():
+        if not self._may_lose(node):
             return
         self._away.add(node.name)
         self._tell(f"{node.name} is killed")
@@ -134,7 +138,7 @@ class RingFaults:
 
     async def _lose_disk(self, node: RingNode) -> None:
         """A killed node's disk is gone; another one takes its place, at once or once the node is lost."""
-        if not self._may_lose():
+        if not self._may_lose(node):
             return
         self.loss_count += 1
         self._away.add(node.name)
@@ -149,7 +153,7 @@ class RingFaults:
 
     async def _freeze(self, node: RingNode) -> None:
         """It takes requests, and does not answer; it still says that it is up."""
-        if not self._may_lose():
+        if not self._may_lose(node):
             return
         self._away.add(node.name)
         self._tell(f"{node.name} answers nobody")
@@ -160,7 +164,7 @@ class RingFaults:
         self._away.discard(node.name)
 
     async def _fill(self, node: RingNode) -> None:
-        if not self._may_lose():
+        if not self._may_lose(node):
             return
         self._away.add(node.name)
         self._tell(f"{node.name} is full")
@@ -177,7 +181,7 @@ class RingFaults:
         node.disk.get_s = node.disk.put_s = 0.0
 
     async def _rot(self, node: RingNode) -> None:
-        if not self._may_lose() or not node.disk.held:
+        if not self._may_lose(node) or not node.disk.held:
             return
         await trio.lowlevel.checkpoint()
         key = self._draw.choice(sorted(node.disk.held))
