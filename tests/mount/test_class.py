@@ -38,15 +38,15 @@ def show(cluster: DevCluster, path: Path) -> tuple[str, bool]:
 
 def test_set_by_attribute(tree: Path, cluster: DevCluster) -> None:
     """What is made later has it; what is there does not; refused with the reason's errno."""
-    assert (show(cluster, tree), os.getxattr(tree, ATTRIBUTE), os.listxattr(tree)) == (("replica:2", True), b"replica:2", [])
-    os.setxattr(tree, ATTRIBUTE, b"ec:2+1")
+    assert (show(cluster, tree), os.getxattr(tree, ATTRIBUTE), os.listxattr(tree)) == (("ec:2+1", True), b"ec:2+1", [])
+    os.setxattr(tree, ATTRIBUTE, b"replica:2")
     (tree / "new").mkdir()
     write_synced(tree / "new/file", b"x" * MIB)
-    assert [os.getxattr(tree / each, ATTRIBUTE) for each in ("new", "new/file", "below")] == [b"ec:2+1", b"ec:2+1", b"replica:2"]
+    assert [os.getxattr(tree / each, ATTRIBUTE) for each in ("new", "new/file", "below")] == [b"replica:2", b"replica:2", b"ec:2+1"]
     assert os.listxattr(tree / "new") == [ATTRIBUTE]
-    assert (show(cluster, tree / "new"), show(cluster, tree / "below/file")) == (("ec:2+1", False), ("replica:2", True))
+    assert (show(cluster, tree / "new"), show(cluster, tree / "below/file")) == (("replica:2", False), ("ec:2+1", True))
     told = json.loads(cluster.ringfs("info", tree / "new/file", "--json").stdout)
-    assert (told["class"], {each["stored"]["class"] for each in told["extents"]}) == ("ec:2+1", {"ec:2+1"})
+    assert (told["class"], {each["stored"]["class"] for each in told["extents"]}) == ("replica:2", {"replica:2"})
     for wrong in (b"gold", b"ec:9+2", b""):
         assert outcome(os.setxattr, tree, ATTRIBUTE, wrong) == "EINVAL"
     os.removexattr(tree, ATTRIBUTE)
@@ -64,7 +64,7 @@ def test_set_recursively(tree: Path, cluster: DevCluster) -> None:
     again = json.loads(cluster.ringfs("class", "set", tree, "replica:3", "--recursive", "--json").stdout)
     assert (again["files"], again["changed_objects"]) == (1, 0)
     cluster.ringfs("class", "set", tree, "default", "--recursive")
-    assert show(cluster, tree / "below/file") == ("replica:2", True)
+    assert show(cluster, tree / "below/file") == ("ec:2+1", True)
     assert (tree / "below/file").read_bytes() == content
 
 
@@ -74,4 +74,4 @@ def test_refused_with_the_reason(tree: Path, cluster: DevCluster) -> None:
     assert (refused.returncode, "is not a class of service" in refused.stdout) == (2, True)
     refused = cluster.ringfs("class", "set", tree, "ec:8+2", check=False)
     assert (refused.returncode, "needs 10 failure domains, there are" in refused.stdout) == (2, True), refused.stdout
-    assert show(cluster, tree) == ("replica:2", True)
+    assert show(cluster, tree) == ("ec:2+1", True)
