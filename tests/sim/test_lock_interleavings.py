@@ -41,6 +41,8 @@ class File:
         #: For each cell: the numbers that may be there, and the last that must survive a death.
         self.counts = [{0} for _ in range(cell_count)]
         self.durable = [0] * cell_count
+        #: By process: the cells that it counted up and has not handed over since.
+        self.counted: dict[int, set[int]] = {}
         #: Processes that may have locks here, or are about to ask for some.
         self.active: set[int] = set()
 
@@ -73,6 +75,7 @@ class File:
 
     def handed_over(self, process: int, cells: range) -> None:
         """What was counted there is safe: its lock was given back."""
+        self.counted[process] = self.counted.get(process, set()) - set(cells)
         for cell in cells:
             if len(self.counts[cell]) == 1 and not any(kind == WRITE for kind in self.holders[cell].values()):
                 (self.durable[cell],) = self.counts[cell]
@@ -80,10 +83,10 @@ class File:
 
     def died(self, process: int) -> None:
         """Its locks are nobody's, and of what it counted and did not hand over any part may be there."""
-        for cell, kind in self.held(process).items():
+        for cell in self.held(process):
             del self.holders[cell][process]
-            if kind == WRITE:
-                self.counts[cell] = set(range(self.durable[cell], max(self.counts[cell]) + 1))
+        for cell in self.counted.pop(process, set()):
+            self.counts[cell] = set(range(self.durable[cell], max(self.counts[cell]) + 1))
         self.active.discard(process)
 
 
@@ -163,7 +166,12 @@ class Trial:
             for _ in range(self.draw.randrange(1, 5)):
                 if not await self.step(client, process, file, handle):
                     break
-            await self.leave(client, process, file, handle)
+            try:
+                await self.leave(client, process, file, handle)
+            except Refused:
+                # A client that is killed may tell who waits on it, and nobody hears it any more.
+                await trio.lowlevel.checkpoint_if_cancelled()
+                raise
             self.turns[process] += 1
             await trio.sleep(self.draw.random())
 
@@ -215,6 +223,7 @@ class Trial:
             await trio.sleep(self.draw.choice([0, 0, 0.02, 0.3]))
             if kind == WRITE:
                 file.counts[cell] = {found + 1}
+                file.counted.setdefault(process, set()).add(cell)
                 await fs.write(handle, cell * CELL_BYTES, b"%08d" % (found + 1))
 
     async def leave(self, client: Client, process: int, file: File, handle: Handle) -> None:
