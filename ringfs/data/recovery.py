@@ -19,7 +19,7 @@ from ringfs.base.buffers import buffers
 from ringfs.base.clock import Clock
 from ringfs.base.kv.store import ReadDamaged, Store, StoreDamaged
 from ringfs.base.kv.whole import looks_truncated, survives_reading
-from ringfs.base.limits import CHECKPOINT_ROW_BYTES, MIB
+from ringfs.base.limits import CHECKPOINT_ROW_BYTES
 from ringfs.data.checkpointer import Checkpointer
 from ringfs.data.disk import Disk, Segment
 from ringfs.data.health import Health
@@ -36,7 +36,6 @@ log = structlog.get_logger("ringfs.data")
 
 #: Records that one call in a thread looks for.
 _RECORDS_PER_BATCH = 256
-_READ_AHEAD_BYTES = 4 * MIB
 #: A file beside LMDB's.
 _IN_DOUBT = "in-doubt"
 
@@ -48,7 +47,8 @@ async def open_store(
     disk = disk_type(directory)
     health = Health()
     segments = SegmentTable(disk)
-    kv, index = _open_index(directory / "index", identity)
+    can_be_read = await trio.to_thread.run_sync(_can_be_read, directory / "index")
+    kv, index = _open_index(directory / "index", identity, can_be_read=can_be_read)
     is_trusted = index.was_closed
     try:
         end = await _Recovery(disk, segments, kv, index, health, identity).run()
@@ -70,10 +70,15 @@ def doubt_index(directory: Path) -> None:
     (directory / "index" / _IN_DOUBT).touch()
 
 
-def _open_index(directory: Path, identity: Identity) -> tuple[Store, Index]:
+def _can_be_read(directory: Path) -> bool:
+    """Whether reading the index, if there is one, is the end of nobody. For a thread: other disks of the process go on."""
+    return not directory.exists() or survives_reading(directory)
+
+
+def _open_index(directory: Path, identity: Identity, *, can_be_read: bool) -> tuple[Store, Index]:
     """The index of this disk, or an empty one in place of a missing, foreign, damaged or doubtful one."""
     if directory.exists():
-        found = _undoubted_index(directory, identity)
+        found = _undoubted_index(directory, identity) if can_be_read else "a process that read it did not survive, or met an error"
         if not isinstance(found, str):
             return found
         log.warning("no sound index: it is built anew", reason=found)
@@ -97,8 +102,6 @@ def _undoubted_index(directory: Path, identity: Identity) -> tuple[Store, Index]
 def _sound_index(directory: Path, identity: Identity) -> tuple[Store, Index] | str:
     if looks_truncated(directory):
         return "it was cut short"
-    if not survives_reading(directory):
-        return "a process that read it did not survive, or met an error"
     try:
         kv = Store(directory)
     except StoreDamaged as error:
@@ -106,7 +109,7 @@ def _sound_index(directory: Path, identity: Identity) -> tuple[Store, Index] | s
     index = Index(kv, identity.disk.bytes)
     reason = "there is none, or it is another disk's, or of another version, or its figures do not add up"
     try:
-        if index.load() and (index.was_closed or _is_consistent(index, directory)):
+        if index.load() and (index.was_closed or index.is_consistent()):
             return kv, index
     except IndexDamaged as error:
         reason = str(error)
@@ -114,14 +117,6 @@ def _sound_index(directory: Path, identity: Identity) -> tuple[Store, Index] | s
         reason = str(error)
     kv.close()
     return reason
-
-
-def _is_consistent(index: Index, directory: Path) -> bool:
-    """Read all rows: a whole file one after the other first, since LMDB would read it page by page, here and there."""
-    with (directory / "data.mdb").open("rb") as file:
-        while file.read(_READ_AHEAD_BYTES):
-            pass
-    return index.is_consistent()
 
 
 class _Recovery:

@@ -4,15 +4,15 @@ to where nothing is, is a signal and the end of the process. So another process 
 
 import faulthandler
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import lmdb
 
 from ringfs.base.kv.environment import StoreDamaged
+from ringfs.base.limits import MIB
 
 _FILE = "data.mdb"
+_READ_AHEAD_BYTES = 4 * MIB
 
 
 def looks_truncated(directory: Path) -> bool:
@@ -26,7 +26,8 @@ def looks_truncated(directory: Path) -> bool:
 def survives_reading(directory: Path) -> bool:
     """Have a child read every row of an environment that nobody has open; False if it died of that, or met an error.
 
-    Takes milliseconds, and about half a second for a million rows. Rows that were read may still be wrong.
+    Blocks for milliseconds, and for about half a second with a million rows: in a thread where others wait. Rows that were read
+    may still be wrong. The file is in the page cache then, as far as it fits.
     """
     child = os.fork()
     if child == 0:
@@ -35,6 +36,7 @@ def survives_reading(directory: Path) -> bool:
         try:
             # Its death is expected, and nobody's news.
             faulthandler.disable()
+            _read_ahead(directory / _FILE)
             _touch_all(os.fspath(directory))
             status = 0
         finally:
@@ -49,8 +51,7 @@ def ensure_whole(directory: Path) -> None:
     """
     if not looks_truncated(directory):
         return
-    tried = subprocess.run([sys.executable, "-m", __name__, os.fspath(directory)], stdin=subprocess.DEVNULL, check=False)
-    if tried.returncode != 0:
+    if not survives_reading(directory):
         raise StoreDamaged(f"{directory / _FILE} was cut short: restore it from a snapshot, or from a copy")
     # Free pages are read too, before they are used again.
     file = directory / _FILE
@@ -70,6 +71,13 @@ def _missing_bytes(directory: Path) -> int:
         return 0
 
 
+def _read_ahead(file: Path) -> None:
+    """One after the other: LMDB would have its pages read here and there."""
+    with file.open("rb", buffering=0) as opened:
+        while opened.read(_READ_AHEAD_BYTES):
+            pass
+
+
 def _touch_all(directory: str) -> None:
     """Read every page in use."""
     with lmdb.open(directory, readonly=True, lock=False, max_dbs=2, readahead=False) as environment, environment.begin() as reader:
@@ -77,7 +85,3 @@ def _touch_all(directory: str) -> None:
             for _, value in reader.cursor(environment.open_db(name, txn=reader, create=False)):
                 # A copy of it, by default: all of its pages were read.
                 len(value)
-
-
-if __name__ == "__main__":
-    _touch_all(sys.argv[1])
