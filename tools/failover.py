@@ -15,7 +15,6 @@ Exit codes: 0 nothing was wrong, 1 something was (the cluster's files are kept),
 import argparse
 import itertools
 import json
-import os
 import random
 import shutil
 import signal
@@ -29,12 +28,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import pytest
 
 from ringfs.cli.dev import supervise
 from ringfs.cli.dev.layout import open_layout
 from tests.support.applications import FSX_ENDS, Application, fsx_command
 from tests.support.crashes import CrashRun, Stuck
+from tests.support.event_runs import event_parser, run_on_cluster
 from tests.support.failover_writers import find_wrong_rows
 from tests.support.mounts import DevCluster
 
@@ -158,20 +157,8 @@ class Failovers:
 
 def main(arguments: Sequence[str]) -> int:
     """See the module."""
-    options = _parse(arguments)
-    root = Path(tempfile.mkdtemp(prefix="ringfs-failover."))
-    root.chmod(0o755)
-    cluster = DevCluster(root)
-    try:
-        findings = _run(cluster, options)
-    except (Stuck, AssertionError, pytest.fail.Exception) as error:
-        findings = [f"{type(error).__name__}: {error}"]
-    if findings:
-        print("\n".join([*findings, f"the cluster is down, its files are in {root}"]), file=sys.stderr)
-        cluster.dev("down", check=False)
-        return 1
-    cluster.destroy()
-    return 0
+    options = event_parser(__doc__, KINDS).parse_args(arguments)
+    return run_on_cluster("ringfs-failover.", lambda cluster: _run(cluster, options))
 
 
 def _run(cluster: DevCluster, options: argparse.Namespace) -> list[str]:
@@ -213,21 +200,6 @@ def _print_table(pauses_s: dict[str, list[float]]) -> None:
     print("| what | times | median pause, s | worst, s |\n| --- | --- | --- | --- |")
     for kind, pauses in pauses_s.items():
         print(f"| {kind} | {len(pauses)} | {statistics.median(pauses):.2f} | {max(pauses):.2f} |")
-
-
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1, help="how often each kind (default 1)")
-    parser.add_argument("--kinds", type=_kinds, default=KINDS, metavar="K,K", help=f"of {', '.join(KINDS)} (default all)")
-    parser.add_argument("--seed", type=int, default=os.getpid(), help="of writers, fsx and choices (default random)")
-    return parser.parse_args(arguments)
-
-
-def _kinds(text: str) -> tuple[str, ...]:
-    kinds = tuple(text.split(","))
-    if unknown := set(kinds) - set(KINDS):
-        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: not one of {', '.join(KINDS)}")
-    return kinds
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ Exit codes: 0 nothing was wrong, 1 something was (the cluster's files are kept),
 """
 
 import argparse
-import os
 import shutil
 import signal
 import subprocess
@@ -24,10 +23,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import pytest
 
 from tests.support.applications import FSX_ENDS, Application, fsx_command
-from tests.support.crashes import CrashRun, Stuck
+from tests.support.crashes import CrashRun
+from tests.support.event_runs import event_parser, run_on_cluster
 from tests.support.mounts import DevCluster
 from tests.support.ring_events import KINDS, RingEvents, Row
 
@@ -40,20 +39,10 @@ _READER = (sys.executable, "-m", "tests.support.ring_reader")
 
 def main(arguments: Sequence[str]) -> int:
     """See the module."""
-    options = _parse(arguments)
-    root = Path(tempfile.mkdtemp(prefix="ringfs-faults.", dir=options.directory))
-    root.chmod(0o755)
-    cluster = DevCluster(root)
-    try:
-        findings = _run(cluster, options)
-    except (Stuck, AssertionError, pytest.fail.Exception, subprocess.SubprocessError) as error:
-        findings = [f"{type(error).__name__}: {error}"]
-    if findings:
-        print("\n".join([*findings, f"the cluster is down, its files are in {root}"]), file=sys.stderr)
-        cluster.dev("down", check=False)
-        return 1
-    cluster.destroy()
-    return 0
+    parser = event_parser(__doc__, KINDS)
+    parser.add_argument("--directory", help="where the cluster's files are put (default the temporary directory)")
+    options = parser.parse_args(arguments)
+    return run_on_cluster("ringfs-faults.", lambda cluster: _run(cluster, options), options.directory)
 
 
 def _run(cluster: DevCluster, options: argparse.Namespace) -> list[str]:
@@ -93,22 +82,6 @@ def _print_table(rows: Sequence[Row]) -> None:
     print("| what | reader's longest wait, s | healed after, s | rebuilt or moved, MB | MB/s |\n| --- | --- | --- | --- | --- |")
     for row in rows:
         print(f"| {row.kind} | {row.pause_s:.2f} | {row.healed_s:.1f} | {row.moved_bytes / 1e6:.0f} | {row.rate_mb_s:.1f} |")
-
-
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1, help="how often each kind (default 1)")
-    parser.add_argument("--kinds", type=_kinds, default=KINDS, metavar="K,K", help=f"of {', '.join(KINDS)} (default all)")
-    parser.add_argument("--seed", type=int, default=os.getpid(), help="of writers, fsx and choices (default random)")
-    parser.add_argument("--directory", help="where the cluster's files are put (default the temporary directory)")
-    return parser.parse_args(arguments)
-
-
-def _kinds(text: str) -> tuple[str, ...]:
-    kinds = tuple(text.split(","))
-    if unknown := set(kinds) - set(KINDS):
-        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: not one of {', '.join(KINDS)}")
-    return kinds
 
 
 if __name__ == "__main__":
