@@ -39,6 +39,9 @@ class Locker:
     def __init__(self, path: Path | str) -> None:
         command = [sys.executable, __file__, str(path)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        #: Where its answers come.
+        self.answers = self._process.stdout
         self.pid = self._process.pid
 
     def __enter__(self) -> "Locker":
@@ -55,9 +58,8 @@ class Locker:
 
     def answer(self, timeout_s: float = _ANSWER_S) -> Any:
         """What came of what was begun: "ok", the name of an errno, or what was asked for."""
-        assert self._process.stdout is not None
-        assert select.select([self._process.stdout], [], [], timeout_s)[0], f"no answer within {timeout_s:g} s"
-        line = self._process.stdout.readline()
+        assert select.select([self.answers], [], [], timeout_s)[0], f"no answer within {timeout_s:g} s"
+        line = self.answers.readline()
         assert line, "the process has ended"
         return json.loads(line)
 
@@ -68,17 +70,24 @@ class Locker:
 
     def is_waiting(self) -> bool:
         """Whether what was begun has no answer yet, some time later."""
-        assert self._process.stdout is not None
-        return not select.select([self._process.stdout], [], [], _WAITING_S)[0]
+        return not select.select([self.answers], [], [], _WAITING_S)[0]
 
     def kill(self) -> None:
         """SIGKILL."""
         self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in (self._process.stdin, self.answers):
             assert pipe is not None
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
+
+
+def first_to_answer(*lockers: Locker) -> Locker:
+    """The one of them whose answer comes first; `answer` tells which it is."""
+    pipes = {locker.answers: locker for locker in lockers}
+    ready, _, _ = select.select(list(pipes), [], [], _ANSWER_S)
+    assert ready, f"none answers within {_ANSWER_S:g} s"
+    return pipes[ready[0]]
 
 
 class _Interrupted(Exception):
