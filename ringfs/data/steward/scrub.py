@@ -4,6 +4,7 @@ What reads found bad comes here too, and goes first. Not here: how a part is mad
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -30,8 +31,10 @@ _PAGE_PARTS = 64
 _KEEP_S = 60.0
 #: Pause of a scrub with nothing to do, or whose disk does not answer.
 _IDLE_S = 5.0
-#: Between attempts to mend a part, and how many parts wait for another one.
+#: Between attempts to mend a part: after the first, and for what metadata does not know twice as long each time, to the second,
+#: for only the sweep, or a commit that is late, makes an end of it. And how many parts wait for another one.
 _RETRY_S = 30.0
+_UNKNOWN_S_MAX = 3600.0
 _WAITING_MAX = 4096
 _ALL = Share(b"", b"")
 
@@ -47,6 +50,14 @@ class LocalPart(NamedTuple):
     def key(self) -> bytes:
         """Its place in the order of the list."""
         return self.oid + self.part.pack()
+
+
+@dataclass(slots=True)
+class _Bad:
+    """A part to mend. from_s (trio's clock): from when on it may be tried; unknown_s: the pause after metadata did not know it."""
+
+    from_s: float = 0.0
+    unknown_s: float = _RETRY_S
 
 
 class LocalParts(Protocol):
@@ -65,7 +76,7 @@ class LocalParts(Protocol):
         ...
 
 
-#: Make a part of this disk anew from those of other nodes. Raises Refused, ConnectionLost; False: metadata does not need it.
+#: Make a part of this disk anew from those of other nodes. Raises Refused, ConnectionLost; False: metadata does not know it.
 Mend = Callable[[bytes, Part], Awaitable[bool]]
 
 
@@ -94,8 +105,8 @@ class Scrubber:
         #: What an operator asked for, for this round; 0: nothing.
         self._wanted_bytes_per_s = 0
         self._is_new_round = trio.Event()
-        #: Bad parts to mend, in the order found, with the time (trio's clock) from which on it may be tried.
-        self._bad: dict[tuple[bytes, Part], float] = {}
+        #: In the order found.
+        self._bad: dict[tuple[bytes, Part], _Bad] = {}
         self._is_bad = trio.Event()
 
     def start_round(self, bytes_per_s: int) -> None:
@@ -107,7 +118,7 @@ class Scrubber:
     def suspect(self, oid: bytes, part: Part) -> None:
         """A read met a part that is bad. More than _WAITING_MAX are left to the scrub."""
         if (oid, part) not in self._bad and len(self._bad) < _WAITING_MAX:
-            self._bad[oid, part] = 0.0
+            self._bad[oid, part] = _Bad()
             self._is_bad.set()
 
     async def run(self) -> None:
@@ -191,17 +202,17 @@ class Scrubber:
     async def _mend_bad(self) -> None:
         while True:
             now_s = trio.current_time()
-            due = next((key for key, from_s in self._bad.items() if from_s <= now_s), None)
+            due = next((key for key, bad in self._bad.items() if bad.from_s <= now_s), None)
             if due is not None:
                 await self._mend_one(*due)
                 continue
             self._is_bad = trio.Event()
-            with trio.move_on_at(min(self._bad.values(), default=float("inf"))):
+            with trio.move_on_at(min((bad.from_s for bad in self._bad.values()), default=float("inf"))):
                 await self._is_bad.wait()
 
     async def _mend_one(self, oid: bytes, part: Part) -> None:
         """Look at it once more, and have it made anew."""
-        is_first = not self._bad[oid, part]
+        bad = self._bad[oid, part]
         try:
             fault = await self._parts.find_fault(oid, part)
         except Refused as refused:
@@ -209,23 +220,26 @@ class Scrubber:
         if not fault:
             del self._bad[oid, part]
             return
-        if is_first:
+        if not bad.from_s:
             self._counts.bad_parts += 1
             await self._note("bad part", oid, part, fault)
-        if await self._try_to_mend(oid, part):
+        if await self._try_to_mend(oid, part, bad):
             del self._bad[oid, part]
             self._counts.mended_parts += 1
             await self._note("mended", oid, part, "")
-        else:
-            self._bad[oid, part] = trio.current_time() + _RETRY_S
 
-    async def _try_to_mend(self, oid: bytes, part: Part) -> bool:
-        """Whether it is mended; what metadata does not need will be deleted, or needed once more."""
+    async def _try_to_mend(self, oid: bytes, part: Part, bad: _Bad) -> bool:
+        """Whether it is mended. If not, it is tried again later."""
         try:
-            return await self._mend(oid, part)
+            is_mended = await self._mend(oid, part)
         except (Refused, ConnectionLost) as error:
             log.warning("a bad part is not mended yet", object=oid.hex(), part=str(part), reason=str(error))
+            bad.from_s = trio.current_time() + _RETRY_S
             return False
+        if not is_mended:
+            bad.from_s = trio.current_time() + bad.unknown_s
+            bad.unknown_s = min(2 * bad.unknown_s, _UNKNOWN_S_MAX)
+        return is_mended
 
     async def _note(self, event: str, oid: bytes, part: Part, fault: str) -> None:
         facts = {"object": oid.hex(), "part": str(part)} | ({"fault": fault} if fault else {})

@@ -28,6 +28,7 @@ class Parts:
         self.refusal: Refused | ConnectionLost | None = None
         self.is_needed = True
         self.mended: list[bytes] = []
+        self.mend_count = 0
 
     def parts_after(self, after: bytes, limit: int) -> list[LocalPart]:
         """See LocalParts."""
@@ -47,6 +48,7 @@ class Parts:
 
     async def mend(self, oid: bytes, _part: Part) -> bool:
         """See Mend."""
+        self.mend_count += 1
         if self.refusal is not None:
             raise self.refusal
         if self.is_needed:
@@ -140,6 +142,22 @@ async def test_what_metadata_does_not_need_is_not_counted_as_mended(autojump_clo
         del parts.held[0]
         await trio.sleep(100)
     assert (world.counts.bad_parts, world.counts.mended_parts) == (1, 0)
+
+
+async def test_what_metadata_does_not_know_is_tried_less_and_less_often(autojump_clock: trio.testing.MockClock) -> None:
+    """However often reads meet it meanwhile, which each attempt is; a commit that comes late has it mended all the same."""
+    parts = Parts(1, KIB)
+    (bad,) = (each.oid for each in parts.held)
+    parts.faults[bad] = "block 1"
+    parts.is_needed = False
+    async with running(World(parts)) as world:
+        for _ in range(6 * 60):
+            await trio.sleep(60)
+            world.scrubber.suspect(bad, COPY)
+        assert 6 < parts.mend_count < 16
+        parts.is_needed = True
+        await trio.sleep(3600)
+        assert (parts.mended, world.audit.events) == ([bad], ["bad part", "mended"])
 
 
 async def test_a_round_can_be_begun_at_another_rate(autojump_clock: trio.testing.MockClock) -> None:
