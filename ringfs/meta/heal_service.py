@@ -10,6 +10,7 @@ import structlog
 from ringfs.base.errors import Code, Refused
 from ringfs.meta.live import Live
 from ringfs.meta.namespace.live_objects import list_live, list_references
+from ringfs.ring.shares import is_to_stay
 from ringfs.wire.messages.cluster import NODE_UP, STANDING_NAMES, Node
 from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.heal import (
@@ -84,8 +85,10 @@ class HealService:
             self._change_map(request)
 
     def _why_needed(self, node: Node) -> str:
-        """Why the node cannot be forgotten yet, or ""."""
+        """Why the node cannot be forgotten yet, or "". Of one that is to stay nothing is waited for: the namespace refuses it."""
         live = self._live
+        if is_to_stay(node):
+            return ""
         if node.state == NODE_UP and live.nodes.holds_nothing(node.node):
             return ""
         if live.nodes.gets_late_commits(node.node):

@@ -8,9 +8,14 @@ from ringfs.wire.messages.cluster import STANDING_IN, STANDING_MAINTENANCE, Clus
 _STANDINGS = (STANDING_IN, STANDING_MAINTENANCE)
 
 
+def is_to_stay(node: Node) -> bool:
+    """Whether nobody wants to be rid of the node."""
+    return node.standing in _STANDINGS
+
+
 def has_share(node: Node) -> bool:
     """Whether objects belong on the node, be it up or down."""
-    return node.weight > 0 and node.standing in _STANDINGS
+    return node.weight > 0 and is_to_stay(node)
 
 
 def domains_with_share(nodes: Iterable[Node]) -> set[str]:

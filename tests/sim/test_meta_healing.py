@@ -5,7 +5,7 @@ from contextlib import suppress
 import pytest
 import trio
 
-from ringfs.base.errors import Code, ConnectionLost
+from ringfs.base.errors import Code, ConnectionLost, Refused
 from ringfs.meta.nodes import LATE_COMMITS_NS
 from ringfs.wire.messages.cluster import (
     NODE_DOWN,
@@ -115,12 +115,15 @@ async def test_wishes_are_pushed(autojump_clock: object) -> None:
 
 
 async def test_removal_waits_for_what_the_node_holds(autojump_clock: object) -> None:
-    """Drained, and all stewards are through: it goes, and is not taken back. Before: BUSY, with what is to be waited for."""
+    """Drained, and all stewards are through: it goes, and is not taken back. Before: BUSY, with what is to be waited for. While it
+    is IN there is nothing to wait for, but something to be done, also if not all is healed."""
     async with MetaWorld.open() as world:
         alice = await world.client("alice")
         nodes = [await join(alice, number) for number in (1, 2, 3)]
-        with refused(Code.BUSY):
+        assert not (await alice.ask(GetHeal())).is_healed
+        with pytest.raises(Refused, match="data3 is in: drain it first") as met:
             await alice.ask(RemoveNode("data3"))
+        assert met.value.code is Code.INVALID
         epoch = (await alice.ask(SetStanding("data3", STANDING_DRAINING, 0))).epoch
         await alice.ask(report(nodes[0], epoch))
         with pytest.raises(Exception, match="data2"):

@@ -13,14 +13,15 @@ from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.facts import cluster_map
 from ringfs.meta.namespace.map_nodes import grow_epoch, node_named, retire_disk
 from ringfs.meta.namespace.work import Work
-from ringfs.wire.messages.cluster import STANDING_IN, STANDING_MAINTENANCE, STANDING_NAMES, ClusterMap
+from ringfs.ring.shares import is_to_stay
+from ringfs.wire.messages.cluster import STANDING_NAMES, ClusterMap
 from ringfs.wire.messages.heal import RemoveNode
 
 
 def apply(work: Work, op: RemoveNode) -> ClusterMap:
     """See the module."""
     node = node_named(work, op.name)
-    if node.standing in (STANDING_IN, STANDING_MAINTENANCE):
+    if is_to_stay(node):
         raise Refused(Code.INVALID, f"{op.name} is {STANDING_NAMES[node.standing]}: drain it first, or take it out")
     work.rows.delete(keys.node(node.node))
     work.rows.delete(keys.reaped(node.node))
