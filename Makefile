@@ -13,7 +13,7 @@ demo: setup
 
 test: lint
 	@tools/setup.sh --tests
-	@$(bin)/python -m pytest --require-mounts
+	@$(bin)/python -m pytest --numprocesses 2 --dist loadfile --require-mounts
 
 # Everything but the tests.
 lint: setup

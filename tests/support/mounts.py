@@ -219,6 +219,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Starts counting where mounts are required."""
-    if config.getoption("--require-mounts"):
+    """Starts counting where mounts are required: in the process that hears of all tests, which xdist's workers do not."""
+    if config.getoption("--require-mounts") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(MountRequirement())

@@ -81,7 +81,7 @@ def test_config_is_known_without_asking(monkeypatch: pytest.MonkeyPatch) -> None
         mounts.config_of(Path("/does/not/exist"))
 
 
-@pytest.mark.parametrize(("pid", "is_dead"), [(1 << 22, True), (os.getpid(), False)])
+@pytest.mark.parametrize(("pid", "is_dead"), [(1 << 22, True), (os.getpid(), False)], ids=["gone", "there"])
 def test_silent_mount_is_dead_if_its_process_is(monkeypatch: pytest.MonkeyPatch, pid: int, is_dead: bool) -> None:
     """A mount that does not answer is given up only if nobody is there who could."""
 
