@@ -21,8 +21,12 @@ class Unresponsive(Exception):
     """There was no answer in time."""
 
 
+class Unanswered(Exception):
+    """The child ended without an answer; the message says how."""
+
+
 def in_time(ask: Callable[[], T], timeout_s: float = ASK_TIMEOUT_S) -> T:
-    """What ask() returns or raises, both picklable and small. Raises Unresponsive."""
+    """What ask() returns or raises, both picklable and small. Raises Unresponsive, Unanswered."""
     answer, question = os.pipe()
     child = os.fork()
     if child == 0:
@@ -32,10 +36,13 @@ def in_time(ask: Callable[[], T], timeout_s: float = ASK_TIMEOUT_S) -> T:
         if not select.select([answer], [], [], timeout_s)[0]:
             os.kill(child, signal.SIGKILL)  # it ends when the kernel lets it; init takes it after us
             raise Unresponsive
-        outcome = pickle.loads(_read_all(answer))
+        told = _read_all(answer)
     finally:
         os.close(answer)
-    os.waitpid(child, 0)
+    _, status = os.waitpid(child, 0)
+    if not told:
+        raise Unanswered(f"the process that asked ended with {os.waitstatus_to_exitcode(status)}, and without an answer")
+    outcome = pickle.loads(told)
     if isinstance(outcome, BaseException):
         raise outcome
     value: T = outcome
@@ -44,16 +51,18 @@ def in_time(ask: Callable[[], T], timeout_s: float = ASK_TIMEOUT_S) -> T:
 
 def _answer(ask: Callable[[], object], question: int) -> NoReturn:
     """The child: it must keep nothing open that somebody waits for the end of, and run nothing of the parent's at its exit."""
+    status = 1
     try:
         os.closerange(0, question)
         os.closerange(question + 1, 1 << 16)
         try:
             outcome: object = ask()
-        except Exception as error:
+        except BaseException as error:
             outcome = error
         os.write(question, pickle.dumps(outcome))
+        status = 0
     finally:
-        os._exit(0)
+        os._exit(status)
 
 
 def _read_all(descriptor: int) -> bytes:

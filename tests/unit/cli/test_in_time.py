@@ -2,11 +2,12 @@
 
 import os
 import select
+import signal
 import threading
 
 import pytest
 
-from ringfs.cli.in_time import Unresponsive, in_time
+from ringfs.cli.in_time import Unanswered, Unresponsive, in_time
 
 
 def test_answer_comes_through() -> None:
@@ -19,6 +20,14 @@ def test_error_comes_through() -> None:
     with pytest.raises(FileNotFoundError) as failed:
         in_time(lambda: os.stat("/does/not/exist").st_ino)
     assert failed.value.errno == 2
+
+
+def test_death_is_told() -> None:
+    """A child that ends without an answer is not taken for one that has not answered yet, and its end is told."""
+    with pytest.raises(Unanswered, match=f"-{signal.SIGKILL:d}"):
+        in_time(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(Unanswered, match="ended with 1"):
+        in_time(lambda: lambda: None)  # not to be pickled
 
 
 def test_silence_is_told() -> None:
