@@ -294,9 +294,8 @@ class World:
         return function(*arguments)
 
 
-async def until(condition: Callable[[], bool], limit_s: float = 100.0) -> None:
+async def until(condition: Callable[[], bool], limit_s: float = 100.0, step_s: float = 0.01) -> None:
     """Wait for what is not announced; it must come within limit_s."""
-    step_s = 0.01
     for _ in range(int(limit_s / step_s)):
         if condition():
             return

@@ -6,6 +6,7 @@ Not here: what is to be done (ring/healing.py), and how parts are made of others
 
 import enum
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -18,6 +19,7 @@ from ringfs.data.steward.counts import Counts
 from ringfs.data.steward.outlook import DROP_TIMEOUT_S, Outlook, Outlooks
 from ringfs.data.steward.reach import Reach
 from ringfs.data.steward.seeing import Sight, see_one
+from ringfs.data.steward.share import share_of
 from ringfs.data.steward.throttle import Throttle
 from ringfs.ring.classes import ReplicaClass, ServiceClass, parse_class
 from ringfs.ring.healing import ChangeForm, DropPart, Healing, MakePart, decide
@@ -37,7 +39,7 @@ _LOOK_BYTES = 128 * KIB
 class End(enum.Enum):
     """How it stands with an object."""
 
-    #: Nothing is left to do, or metadata does not know the object.
+    #: Nothing is left to do here: metadata does not know the object, or it is another steward's by now.
     SETTLED = enum.auto()
     #: Something is, but not now: nodes are down or full, or it is too soon to take parts away.
     WAITING = enum.auto()
@@ -92,6 +94,9 @@ class Mender:
         for _ in range(_STEPS_MAX):
             await self._throttle.take(_LOOK_BYTES)
             outlook = self._outlooks.latest()
+            share = share_of(outlook.map, self._reach.member.number)
+            if share is None or not share.has(oid):
+                return End.SETTLED
             sight = await see_one(self._reach, outlook.map, oid)
             if sight.row is None:
                 return End.SETTLED
@@ -111,11 +116,17 @@ class Mender:
             return True
         if not self._outlooks.may_take_away(outlook):
             return False
+        await self._outlooks.run_while_latest(outlook, partial(self._take_away, row, healing, outlook))
+        return True
+
+    async def _take_away(self, row: LiveObject, healing: Healing, outlook: Outlook) -> None:
+        """The steps that take something away; drops as long as that is allowed."""
         for action in healing.actions:
             if isinstance(action, ChangeForm):
                 await self._change_form(row, action)
-        await self._drop(row.object, [action for action in healing.actions if isinstance(action, DropPart)])
-        return True
+        for action in healing.actions:
+            if isinstance(action, DropPart) and self._outlooks.may_take_away(outlook):
+                await self._drop(row.object, action)
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
@@ -160,11 +171,10 @@ class Mender:
             self._counts.reformed_objects += 1
             log.info("stored in another form", object=row.object.hex(), old=change.old_form, new=change.new_form)
 
-    async def _drop(self, oid: bytes, drops: Sequence[DropPart]) -> None:
-        for drop in drops:
-            surplus = SurplusPart(oid, drop.part.pack(), drop.birth_ns)
-            dropped = await self._reach.ask(self._reach.node(drop.node), Drop([surplus]), timeout_s=DROP_TIMEOUT_S)
-            self._counts.dropped_parts += dropped.count
+    async def _drop(self, oid: bytes, drop: DropPart) -> None:
+        surplus = SurplusPart(oid, drop.part.pack(), drop.birth_ns)
+        dropped = await self._reach.ask(self._reach.node(drop.node), Drop([surplus]), timeout_s=DROP_TIMEOUT_S)
+        self._counts.dropped_parts += dropped.count
 
     # --- bad parts of this node's disk --------------------------------------------------------------------------------
 

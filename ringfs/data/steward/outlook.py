@@ -5,11 +5,12 @@ the other copy to be. So parts are dropped, and forms changed, only under a map 
 first seconds of one: by then whoever went by the one before has ended.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
 
+from ringfs.base.errors import ConnectionLost, Refused
 from ringfs.data.steward.reach import Reach
 from ringfs.ring.healing import KnownNodes
 from ringfs.ring.placement import Ring
@@ -56,6 +57,24 @@ class Outlooks:
     def is_latest(self, outlook: Outlook) -> bool:
         """Whether there is no newer one."""
         return self.latest() is outlook
+
+    async def run_while_latest(self, outlook: Outlook, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something that a newer map cuts short. Raises what it raises of Refused, ConnectionLost."""
+        failure: Refused | ConnectionLost | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cancel_when_replaced, outlook, nursery.cancel_scope)
+            try:
+                await work()
+            except (Refused, ConnectionLost) as error:
+                # Out of the nursery by value: it would wrap it.
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _cancel_when_replaced(self, outlook: Outlook, scope: trio.CancelScope) -> None:
+        await self._reach.member.wait_map(outlook.map.epoch)
+        scope.cancel()
 
     def may_take_away(self, outlook: Outlook) -> bool:
         """See the module."""

@@ -5,7 +5,8 @@ from typing import NamedTuple
 from ringfs.base.limits import HASH_BYTES
 from ringfs.wire.messages.cluster import NODE_UP, STANDING_IN, STANDING_MAINTENANCE, ClusterMap
 
-_IDS = 1 << (8 * HASH_BYTES)
+#: How many ids there are.
+ALL_IDS = 1 << (8 * HASH_BYTES)
 
 
 class Share(NamedTuple):
@@ -14,10 +15,19 @@ class Share(NamedTuple):
     after: bytes
     stop: bytes
 
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The same as numbers: start ≤ id < stop."""
+        return _number(self.after) + 1 if self.after else 0, _number(self.stop) if self.stop else ALL_IDS
+
+    def has(self, oid: bytes) -> bool:
+        """Whether it is an id of the share."""
+        start, stop = self.bounds
+        return start <= _number(oid) < stop
+
     def permille(self, oid: bytes) -> int:
         """How much of the share lies before an id of it, in thousandths."""
-        start = _number(self.after) + 1 if self.after else 0
-        stop = _number(self.stop) if self.stop else _IDS
+        start, stop = self.bounds
         return max(0, min(1000, (_number(oid) - start) * 1000 // max(1, stop - start)))
 
 
@@ -29,8 +39,12 @@ def share_of(cluster_map: ClusterMap, number: int) -> Share | None:
     if number not in at_work:
         return None
     rank, count = at_work.index(number), len(at_work)
-    start, stop = rank * _IDS // count, (rank + 1) * _IDS // count
-    return Share(_id(start - 1) if start else b"", _id(stop) if stop < _IDS else b"")
+    return share_between(rank * ALL_IDS // count, (rank + 1) * ALL_IDS // count)
+
+
+def share_between(start: int, stop: int) -> Share:
+    """The ids with start ≤ id < stop."""
+    return Share(_id(start - 1) if start else b"", _id(stop) if stop < ALL_IDS else b"")
 
 
 def before(oid: bytes) -> bytes:
@@ -42,7 +56,7 @@ def before(oid: bytes) -> bytes:
 def behind(oid: bytes) -> bytes:
     """The id behind an id, as the `stop` of a list that is to end with it."""
     number = _number(oid) + 1
-    return _id(number) if number < _IDS else b""
+    return _id(number) if number < ALL_IDS else b""
 
 
 def _number(oid: bytes) -> int:

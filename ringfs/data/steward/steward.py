@@ -34,8 +34,9 @@ log = structlog.get_logger("ringfs.data.steward")
 #: Objects that are worked on at one time: each has up to twice its size in memory.
 WORKERS = 4
 REPORT_S = 3.0
-#: A new map is gone by once there was no newer one for so long.
+#: A new map is gone by once there was no newer one for so long, or there was one after the other for so long.
 _SETTLE_S = 1.0
+_SETTLE_S_MAX = 5.0
 #: How often a worker with nothing to do looks.
 _LOOK_S = 0.25
 #: After a pass that left something to do the next one comes sooner: after the first, or twice as long, and so on, to the second.
@@ -70,6 +71,10 @@ class Steward:
         self.scrubber = Scrubber(
             disk.parts, disk.keeper, disk.audit, self._mender.mend, self.counts, clock, settings.scrub_period_s
         )
+        #: A pass goes on, which may find something to do.
+        self._is_passing = trio.Event()
+        #: Nothing is due any more.
+        self._is_done = trio.Event()
         #: Objects that workers have in hand, and how many of the latest pass were not settled.
         self._working = 0
         self._unsettled = 0
@@ -80,6 +85,8 @@ class Steward:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.scrubber.run)
             nursery.start_soon(self._report)
+            for _ in range(WORKERS):
+                nursery.start_soon(self._work)
             nursery.start_soon(self._look_after_share)
 
     # --- passes -------------------------------------------------------------------------------------------------------
@@ -93,10 +100,11 @@ class Steward:
             share = share_of(outlook.map, self._member.number)
             found = None if share is None else await self._pass(outlook, share)
             if share is None or (found is not None and found.is_done):
-                if found is not None:
-                    await self._finish(outlook, found)
                 again_s = _AGAIN_S
-                await self._until_changed(outlook, self._settings.scan_s)
+                if found is None:
+                    await self._until_changed(outlook, self._settings.scan_s)
+                else:
+                    await self._finish(outlook, found)
                 continue
             if found is not None:
                 self.counts.clean_epoch = 0
@@ -105,58 +113,66 @@ class Steward:
             await self._until_changed(outlook, min(again_s, self._settings.scan_s))
 
     async def _finish(self, outlook: Outlook, found: Found) -> None:
-        """All is well: there is time to compact."""
+        """All is well: there is time to compact, until the next pass."""
         if self.counts.clean_epoch != outlook.map.epoch:
             self.counts.clean_epoch = outlook.map.epoch
             await self._report_once(0)
-        await self._compactor.run(found.sparse, partial(self._outlooks.is_latest, outlook))
+        until_s = trio.current_time() + self._settings.scan_s
+        compact = partial(self._compactor.run, found.sparse, lambda: trio.current_time() < until_s)
+        await self._outlooks.run_while_latest(outlook, compact)
+        await self._until_changed(outlook, until_s - trio.current_time())
 
     async def _pass(self, outlook: Outlook, share: Share) -> Found | None:
-        """Go through the share, and do what is due. None: there is a new map, or the leader did not answer."""
-        self._due.clear()
+        """Go through the share, and have workers do what is due. None: there is a new map, or the leader did not answer."""
         self._unsettled = 0
         found: Found | None = None
+        self._is_passing.set()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_when_changed, outlook, nursery.cancel_scope)
             found = await self._surveyed(outlook, share)
+            await self._until_done()
             nursery.cancel_scope.cancel()
+        self._is_passing = trio.Event()
         return found if self._outlooks.is_latest(outlook) else None
 
+    async def _until_done(self) -> None:
+        """Until nothing is due any more."""
+        self._is_done = trio.Event()
+        if self._due or self._working:
+            await self._is_done.wait()
+
     async def _surveyed(self, outlook: Outlook, share: Share) -> Found | None:
-        """See _pass: workers begin while the survey goes on, and end when nothing is due any more."""
-        is_over = trio.Event()
-        async with trio.open_nursery() as nursery:
-            for _ in range(WORKERS):
-                nursery.start_soon(self._work, is_over)
-            try:
-                found = await self._survey.run(outlook, share)
-            except (Refused, ConnectionLost) as error:
-                log.info("a pass was given up", reason=str(error))
-                self._unsettled += 1
-                found = None
-            is_over.set()
-        return found
+        """See _pass."""
+        try:
+            return await self._survey.run(outlook, share)
+        except (Refused, ConnectionLost) as error:
+            log.info("a pass was given up", reason=str(error))
+            self._unsettled += 1
+            return None
 
     async def _settled(self) -> Outlook:
-        """The newest map, once it has been that for a while."""
+        """The newest map, once it has been that for a while; if maps go on changing, the one of then."""
+        latest_s = trio.current_time() + _SETTLE_S_MAX
         while True:
             outlook = self._outlooks.latest()
-            wait_s = outlook.since_s + _SETTLE_S - trio.current_time()
+            wait_s = min(outlook.since_s + _SETTLE_S, latest_s) - trio.current_time()
             if wait_s <= 0:
                 return outlook
             await trio.sleep(wait_s)
 
     async def _until_changed(self, outlook: Outlook, most_s: float) -> None:
         """Until there is a new map, for that long at most."""
-        with trio.move_on_after(most_s):
+        with trio.move_on_after(max(0.0, most_s)):
             await self._member.wait_map(outlook.map.epoch)
 
     async def _cancel_when_changed(self, outlook: Outlook, scope: trio.CancelScope) -> None:
+        """But have the survey get on in any case: maps may change faster than that takes."""
         await self._member.wait_map(outlook.map.epoch)
+        await self._survey.got_on.wait()
         scope.cancel()
 
-    async def _work(self, is_over: trio.Event) -> None:
-        """Take what is most endangered, until there is no more and none will come."""
+    async def _work(self) -> None:
+        """For ever: take what is most endangered. A new map ends nothing that was begun: each step goes by the newest one."""
         while True:
             due = self._due.pop()
             if due is not None:
@@ -165,11 +181,11 @@ class Steward:
                     self._unsettled += await self._mender.settle(due.oid) is not End.SETTLED
                 finally:
                     self._working -= 1
-            elif is_over.is_set():
-                return
+                    if not self._due and not self._working:
+                        self._is_done.set()
             else:
-                with trio.move_on_after(_LOOK_S):
-                    await is_over.wait()
+                await self._is_passing.wait()
+                await trio.sleep(_LOOK_S)
 
     # --- reports ------------------------------------------------------------------------------------------------------
 

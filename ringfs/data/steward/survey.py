@@ -10,11 +10,12 @@ from ringfs.base.clock import Clock
 from ringfs.base.limits import MIB
 from ringfs.data.steward.counts import Counts
 from ringfs.data.steward.heap import Due, DueObjects
+from ringfs.data.steward.looked import LookedAt
 from ringfs.data.steward.mending import held_parts
 from ringfs.data.steward.outlook import Outlook, Outlooks
 from ringfs.data.steward.reach import Reach
 from ringfs.data.steward.seeing import Sight, see_share
-from ringfs.data.steward.share import Share
+from ringfs.data.steward.share import Share, behind
 from ringfs.ring.healing import ChangeForm, Healing, KnownNodes, MakePart, decide
 from ringfs.ring.parts import part_bytes
 from ringfs.wire.messages.cluster import NODE_UP
@@ -63,24 +64,46 @@ class Survey:
         self._counts = counts
         self._clock = clock
         self._sweep_after_ns = int(sweep_after_s * 1e9)
+        #: In ascending order: those of the part of the share that is gone through.
         self._unknown: list[bytes] = []
+        self._looked = LookedAt()
+        #: The pass has got on; one that is ended before that would leave the next one with the same to do.
+        self.got_on = trio.Event()
 
     async def run(self, outlook: Outlook, share: Share) -> Found | None:
-        """A pass; what is due is added to the queue while it goes on. None: there is a new map. Raises Refused, ConnectionLost."""
+        """A pass; what is due is added to the queue while it goes on. It begins with what was looked at longest ago. None: there is
+        a new map. Raises Refused, ConnectionLost."""
         found = Found()
-        self._unknown.clear()
+        self._looked.begin()
+        self.got_on = trio.Event()
         self._counts.scanned_permille = 0
-        async for sights in see_share(self._reach, outlook.map, share):
-            if sights:
-                await self._take_all(outlook, sights, found)
-                self._counts.scanned_permille = share.permille(sights[-1].oid)
-            await self._sweep(_SWEPT_TOGETHER)
-            if not self._outlooks.is_latest(outlook):
-                return None
-        await self._sweep(1)
-        self._counts.scanned_permille = 1000
+        try:
+            for part in self._looked.parts(share):
+                await self._go_through(outlook, share, part, found)
+                if not self._outlooks.is_latest(outlook):
+                    return None
+        finally:
+            self.got_on.set()
         self._counts.unhealable = found.unhealable
         return found
+
+    async def _go_through(self, outlook: Outlook, share: Share, part: Share, found: Found) -> None:
+        """A part of the share, or less if there is a new map."""
+        self._unknown.clear()
+        async for sights in see_share(self._reach, outlook.map, part):
+            if self.got_on.is_set() and not self._outlooks.is_latest(outlook):
+                return
+            if sights:
+                await self._take_all(outlook, sights, found)
+                await self._sweep(_SWEPT_TOGETHER if self.got_on.is_set() else 1)
+                self._note(share, Share(part.after, self._unknown[0] if self._unknown else behind(sights[-1].oid)))
+            self.got_on.set()
+        await self._sweep(1)
+        self._note(share, part)
+
+    def _note(self, share: Share, seen: Share) -> None:
+        self._looked.note(seen)
+        self._counts.scanned_permille = self._looked.permille(share)
 
     async def _take_all(self, outlook: Outlook, sights: Sequence[Sight], found: Found) -> None:
         silent = sights[0].silent

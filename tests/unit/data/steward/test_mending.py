@@ -41,6 +41,9 @@ class Ringlet:
         self.refusal: Refused | None = None
         self.agrees = True
         self.log: list[str] = []
+        #: How long making a part, and dropping one, takes.
+        self.make_s = self.drop_s = 0.0
+        self.news = trio.Event()
 
     @staticmethod
     def mapped(epoch: int = 1, **states: tuple[int, int]) -> ClusterMap:
@@ -80,6 +83,17 @@ class Ringlet:
         """A node has a part for so long."""
         self.held[number][part] = self.clock.wall_ns() - int(age_s * 1e9)
 
+    async def wait_map(self, epoch: int) -> None:
+        """See Member."""
+        while self.map.epoch == epoch:
+            await self.news.wait()
+
+    def change_map(self, cluster_map: ClusterMap) -> None:
+        """There is a newer one."""
+        self.map = cluster_map
+        self.news.set()
+        self.news = trio.Event()
+
     async def ask_leader(self, request: Any) -> Any:
         """See Reach."""
         await trio.lowlevel.checkpoint()
@@ -107,6 +121,7 @@ class Ringlet:
                 left = [row for row in rows if row.object + row.part > request.after]
                 return ObjectPage(left[:1], len(left) > 1)
             case Drop():
+                await trio.sleep(self.drop_s)
                 (surplus,) = request.parts
                 part = Part(*surplus.part)
                 assert held[part] == surplus.birth_ns
@@ -120,6 +135,7 @@ class Ringlet:
         assert oid == OID
         if self.refusal is not None:
             raise self.refusal
+        await trio.sleep(self.make_s)
         if target.node in self.full:
             raise Refused(Code.NO_SPACE)
         self.log.append(f"make {part} on {target.node}")
@@ -200,6 +216,37 @@ async def test_nothing_is_taken_away_under_a_map_that_is_new_or_may_be_old(autoj
     assert await trial.settle(calm=False) is End.WAITING
     assert await trial.settle() is End.SETTLED
     assert len(ringlet.log) == 1
+
+
+async def test_a_new_map_ends_what_takes_away_and_nothing_else(autojump_clock: trio.testing.MockClock) -> None:
+    """A drop that is under way is given up; a part that is being made is finished, and then the newest map says what follows."""
+    ringlet = Ringlet()
+    right, missing = ringlet.places(2)
+    ringlet.hold(right)
+    ringlet.hold(ringlet.others(2)[0])
+    ringlet.make_s = ringlet.drop_s = 4.0
+    trial = Trial(ringlet)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trial.settle)
+        await trio.sleep(CALM_S + 1)
+        ringlet.change_map(ringlet.mapped(2))
+        await trio.sleep(5)
+    assert ringlet.log == [f"make copy on {missing}"], "and a map that is new lets nothing be taken away"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trial.settle)
+        await trio.sleep(CALM_S + 1)
+        ringlet.change_map(ringlet.mapped(3))
+    assert len(ringlet.log) == 1
+
+
+async def test_an_object_that_is_another_stewards_by_now_is_left_to_it(autojump_clock: trio.testing.MockClock) -> None:
+    ringlet = Ringlet()
+    ringlet.hold(ringlet.places(2)[0])
+    ringlet.number = 2
+    assert await Trial(ringlet).settle() is End.SETTLED
+    ringlet.number = 9
+    assert await Trial(ringlet).settle() is End.SETTLED
+    assert ringlet.log == []
 
 
 async def test_copies_become_fragments_and_only_then_go(autojump_clock: trio.testing.MockClock) -> None:
