@@ -53,6 +53,16 @@ def dangers_of(status: HealStatus) -> list[str]:
     return found
 
 
+def indexes_of(status: HealStatus, names: Names) -> list[str]:
+    """Which nodes built their index anew at their last start, one line each: no fault, once all is healed."""
+    return [
+        f"{names[row.node]} built its index anew at {date_text(row.index_built_ns)}: "
+        f"{row.lost_parts} part{'s' * (row.lost_parts != 1)} lost to damage"
+        for row in _known(status, names)
+        if row.index_built_ns
+    ]
+
+
 def work_text(status: HealStatus) -> str:
     """What there is to do, or "healed"."""
     sums = sums_of(status)
@@ -86,6 +96,7 @@ def heal_text(status: HealStatus, names: Names) -> str:
         f"ring      {work_text(status)}, epoch {status.epoch}",
         f"danger    {sums.endangered} objects would not survive the next loss, {sums.unhealable} cannot be healed",
     ]
+    head += [f"index     {line}" for line in indexes_of(status, names)]
     rows = [_heal_row(row, status, names[row.node]) for row in _known(status, names)]
     columns = ("NODE", "CLEAN", "SCANNED", "QUEUED", "BYTES", "RATE", "ENDANGERED", "HEALED", "BYTES", "MOVED", "BYTES")
     more = ("REFORMED", "DROPPED", "SWEPT")

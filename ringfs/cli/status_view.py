@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ringfs.base.config import ClusterConfig
-from ringfs.cli.heal_view import dangers_of, sums_of, work_text
+from ringfs.cli.heal_view import dangers_of, indexes_of, sums_of, work_text
 from ringfs.cli.node_view import ago_text, figures_of, node_json, node_table, standing_text
 from ringfs.cli.output import size_text, table
 from ringfs.cli.servers import Told, role_of
@@ -85,6 +85,7 @@ def notes_of(seen: Seen) -> list[str]:
     """What is under way, and no fault: one line each."""
     nodes = [node for node in seen.status.map.nodes if node.standing in (STANDING_OUT, STANDING_DRAINING, STANDING_MAINTENANCE)]
     found = [f"{node.name} is {standing_text(node)}" for node in nodes]
+    found += indexes_of(seen.heal, {node.node: node.name for node in seen.status.map.nodes})
     return found + ([f"healing: {work_text(seen.heal)}"] if sums_of(seen.heal).queued else [])
 
 

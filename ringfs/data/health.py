@@ -25,6 +25,9 @@ class Health:
         self.corrupt_count = 0
         self.read_error_count = 0
         self.lost_count = 0
+        #: When (wall clock) the start built the index anew, since it was not sound, and why it was not; 0: it was.
+        self.index_built_ns = 0
+        self.index_fault = ""
         #: Parts that reads found wrong or unreadable, oldest first, until the steward takes them to mend them. Past the bound new
         #: ones are not noted: the next scrub meets them again.
         self._bad_parts: dict[StoredPart, None] = {}
@@ -46,6 +49,12 @@ class Health:
             if count:
                 lines.append(f"{count} {what}")
         return "; ".join(lines)
+
+    @property
+    def loss_count(self) -> int:
+        """It grows with everything that stewards are to look for at once. An index that was built anew is such a thing by itself:
+        what only the old one knew of, segments that are gone and their parts, nobody can count."""
+        return self.lost_count + (self.index_built_ns > 0)
 
     def fail(self, reason: str) -> None:
         """The disk failed for good."""

@@ -45,7 +45,7 @@ class Membership:
         self._leaders = Leaders(metas, lambda address: connect(address, self._hear), _PAUSES_S)
         self._on_joined = on_joined
         #: Of what the disk has lost: how much the metadata service was told of.
-        self._told_lost_count = 0
+        self._told_loss_count = 0
         #: The newest map that was heard of; None before the first join.
         self.map: ClusterMap | None = None
         #: The node's number; 0 before the first join.
@@ -109,10 +109,10 @@ class Membership:
 
     async def _join(self, client: RpcClient) -> int:
         config = self._config
-        disk, lost_count = str(self._store.identity.disk), self._store.health.lost_count
-        joining = JoinNode(disk, config.name, self._address, config.domain, config.weight, lost_count > self._told_lost_count)
+        disk, loss_count = str(self._store.identity.disk), self._store.health.loss_count
+        joining = JoinNode(disk, config.name, self._address, config.domain, config.weight, loss_count > self._told_loss_count)
         joined: NodeJoined = (await client.call(joining, timeout_s=_TIMEOUT_S)).message
-        self._told_lost_count = lost_count
+        self._told_loss_count = loss_count
         await self._on_joined(joined.node)
         self.number = joined.node
         self._take_map(joined.map)

@@ -48,10 +48,13 @@ async def open_store(
     health = Health()
     segments = SegmentTable(disk)
     can_be_read = await trio.to_thread.run_sync(_can_be_read, directory / "index")
-    kv, index = _open_index(directory / "index", identity, can_be_read=can_be_read)
+    kv, index, fault = _open_index(directory / "index", identity, can_be_read=can_be_read)
     is_trusted = index.was_closed
     try:
         end = await _Recovery(disk, segments, kv, index, health, identity).run()
+        if fault and (index.segments or identity.node):
+            # No new disk.
+            health.index_built_ns, health.index_fault = clock.wall_ns(), fault
     except BaseException:
         kv.close()
         segments.close()
@@ -75,16 +78,18 @@ def _can_be_read(directory: Path) -> bool:
     return not directory.exists() or survives_reading(directory)
 
 
-def _open_index(directory: Path, identity: Identity, *, can_be_read: bool) -> tuple[Store, Index]:
-    """The index of this disk, or an empty one in place of a missing, foreign, damaged or doubtful one."""
+def _open_index(directory: Path, identity: Identity, *, can_be_read: bool) -> tuple[Store, Index, str]:
+    """The index of this disk; or an empty one in place of a missing, foreign, damaged or doubtful one, and what is wrong there."""
+    fault = "there was none"
     if directory.exists():
         found = _undoubted_index(directory, identity) if can_be_read else "a process that read it did not survive, or met an error"
         if not isinstance(found, str):
-            return found
-        log.warning("no sound index: it is built anew", reason=found)
+            return *found, ""
+        fault = found
+        log.warning("no sound index: it is built anew", reason=fault)
         shutil.rmtree(directory)
     kv = Store(directory)
-    return kv, Index(kv, identity.disk.bytes)
+    return kv, Index(kv, identity.disk.bytes), fault
 
 
 def _undoubted_index(directory: Path, identity: Identity) -> tuple[Store, Index] | str:

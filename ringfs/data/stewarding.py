@@ -11,7 +11,7 @@ from ringfs.data.membership import Membership
 from ringfs.data.server import STEWARD_PREFIX, DataServer
 from ringfs.data.steward.audit import Audit, AuditLog
 from ringfs.data.steward.cursor import CursorFile, Keeper
-from ringfs.data.steward.local import StoredParts, pass_on_bad_parts
+from ringfs.data.steward.local import StoredParts, note_losses, pass_on_bad_parts
 from ringfs.data.steward.steward import Disk, Steward
 from ringfs.data.store import ObjectStore
 from ringfs.objects.nodes import DataNodes
@@ -57,5 +57,7 @@ async def run_steward_in(
         disk = Disk(StoredParts(store), around.keeper, around.audit, is_busy)
         steward = Steward(membership, objects, nodes, disk, settings, clock)
         server.start_scrub = steward.scrubber.start_round
+        steward.counts.index_built_ns, steward.counts.lost_parts = store.health.index_built_ns, store.health.lost_count
+        await note_losses(store.health, around.audit)
         nursery.start_soon(pass_on_bad_parts, store, steward.scrubber)
         await steward.run()

@@ -43,7 +43,7 @@ OID = bytes(range(20))
 
 
 def report(node: int, clean_epoch: int, unhealable: int = 0) -> HealReport:
-    return HealReport(node, clean_epoch, 0, 0, 0, unhealable, *[0] * 15)
+    return HealReport(node, clean_epoch, 0, 0, 0, unhealable, *[0] * 17)
 
 
 async def beat(client: Client, node: int, count: int = 7) -> None:

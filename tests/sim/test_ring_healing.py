@@ -197,6 +197,28 @@ async def test_bad_parts_are_found_and_mended_where_they_are(autojump_clock: tri
         await check_all(world)
 
 
+async def test_what_went_with_an_index_is_made_anew_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    """A node comes back, soon enough to be missed by nobody, with an index that it built anew and that knows less: nothing else
+    tells stewards, whose next pass is hours away."""
+    rare = replace(RING, scan_s=10_000.0, scrub_period_s=100_000.0)
+    async with open_ring(16, node_count=5, stored_class="ec:2+1", settings=rare) as world:
+        await filled(world)
+        await world.until_healed(SOON_S)
+        node = world.ring[0]
+        world.kill(node)
+        for key in sorted(node.disk.held)[::2]:
+            del node.disk.held[key]
+        node.disk.index_built_ns = world.clock.wall_ns()
+        await world.start(node)
+        assert too_few(world, 0)
+        await until(lambda: not too_few(world, 0))
+        assert node.audit.events == ["index built anew"]
+        await world.until_healed(SOON_S)
+        built = {report.node: report.index_built_ns for report in world.heal_status().reports if report.index_built_ns}
+        assert built == {node.number: node.disk.index_built_ns}
+        await check_all(world)
+
+
 async def test_what_nobody_commits_is_swept(autojump_clock: trio.testing.MockClock) -> None:
     """Not before it is old; and a commit that comes after all has it put again."""
     async with open_ring(11, node_count=4, stored_class="ec:2+1") as world:

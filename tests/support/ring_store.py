@@ -58,6 +58,8 @@ class MemoryDisk:
     is_full: bool = False
     is_failed: bool = False
     newest_birth_ns: int = 0
+    #: When the index was built anew, as the next start finds it to be.
+    index_built_ns: int = 0
     #: Told of each object of which a part was deleted or dropped, at once.
     on_removed: Callable[[bytes], None] = lambda _oid: None
 
@@ -85,6 +87,7 @@ class MemoryStore:
     def __init__(self, disk: MemoryDisk, cluster: str, clock: Clock) -> None:
         self.identity = Identity(cluster, UUID(disk.uuid), bytes(32))
         self.health = Health()
+        self.health.index_built_ns = disk.index_built_ns
         self.disk = disk
         self._clock = clock
 

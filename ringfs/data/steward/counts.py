@@ -25,6 +25,8 @@ class Counts:
     mended_parts: int = 0
     scrub_permille: int = 0
     scrub_done_ns: int = 0
+    index_built_ns: int = 0
+    lost_parts: int = 0
 
     @property
     def worked_bytes(self) -> int:

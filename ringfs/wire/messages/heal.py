@@ -111,6 +111,9 @@ class HealReport:
     #: How far the present round of the scrub is, in thousandths; when the last complete one ended (wall clock; 0: none has).
     scrub_permille: U16
     scrub_done_ns: I64
+    #: What its start found: when (wall clock) it built the disk's index anew, 0 if the index was sound; parts lost to damage.
+    index_built_ns: I64 = 0
+    lost_parts: U64 = 0
 
 
 @message(0x060A)

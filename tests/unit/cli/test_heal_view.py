@@ -8,6 +8,7 @@ from ringfs.cli.heal_view import (
     dangers_of,
     heal_json,
     heal_text,
+    indexes_of,
     scrub_json,
     scrub_text,
     sums_of,
@@ -65,6 +66,14 @@ def test_text() -> None:
     assert rows[0][:5] == ["data1", "no", "100.0", "%", "12"]
     assert rows[1][:5] == ["data2", "yes", "100.0", "%", "0"]
     assert heal_text(HealStatus(7, False, []), {}).endswith("no steward has reported yet")
+
+
+def test_indexes() -> None:
+    """Who built one anew says when, and what was lost."""
+    built = replace(HEALED, reports=[replace(REPORT, index_built_ns=86_400 * 10**9, lost_parts=3), replace(REPORT, node=2)])
+    line = "data1 built its index anew at 1970-01-02 00:00:00 UTC: 3 parts lost to damage"
+    assert (indexes_of(built, NAMES), indexes_of(HEALED, NAMES), indexes_of(built, {2: "data2"})) == ([line], [], [])
+    assert f"\nindex     {line}\n" in heal_text(built, NAMES)
 
 
 def test_scrub() -> None:

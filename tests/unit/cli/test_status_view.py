@@ -85,6 +85,10 @@ def test_troubles(seen: Seen, trouble: str) -> None:
         (with_node(standing=STANDING_OUT, state=NODE_DOWN), "data1 is out"),
         (with_node(standing=STANDING_MAINTENANCE, state=NODE_DOWN), "data1 is in maintenance, 0 s left"),
         (replace(SEEN, heal=healing(queued=2, queued_bytes=MIB)), "healing: 2 parts (1 MiB) to make or move, 0 B/s"),
+        (
+            replace(SEEN, heal=healing(index_built_ns=86_400 * 10**9)),
+            "data1 built its index anew at 1970-01-02 00:00:00 UTC: 0 parts lost to damage",
+        ),
     ],
 )
 def test_notes(seen: Seen, note: str) -> None:

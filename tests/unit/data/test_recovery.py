@@ -12,6 +12,7 @@ import trio
 from ringfs.base.checksums import block_table, object_id
 from ringfs.base.limits import MIB
 from ringfs.data import index_check
+from ringfs.data.recovery import doubt_index
 from ringfs.data.store import ObjectStore
 from tests.support.stores import Faults, Made, TickingClock, content_of, made, opened, put, running
 from tests.support.waiting import until
@@ -317,6 +318,28 @@ async def test_a_missing_segment_loses_its_objects_only(tmp_path: Path) -> None:
     async with running(tmp_path) as store:
         assert store.health.lost_count == 0, "it was said once"
         await assert_holds(store, held[1] + held[3])
+
+
+async def test_an_index_that_is_built_anew_says_so(tmp_path: Path) -> None:
+    """Not on a new disk. What was in a segment that is gone as well, nobody can say: that is a reason to look for everything."""
+    async with running(tmp_path) as store:
+        assert (store.health.index_built_ns, store.health.loss_count) == (0, 0)
+        for seed in range(9):
+            await put(store, made(seed, MIB))
+    async with running(tmp_path) as store:
+        assert (store.health.index_built_ns, store.health.loss_count) == (0, 0)
+    doubt_index(tmp_path)
+    segments(tmp_path)[1].unlink()
+    async with running(tmp_path) as store:
+        health = store.health
+        assert health.index_built_ns > 0
+        assert "damaged" in health.index_fault
+        assert (health.lost_count, health.loss_count) == (0, 1)
+    remove_index(tmp_path)
+    async with running(tmp_path) as store:
+        assert store.health.index_fault == "there was none"
+    async with running(tmp_path) as store:
+        assert store.health.loss_count == 0, "it was said once"
 
 
 async def test_the_missing_active_segment(tmp_path: Path) -> None:
