@@ -10,14 +10,16 @@ The mark: records before it are reflected here; those after it are found by scan
 """
 
 import struct
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from ringfs.base.errors import Code, Refused
-from ringfs.base.kv.view import ReadView, View
+from ringfs.base.kv.view import View
 from ringfs.base.limits import HASH_BYTES
 from ringfs.data.segment_format import HEAD_BYTES, KIND_PART, Head, record_bytes
 from ringfs.data.stored_part import length_of
@@ -32,6 +34,9 @@ _SEGMENT_KEY = struct.Struct(">cI")
 _PUNCH_KEY = struct.Struct(">cQ")
 _LENGTH = struct.Struct(">I")
 _HEADER_KEY = b"h"
+_PART_KEYS = b"o"
+#: Where the part is in a row's key.
+_PART_AT = 1 + HASH_BYTES
 _HEADER = struct.Struct(">H16sQqB")
 NO_RENEWAL = 0
 #: No part begins with it.
@@ -72,30 +77,63 @@ class IndexDamaged(Exception):
 
 
 class Count:
-    """What the parts' rows of a view add up to, beside the figures that it should be."""
+    """What the rows of an index add up to, in their order: whether any is missing.
 
-    def __init__(self, view: ReadView, figures: dict[int, SegmentUse]) -> None:
-        self._rows = view.scan(b"o", b"p")
-        self._figures = figures
-        self._counted = {number: SegmentUse() for number in figures}
+    After a proper end only the numbers of parts are compared; otherwise all figures, and each row's sum is looked at.
+    """
 
-    def step(self, row_count: int) -> bool:
-        """Count so many more rows; whether there may be others. Raises IndexDamaged."""
-        counted = 0
-        for key, row in islice(self._rows, row_count):
-            position, size_bytes, _, renewal = _unpacked(_ENTRY, key, row)
-            use = self._counted.setdefault(position >> 32, SegmentUse())
-            use.live_bytes += record_bytes(length_of(key, size_bytes))
-            use.part_count += 1
-            if renewal:
-                self._counted.setdefault(renewal >> 32, SegmentUse()).live_bytes += HEAD_BYTES
-            counted += 1
-        return counted == row_count
+    def __init__(self) -> None:
+        self._was_closed = False
+        self._told: dict[int, SegmentUse] = {}
+        self._counted: defaultdict[int, SegmentUse] = defaultdict(SegmentUse)
+        self._part_count = 0
+        #: No row points to a later position.
+        self.newest = NO_MARK
+
+    def take(self, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        """The next rows, a few at a time. Raises IndexDamaged."""
+        if rows[0][0][:1] == rows[-1][0][:1] == _PART_KEYS:
+            self._take_parts(rows)
+            return
+        for key, row in rows:
+            if key[:1] == _PART_KEYS:
+                self._take_parts([(key, row)])
+            elif key[:1] == b"s":
+                self._told[_SEGMENT_KEY.unpack(key)[1]] = SegmentUse(*_unpacked(_SEGMENT, key, row))
+            elif key == _HEADER_KEY:
+                _, _, mark, _, was_closed = _unpacked(_HEADER, key, row)
+                if was_closed:
+                    self._was_closed, self.newest = True, mark
 
     @property
     def agrees(self) -> bool:
-        """Whether all rows were counted and are what the figures say."""
-        return self._counted == self._figures
+        """Whether the segments' figures are those of the parts' rows."""
+        if self._was_closed:
+            return sum(use.part_count for use in self._told.values()) == self._part_count
+        return {number: SegmentUse() for number in self._told} | self._counted == self._told
+
+    def _take_parts(self, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        """Written out: of a million rows each call counts."""
+        self._part_count += len(rows)
+        if self._was_closed:
+            return
+        newest, counted = self.newest, self._counted
+        for key, row in rows:
+            position, size_bytes, _, renewal = _unpacked(_ENTRY, key, row)
+            use = counted[position >> 32]
+            use.live_bytes += _record_bytes_of(key[_PART_AT:], size_bytes)
+            use.part_count += 1
+            if renewal:
+                counted[renewal >> 32].live_bytes += HEAD_BYTES
+            if position > newest or renewal > newest:
+                newest = max(position, renewal)
+        self.newest = newest
+
+
+@lru_cache(4096)
+def _record_bytes_of(part: bytes, size_bytes: int) -> int:
+    """What the record of a part of an object of that size takes: most objects have one of a few sizes."""
+    return record_bytes(length_of(part, size_bytes))
 
 
 class Index:
@@ -110,18 +148,19 @@ class Index:
         #: Equal to the "p" rows.
         self.punches: dict[int, int] = {}
         self.mark = NO_MARK
-        #: Whether the figures need no counting: the last checkpoint was that of a proper end.
-        self.was_closed = False
+        #: No row points to a later position.
+        self._newest = NO_MARK
         #: No birth is newer; births are given out above it, so that a clock that was set back makes nothing look older.
         self.newest_birth_ns = 0
 
-    def load(self) -> bool:
-        """Read the small rows. False if the view holds no index of this disk. Raises IndexDamaged."""
+    def load(self, newest: int) -> bool:
+        """Read the small rows; no other points to a later position than `newest`. False if the view holds no index of this disk.
+        Raises IndexDamaged."""
+        self._newest = newest
         header = self._view.get(_HEADER_KEY)
         if header is None or _VERSION.unpack_from(header.ljust(_VERSION.size, b"\0")) != (VERSION,):
             return False
-        _, disk, self.mark, self.newest_birth_ns, was_closed = _unpacked(_HEADER, _HEADER_KEY, header)
-        self.was_closed = bool(was_closed)
+        _, disk, self.mark, self.newest_birth_ns, _ = _unpacked(_HEADER, _HEADER_KEY, header)
         for key, row in self._view.scan(b"s", b"t"):
             self.segments[_SEGMENT_KEY.unpack(key)[1]] = SegmentUse(*_unpacked(_SEGMENT, key, row))
         for key, row in self._view.scan(b"p", b"q"):
@@ -142,13 +181,6 @@ class Index:
                 self._write(_SEGMENT_KEY.pack(b"s", number), _SEGMENT.pack(use.live_bytes, use.part_count))
         self._changed.clear()
         self._write(_HEADER_KEY, _HEADER.pack(VERSION, self._disk, mark, self.newest_birth_ns, closed))
-
-    def is_consistent(self) -> bool:
-        """Whether the segments' figures are what the parts' rows add up to. Reads all rows. Raises IndexDamaged."""
-        count = Count(self._view, self.segments)
-        while count.step(1 << 20):
-            pass
-        return count.agrees
 
     # --- questions ---------------------------------------------------------------------------------------------------
 
@@ -174,7 +206,9 @@ class Index:
             yield key[1:], Entry._make(_unpacked(_ENTRY, key, row))
 
     def points_into(self, start: int, stop: int) -> bool:
-        """Whether any row points to a record at start <= position < stop. Reads all rows."""
+        """Whether any row points to a record at start <= position < stop. Reads all rows, unless that is behind all of them."""
+        if start > self._newest:
+            return False
         return any(start <= place < stop for _, entry in self.entries() for place in (entry.position, entry.renewal))
 
     @property
@@ -292,6 +326,7 @@ class Index:
 
     def _put(self, key: bytes, entry: Entry) -> None:
         self._write(b"o" + key, _ENTRY.pack(*entry))
+        self._newest = max(self._newest, entry.position, entry.renewal)
         self.newest_birth_ns = max(self.newest_birth_ns, entry.birth_ns)
 
     def _write(self, key: bytes, row: bytes) -> None:
@@ -318,10 +353,9 @@ class Index:
 
 def _unpacked(layout: struct.Struct, key: bytes, row: bytes) -> tuple[Any, ...]:
     """The fields of a row whose sum is right. Raises IndexDamaged."""
-    fields, sum_ = row[: layout.size], row[layout.size :]
-    if len(sum_) != _SUM.size or _SUM.unpack(sum_)[0] != crc32(fields, crc32(key)):
+    if len(row) != layout.size + _SUM.size or _SUM.unpack_from(row, layout.size)[0] != crc32(row[: layout.size], crc32(key)):
         raise IndexDamaged(f"the row {key.hex()} is damaged")
-    return layout.unpack(fields)
+    return layout.unpack_from(row)
 
 
 def checked_after(after: bytes) -> bytes:

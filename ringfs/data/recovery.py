@@ -8,7 +8,6 @@
 
 import shutil
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -18,14 +17,13 @@ import trio
 from ringfs.base.buffers import buffers
 from ringfs.base.clock import Clock
 from ringfs.base.kv.store import ReadDamaged, Store, StoreDamaged
-from ringfs.base.kv.whole import looks_truncated, survives_reading
 from ringfs.base.limits import CHECKPOINT_ROW_BYTES
 from ringfs.data.checkpointer import Checkpointer
 from ringfs.data.disk import Disk, Segment
 from ringfs.data.health import Health
 from ringfs.data.identity import Identity
 from ringfs.data.index import NO_MARK, Index, IndexDamaged, place_of, position_of
-from ringfs.data.index_check import IndexCheck
+from ringfs.data.index_check import Checked, check_index
 from ringfs.data.scan import Damaged, Found, scan_segment
 from ringfs.data.segment_format import HEAD_BYTES, SegmentHeader, parse_header
 from ringfs.data.segment_log import NO_SPACE, SegmentLog, SegmentSizes
@@ -47,9 +45,8 @@ async def open_store(
     disk = disk_type(directory)
     health = Health()
     segments = SegmentTable(disk)
-    can_be_read = await trio.to_thread.run_sync(_can_be_read, directory / "index")
-    kv, index, fault = _open_index(directory / "index", identity, can_be_read=can_be_read)
-    is_trusted = index.was_closed
+    checked = await trio.to_thread.run_sync(_checked, directory / "index")
+    kv, index, fault = _open_index(directory / "index", identity, checked)
     try:
         end = await _Recovery(disk, segments, kv, index, health, identity).run()
         if fault and (index.segments or identity.node):
@@ -63,9 +60,7 @@ async def open_store(
     records = SegmentLog(disk, segments, index, health, identity, clock, sizes or SegmentSizes())
     records.resume(*end)
     checkpointer = Checkpointer(kv, index, records, segments, health)
-    figures = {number: replace(use) for number, use in index.segments.items()}
-    check = IndexCheck(kv.snapshot(), figures) if is_trusted else None
-    return ObjectStore(identity, disk, segments, index, records, checkpointer, health, clock, check)
+    return ObjectStore(identity, disk, segments, index, records, checkpointer, health, clock)
 
 
 def doubt_index(directory: Path) -> None:
@@ -73,16 +68,16 @@ def doubt_index(directory: Path) -> None:
     (directory / "index" / _IN_DOUBT).touch()
 
 
-def _can_be_read(directory: Path) -> bool:
-    """Whether reading the index, if there is one, is the end of nobody. For a thread: other disks of the process go on."""
-    return not directory.exists() or survives_reading(directory)
+def _checked(directory: Path) -> Checked | None:
+    """What is found of an index, if there is one; for a thread: other disks of the process go on."""
+    return check_index(directory) if directory.exists() else None
 
 
-def _open_index(directory: Path, identity: Identity, *, can_be_read: bool) -> tuple[Store, Index, str]:
+def _open_index(directory: Path, identity: Identity, checked: Checked | None) -> tuple[Store, Index, str]:
     """The index of this disk; or an empty one in place of a missing, foreign, damaged or doubtful one, and what is wrong there."""
     fault = "there was none"
-    if directory.exists():
-        found = _undoubted_index(directory, identity) if can_be_read else "a process that read it did not survive, or met an error"
+    if checked is not None:
+        found = checked.reason or _undoubted_index(directory, identity, checked.newest)
         if not isinstance(found, str):
             return *found, ""
         fault = found
@@ -92,29 +87,27 @@ def _open_index(directory: Path, identity: Identity, *, can_be_read: bool) -> tu
     return kv, Index(kv, identity.disk.bytes), fault
 
 
-def _undoubted_index(directory: Path, identity: Identity) -> tuple[Store, Index] | str:
-    """The index, or why not. Damage may kill the process that reads it: then it is in doubt, and not read again."""
+def _undoubted_index(directory: Path, identity: Identity, newest: int) -> tuple[Store, Index] | str:
+    """The index, or why not. Should opening it kill the process nevertheless, it is in doubt, and not opened again."""
     in_doubt = directory / _IN_DOUBT
     if in_doubt.exists():
         return "it was damaged, or the last start did not get through reading it"
     in_doubt.touch()
     try:
-        return _sound_index(directory, identity)
+        return _sound_index(directory, identity, newest)
     finally:
         in_doubt.unlink()
 
 
-def _sound_index(directory: Path, identity: Identity) -> tuple[Store, Index] | str:
-    if looks_truncated(directory):
-        return "it was cut short"
+def _sound_index(directory: Path, identity: Identity, newest: int) -> tuple[Store, Index] | str:
     try:
         kv = Store(directory)
     except StoreDamaged as error:
         return str(error)
     index = Index(kv, identity.disk.bytes)
-    reason = "there is none, or it is another disk's, or of another version, or its figures do not add up"
+    reason = "there is none, or it is another disk's, or of another version"
     try:
-        if index.load() and (index.was_closed or index.is_consistent()):
+        if index.load(newest):
             return kv, index
     except IndexDamaged as error:
         reason = str(error)

@@ -20,7 +20,6 @@ from ringfs.data.disk import Disk, Segment
 from ringfs.data.health import Health
 from ringfs.data.identity import Identity
 from ringfs.data.index import Entry, Index, place_of
-from ringfs.data.index_check import IndexCheck
 from ringfs.data.records import (
     Findings,
     Place,
@@ -75,7 +74,6 @@ class ObjectStore:
         checkpointer: Checkpointer,
         health: Health,
         clock: Clock,
-        check: IndexCheck | None = None,
     ) -> None:
         self.identity = identity
         self.health = health
@@ -85,8 +83,6 @@ class ObjectStore:
         self._log = log
         self._checkpointer = checkpointer
         self._clock = clock
-        #: Of an index that was taken on trust.
-        self._check = check
         self._tables = TableCache()
         self._put_threads = trio.CapacityLimiter(PUT_THREADS)
         self._get_threads = trio.CapacityLimiter(GET_THREADS)
@@ -96,14 +92,10 @@ class ObjectStore:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._log.run_syncs)
             nursery.start_soon(self._checkpointer.run)
-            if self._check is not None:
-                nursery.start_soon(self._check.run)
             task_status.started()
 
     async def close(self) -> None:
         """Checkpoint (unless the disk failed) and close; after run() has ended and with no call under way."""
-        if self._check is not None:
-            self._check.close()
         await self._checkpointer.close()
         self._segments.close()
         self.disk.close()

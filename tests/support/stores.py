@@ -15,10 +15,12 @@ from ringfs.base.files import RealFiles
 from ringfs.base.limits import HASH_BYTES, KIB, MIB
 from ringfs.data.disk import Disk, Segment
 from ringfs.data.identity import check_disk, make_identity
+from ringfs.data.index import Index, SegmentUse, place_of
 from ringfs.data.recovery import open_store
+from ringfs.data.segment_format import HEAD_BYTES, record_bytes
 from ringfs.data.segment_log import SegmentSizes
 from ringfs.data.store import ObjectStore
-from ringfs.data.stored_part import StoredPart, Tables
+from ringfs.data.stored_part import StoredPart, Tables, length_of
 from ringfs.ring.parts import COPY, Part, part_bytes, range_of, unpack_part
 
 CLUSTER = "11111111-2222-3333-4444-555555555555"
@@ -194,3 +196,15 @@ async def content_of(store: ObjectStore, thing: Made) -> bytes:
     got = await store.get(thing.oid, thing.part, 0, 128)
     assert (got.stored, got.tables) == (thing.stored, thing.tables)
     return bytes(got.content)
+
+
+def adds_up(index: Index) -> bool:
+    """Whether the segments' figures are what the parts' rows add up to."""
+    counted = {number: SegmentUse() for number in index.segments}
+    for key, entry in index.entries():
+        use = counted[place_of(entry.position)[0]]
+        use.part_count += 1
+        use.live_bytes += record_bytes(length_of(key, entry.size_bytes))
+        if entry.renewal:
+            counted[place_of(entry.renewal)[0]].live_bytes += HEAD_BYTES
+    return counted == index.segments

@@ -20,6 +20,8 @@ from ringfs.base.limits import MIB
 
 #: LMDB's MDB_MAXKEYSIZE.
 KEY_BYTES_MAX = 511
+#: The database that a store's rows are in; the other has the marks.
+STATE = b"state"
 #: How long one turn of a checkpoint's thread lasts: latency that the event loop sees, several hundred keys.
 TURN_NS = 200_000
 #: With less than this free, an input/output error is taken for a lack of space.
@@ -87,7 +89,7 @@ class Environment:
     def __init__(self, directory: Path, map_bytes: int) -> None:
         try:
             self._lmdb = lmdb.open(os.fspath(directory), map_size=map_bytes, max_dbs=2, mode=0o600, readahead=False, meminit=False)
-            self._state = self._lmdb.open_db(b"state")
+            self._state = self._lmdb.open_db(STATE)
             self._marks = self._lmdb.open_db(b"marks")
         except _DAMAGE as error:
             raise StoreDamaged(

@@ -14,6 +14,7 @@ import trio
 from ringfs.base.files import RealFiles
 from ringfs.base.kv.environment import (
     KEY_BYTES_MAX,
+    STATE,
     Environment,
     LmdbView,
     ReadDamaged,
@@ -177,4 +178,4 @@ class Store:
             raise failure
 
 
-__all__ = ["ReadDamaged", "Snapshot", "Store", "StoreCorrupted", "StoreDamaged", "StoreFailed", "StoreFull"]
+__all__ = ["STATE", "ReadDamaged", "Snapshot", "Store", "StoreCorrupted", "StoreDamaged", "StoreFailed", "StoreFull"]

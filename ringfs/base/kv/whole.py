@@ -1,87 +1,63 @@
-"""Whether an LMDB file can be read. LMDB maps it and has no checksums: reading a page that was cut off, or following a damaged one
-to where nothing is, is a signal and the end of the process. So another process goes first.
+"""Whether LMDB may open a file: its pages are read as any other file's. What they should be is walk.py's business.
+
+LMDB maps the file and has no checksums: reading a page that was cut off, or following a damaged one to where nothing is, is a
+signal and the end of the process; a damaged list of free pages has it write over pages in use.
 """
 
-import faulthandler
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-import lmdb
-
+from ringfs.base.files import RealFile
 from ringfs.base.kv.environment import StoreDamaged
+from ringfs.base.kv.pages import PAGE_BYTES, PageDamaged
+from ringfs.base.kv.walk import Pairs, check_pages, last_transaction
 from ringfs.base.limits import MIB
 
 _FILE = "data.mdb"
 _READ_AHEAD_BYTES = 4 * MIB
 
 
-def looks_truncated(directory: Path) -> bool:
-    """Whether the file is shorter than the pages that its last transaction counts.
+def check_file(directory: Path, take: Callable[[bytes, Pairs], None]) -> None:
+    """Read all of an environment that nobody writes; `take` is told the name of each database with its rows, little by little.
 
-    A sound file may look so too (a transaction counts pages that it gave up again): for those who can do without what is in it.
+    Raises PageDamaged if LMDB should not open it, OSError if it cannot be read, and what `take` raises. Takes about a second of
+    CPU for a million rows. Free pages may be missing in the file (Store makes that good).
     """
-    return _missing_bytes(directory) > 0
-
-
-def survives_reading(directory: Path) -> bool:
-    """Have a child read every row of an environment that nobody has open; False if it died of that, or met an error.
-
-    Blocks for milliseconds, and for about half a second with a million rows: in a thread where others wait. Rows that were read
-    may still be wrong. The file is in the page cache then, as far as it fits.
-    """
-    child = os.fork()
-    if child == 0:
-        # Nothing of the parent's may be run or flushed here: it ends at once whatever happens.
-        status = 1
-        try:
-            # Its death is expected, and nobody's news.
-            faulthandler.disable()
-            _read_ahead(directory / _FILE)
-            _touch_all(os.fspath(directory))
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitpid(child, 0)[1] == 0
+    file = RealFile(os.open(directory / _FILE, os.O_RDONLY | os.O_CLOEXEC))
+    try:
+        size_bytes = file.size_bytes()
+        # Pages are used here and there, and a disk is read fastest from one end to the other.
+        for offset in range(0, size_bytes, _READ_AHEAD_BYTES):
+            file.pread(_READ_AHEAD_BYTES, offset)
+        check_pages(lambda offset, length_bytes: file.pread(length_bytes, offset), size_bytes, take)
+    finally:
+        file.close()
 
 
 def ensure_whole(directory: Path) -> None:
-    """For those who cannot do without it, under the store's lock.
+    """Under the store's lock, before LMDB opens the file: where it is shorter than the pages that its last transaction counts.
 
-    Raises StoreDamaged if a page in use is missing, which a process of its own finds out.
+    Raises StoreDamaged if a page in use is missing. Free ones (a transaction counts pages that it gave up again) are put back.
     """
-    if not looks_truncated(directory):
+    missing_bytes = _missing_bytes(directory / _FILE)
+    if missing_bytes <= 0:
         return
-    if not survives_reading(directory):
-        raise StoreDamaged(f"{directory / _FILE} was cut short: restore it from a snapshot, or from a copy")
+    try:
+        check_file(directory, lambda _, __: None)
+    except PageDamaged as damage:
+        reason = f"{directory / _FILE} was cut short ({damage}): restore it from a snapshot, or from a copy"
+        raise StoreDamaged(reason) from damage
     # Free pages are read too, before they are used again.
     file = directory / _FILE
-    os.truncate(file, file.stat().st_size + _missing_bytes(directory))
+    os.truncate(file, file.stat().st_size + missing_bytes)
 
 
-def _missing_bytes(directory: Path) -> int:
-    file = directory / _FILE
-    if not file.exists():
-        return 0
+def _missing_bytes(file: Path) -> int:
     try:
-        with lmdb.open(os.fspath(directory), readonly=True, lock=False, max_dbs=2) as environment:
-            page_count = environment.info()["last_pgno"] + 1
-            return page_count * int(environment.stat()["psize"]) - file.stat().st_size
-    except lmdb.Error:
+        with file.open("rb") as opened:
+            page_count = last_transaction(lambda offset, length_bytes: os.pread(opened.fileno(), length_bytes, offset)).page_count
+    except (FileNotFoundError, PageDamaged):
         # Opening it for real says what is wrong.
         return 0
-
-
-def _read_ahead(file: Path) -> None:
-    """One after the other: LMDB would have its pages read here and there."""
-    with file.open("rb", buffering=0) as opened:
-        while opened.read(_READ_AHEAD_BYTES):
-            pass
-
-
-def _touch_all(directory: str) -> None:
-    """Read every page in use."""
-    with lmdb.open(directory, readonly=True, lock=False, max_dbs=2, readahead=False) as environment, environment.begin() as reader:
-        for name, _ in reader.cursor():
-            for _, value in reader.cursor(environment.open_db(name, txn=reader, create=False)):
-                # A copy of it, by default: all of its pages were read.
-                len(value)
+    return page_count * PAGE_BYTES - file.stat().st_size

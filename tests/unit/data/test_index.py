@@ -6,11 +6,12 @@ from contextlib import suppress
 import pytest
 
 from ringfs.base.kv.memory import MemoryView
-from ringfs.data.index import Entry, Index, IndexDamaged, SegmentUse, place_of, position_of
+from ringfs.data.index import NO_MARK, Count, Entry, Index, IndexDamaged, SegmentUse, place_of, position_of
 from ringfs.data.segment_format import KIND_PART, KIND_RENEWAL, Head, record_bytes
 from ringfs.data.stored_part import StoredPart, Tables
 from ringfs.ring.parts import Part
 from ringfs.wire.messages.data import WHOLE
+from tests.support.stores import adds_up
 
 DISK = bytes(range(16))
 OID = b"a" * 20
@@ -28,7 +29,7 @@ def index() -> Index:
 def reloaded(view: MemoryView) -> Index:
     """What a start finds in the same rows."""
     again = Index(view, DISK)
-    assert again.load()
+    assert again.load(NO_MARK)
     return again
 
 
@@ -97,7 +98,7 @@ def test_flushed_rows_are_loaded_again() -> None:
     assert again.mark == position_of(2, 999 * 4096)
     assert (again.segments, again.punches) == (rows.segments, rows.punches)
     assert list(again.entries()) == [(B, Entry(position_of(2, 4096), SIZE, 60, position_of(2, 4096 + RECORD)))]
-    assert again.is_consistent()
+    assert adds_up(again)
 
 
 def test_a_forgotten_segment_leaves_no_row() -> None:
@@ -122,7 +123,7 @@ def test_a_lost_segment_loses_its_objects_only() -> None:
     assert rows.lose_segment(2) == 1
     assert rows.get(B) is None
     assert rows.get(A) == Entry(position_of(1, 4096), SIZE, 60)
-    assert rows.is_consistent()
+    assert adds_up(rows)
 
 
 def test_pages() -> None:
@@ -166,7 +167,7 @@ def test_replaying_takes_the_later_record() -> None:
         rows.replay(head(KIND_RENEWAL, 70), position_of(4, 4096))
         assert rows.get(A) == later
         assert rows.punches == {position_of(1, 4096): RECORD}
-        assert rows.is_consistent()
+        assert adds_up(rows)
 
 
 def test_renewals_of_nothing_are_wasted() -> None:
@@ -179,25 +180,66 @@ def test_renewals_of_nothing_are_wasted() -> None:
     assert rows.punches == {position_of(4, 4096): 4096, position_of(4, 8192): 4096}
 
 
+def counted(view: MemoryView) -> Count:
+    """All rows, given to a count in two portions."""
+    count, rows = Count(), list(view.scan(b"", b"\xff"))
+    count.take(rows[:2])
+    count.take(rows[2:])
+    return count
+
+
 def test_foreign_indexes_are_noticed() -> None:
-    """No index, another disk's, another version's, figures that do not add up."""
-    assert not Index(MemoryView(), DISK).load()
+    """No index, another disk's, another version's."""
+    assert not Index(MemoryView(), DISK).load(NO_MARK)
+    view = MemoryView()
+    Index(view, DISK).flush(0)
+    assert not Index(view, bytes(16)).load(NO_MARK)
+    view.put(b"h", b"\0\1" + DISK + bytes(16))
+    assert not Index(view, DISK).load(NO_MARK)
+
+
+def test_figures_that_do_not_add_up_are_noticed() -> None:
+    """Too many parts, too few bytes, no figures of a segment; after a proper end the number of parts has to do."""
     view = MemoryView()
     rows = Index(view, DISK)
     rows.add(A, position_of(1, 4096), SIZE, 50)
-    rows.flush(0)
-    assert not Index(view, bytes(16)).load()
-    assert reloaded(view).is_consistent()
-    rows.segments[1].part_count += 1
-    rows._changed.add(1)
-    rows.flush(0)
-    assert not reloaded(view).is_consistent()
+    rows.add(B, position_of(2, 4096), SIZE, 50)
+    rows.renew(A, position_of(2, 8192), 60)
+    rows.flush(position_of(2, 4 << 20))
+    assert counted(view).agrees
+    assert counted(view).newest == position_of(2, 8192)
+    for live_bytes, part_count, agrees_closed in ((0, 1, False), (-4096, 0, True)):
+        rows.segments[1].part_count += part_count
+        rows.segments[1].live_bytes += live_bytes
+        for closed in (False, True):
+            rows._changed.add(1)
+            rows.flush(position_of(2, 4 << 20), closed=closed)
+            assert counted(view).agrees == (closed and agrees_closed)
+        rows.segments[1].part_count -= part_count
+    assert counted(view).newest == position_of(2, 4 << 20), "all that was ever appended lies before the mark"
     rows.segments.pop(1)
     rows._changed.add(1)
     rows.flush(0)
-    assert not reloaded(view).is_consistent()
-    view.put(b"h", b"\0\1" + DISK + bytes(16))
-    assert not Index(view, DISK).load()
+    assert not counted(view).agrees
+
+
+def test_nothing_is_read_for_what_lies_behind_all_rows() -> None:
+    """Whether anything points there is known; elsewhere rows are asked."""
+    view = MemoryView()
+    rows = Index(view, DISK)
+    rows.add(A, position_of(1, 8192), SIZE, 50)
+    rows.flush(0)
+    again = reloaded(view)
+    again._newest = counted(view).newest
+    assert again.points_into(position_of(1, 8192), position_of(1, 12288))
+    assert not again.points_into(position_of(1, 0), position_of(1, 8192))
+    view.put(b"o" + A, b"short")
+    assert not again.points_into(position_of(1, 12288), position_of(2, 0))
+    with pytest.raises(IndexDamaged):
+        again.points_into(position_of(1, 4096), position_of(2, 0))
+    again.add(B, position_of(2, 4096), SIZE, 51)
+    with pytest.raises(IndexDamaged):
+        again.points_into(position_of(2, 4096), position_of(3, 0))
 
 
 @pytest.mark.parametrize("bit", range(0, 28 * 8, 9))
@@ -208,20 +250,20 @@ def test_a_flipped_bit_in_any_row_is_noticed(kind: bytes, bit: int) -> None:
     rows = Index(view, DISK)
     rows.add(A, position_of(1, 4096), SIZE, 50)
     rows.waste(position_of(2, 4096), 4096)
-    rows.flush(0, closed=True)
+    rows.flush(0)
     key, row = next(iter(view.scan(kind, bytes([kind[0] + 1]))))
     rotten = bytearray(row)
     rotten[bit // 8 % len(row)] ^= 1 << bit % 8
     view.put(key, bytes(rotten))
     again = Index(view, DISK)
     if kind == b"o":
-        assert again.load()
-        for ask in (again.is_consistent, lambda: again.get(A), lambda: again.parts(OID), lambda: again.remove(A)):
+        assert again.load(NO_MARK)
+        for ask in (lambda: counted(view), lambda: again.get(A), lambda: again.parts(OID), lambda: again.remove(A)):
             with pytest.raises(IndexDamaged):
                 ask()
         return
     with suppress(IndexDamaged):
-        assert not again.load(), "only another version is no damage"
+        assert not again.load(NO_MARK), "only another version is no damage"
 
 
 def test_a_row_in_the_place_of_another_is_noticed() -> None:
@@ -234,18 +276,6 @@ def test_a_row_in_the_place_of_another_is_noticed() -> None:
     view.put(b"o" + B, row)
     with pytest.raises(IndexDamaged):
         rows.get(B)
-
-
-def test_whether_it_was_closed() -> None:
-    """Until the next flush."""
-    view = MemoryView()
-    rows = Index(view, DISK)
-    rows.flush(0)
-    assert not reloaded(view).was_closed
-    rows.flush(0, closed=True)
-    assert reloaded(view).was_closed
-    rows.flush(0)
-    assert not reloaded(view).was_closed
 
 
 def test_random_histories_stay_consistent() -> None:
@@ -264,7 +294,7 @@ def test_random_histories_stay_consistent() -> None:
                 rows.renew(oid, position, rows.next_birth(step))
             elif rows.get(oid) is not None:
                 rows.remove(oid)
-            assert rows.is_consistent(), f"seed {seed} step {step}"
+            assert adds_up(rows), f"seed {seed} step {step}"
         live = {place for _, entry in rows.entries() for place in (entry.position, entry.renewal)}
         assert not live & rows.punches.keys(), f"seed {seed}"
 
