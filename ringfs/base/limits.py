@@ -58,7 +58,7 @@ MOVED_EXTENTS_MAX = 16 * KIB
 MOVE_BYTES = 4 * KIB
 #: Entries in one page of a directory, a node's object list or a snapshot.
 PAGE_ENTRIES_MAX = 4096
-#: The largest share of the ring that a node has.
+#: The largest weight of a node. Weights are relative: whoever needs more divides all of them.
 WEIGHT_MAX = 10_000
 #: The largest limit of a quota; quotas in one page of them, each with its path if that is no longer than this.
 QUOTA_MAX = 1 << 60

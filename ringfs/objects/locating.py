@@ -103,8 +103,8 @@ class Places:
         self._by_number: dict[int, Node] = {}
         #: What files usually have: what is guessed by.
         self._default_class: ServiceClass = ReplicaClass(1)
-        #: Object id → all nodes in the order of the ring.
-        self._orders: dict[bytes, list[Node]] = {}
+        #: Object id, width of its form → all nodes in the order of the ring.
+        self._orders: dict[tuple[bytes, int], list[Node]] = {}
         self._known: BoundedCache[bytes, Known] = BoundedCache(_KNOWN_BYTES_MAX)
         #: Node → until when (trio's clock) it counts as full.
         self._full_until_s: dict[int, float] = {}
@@ -130,13 +130,14 @@ class Places:
         """The node of that number, if the map has it."""
         return self._by_number.get(number)
 
-    def order(self, oid: bytes) -> list[Node]:
-        """All nodes in the order of the ring."""
-        found = self._orders.get(oid)
+    def order(self, oid: bytes, width: int | None = None) -> list[Node]:
+        """All nodes in the order of the ring for a form of that width; None: that of the default class."""
+        key = oid, self._default_class.width if width is None else width
+        found = self._orders.get(key)
         if found is None:
             if len(self._orders) >= _ORDERS_MAX:
                 self._orders.clear()
-            found = self._orders[oid] = [self._by_number[number] for number in self._ring.order(oid)]
+            found = self._orders[key] = [self._by_number[number] for number in self._ring.order(*key)]
         return found
 
     def is_doubtful(self, node: Node) -> bool:
@@ -155,13 +156,14 @@ class Places:
         """How many failure domains there are that parts may be put on without a doubt."""
         return len({node.domain for node in self._map.nodes if self._rank(node, trio.current_time()) == 0})
 
-    def takers(self, oid: bytes) -> tuple[list[Node], list[Node]]:
-        """In the order of the ring: the nodes that a part may be put on without a doubt, and others that may be tried after them,
-        those that are down last. Nodes that have no share of the ring, or are in maintenance, are neither."""
+    def takers(self, oid: bytes, width: int) -> tuple[list[Node], list[Node]]:
+        """In the order of the ring for a form of that width: the nodes that a part may be put on without a doubt, and others that
+        may be tried after them, those that are down last. Nodes that have no share of the ring, or are in maintenance, are
+        neither."""
         now_s = trio.current_time()
         good: list[Node] = []
         others: list[tuple[int, Node]] = []
-        for node in self.order(oid):
+        for node in self.order(oid, width):
             rank = self._rank(node, now_s)
             if rank == 0:
                 good.append(node)
@@ -198,7 +200,7 @@ class Places:
 
     def _likely(self, oid: bytes, form: ErasureClass) -> list[int]:
         """The nodes that had the fragments if nothing moved since it was put."""
-        numbers = [node.node for node in self.order(oid)[: form.width]]
+        numbers = [node.node for node in self.order(oid, form.width)[: form.width]]
         return numbers + [0] * (form.width - len(numbers))
 
     def remember(self, oid: bytes, known: Known) -> None:
@@ -239,7 +241,8 @@ class Places:
         """By fragment; or the nodes that have copies, or that should."""
         if known.nodes:
             return [self._by_number.get(number) for number in known.nodes]
-        return [*self.order(oid)[: self._default_class.tolerance + 1]]
+        copies = self._default_class.tolerance + 1
+        return [*self.order(oid, copies)[:copies]]
 
     def learn(self, oid: bytes, node: Node, answer: Blocks, known: Known | None) -> Known:
         """What a node's answer says, if the table in it has been proven, or if its size and table are those that are known."""

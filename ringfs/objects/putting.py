@@ -65,8 +65,8 @@ class Putter:
     ) -> tuple[ServiceClass | None, bool]:
         """Put it once in the form that there is place for, whose jobs may be made already. That form if it is held now in it,
         and whether somebody had no room."""
-        good, others = self._places.takers(whole.oid)
-        form = form_for(wanted, whole.size_bytes, len({node.domain for node in good}))
+        form = form_for(wanted, whole.size_bytes, self._places.domain_count())
+        good, others = self._places.takers(whole.oid, form.width)
         met_full = False
         if isinstance(form, ErasureClass):
             jobs = made.get(form) or await self._worked(whole.size_bytes, jobs_for, whole, form)
@@ -77,7 +77,7 @@ class Putter:
             met_full = spreading.met_full
             log.warning("stored as copies for now", object=whole.oid.hex(), wanted=str(wanted))
             form = ReplicaClass(form.tolerance + 1)
-            good, others = self._places.takers(whole.oid)
+            good, others = self._places.takers(whole.oid, form.width)
         candidates = [node for node in (*good, *others) if node not in copies.values()]
         spreading = Spreading(self._places, jobs_for(whole, form), candidates, copies)
         if await spreading.run(gives_up_soon=False):
@@ -97,7 +97,7 @@ class Putter:
         return await self._run_in_thread(function, *arguments)
 
     def _refusal(self, whole: Whole, wanted: ServiceClass, held: int, *, is_full: bool) -> Refused:
-        good, others = self._places.takers(whole.oid)
+        good, others = self._places.takers(whole.oid, wanted.width)
         up = {node.domain for node in good} | {node.domain for node in others if node.state == NODE_UP}
         detail = (
             f"object {whole.oid.hex()} of class {wanted} needs {wanted.tolerance + 1} failure domains that take copies: "

@@ -169,7 +169,7 @@ class _Case:
         if all(self._can_be_place(node, wanted) for node in desired):
             return desired
         places: dict[str, NodeId] = {}
-        for node in self._ring.order(self._row.object):
+        for node in self._ring.order(self._row.object, form.width):
             if len(places) < form.width and node in self._ring.shared and self._can_be_place(node, wanted):
                 places.setdefault(self._ring.domain_of[node], node)
         return list(places.values())

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from ringfs.base.ids import NodeId
 from ringfs.ring.classes import FRAGMENTED_BYTES_MIN, ServiceClass, form_for, parse_class
-from ringfs.ring.placement import Ring, has_share
+from ringfs.ring.placement import Ring
+from ringfs.ring.shares import has_share
 from ringfs.wire.messages.cluster import NODE_UP, ClusterMap, Node
 
 SAMPLES = 20_000
@@ -18,7 +19,7 @@ SAMPLES = 20_000
 @dataclass(frozen=True, slots=True)
 class NodePlan:
     """One node of either map. weight_share: its part of the weight of all nodes that have a share of the new ring; held_share: its
-    part of what is stored then. Wide forms and different weights make them differ."""
+    part of what is stored then, which is less where a failure domain is too heavy to hold so much, and more on the others."""
 
     node: int
     name: str

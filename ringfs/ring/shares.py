@@ -1,8 +1,9 @@
-"""Which nodes have a share of the ring, and how many failure domains these are. Pure."""
+"""Which nodes have a share of the ring, how large it is, and how many failure domains these are. Pure."""
 
 from collections.abc import Iterable
 
 from ringfs.ring.classes import parse_class
+from ringfs.ring.rates import contested
 from ringfs.wire.messages.cluster import STANDING_IN, STANDING_MAINTENANCE, ClusterMap, Node
 
 _STANDINGS = (STANDING_IN, STANDING_MAINTENANCE)
@@ -18,9 +19,40 @@ def has_share(node: Node) -> bool:
     return node.weight > 0 and is_to_stay(node)
 
 
+def domain_weights(nodes: Iterable[Node]) -> dict[str, int]:
+    """The failure domains that objects can be spread over, with the weight of their nodes that have a share."""
+    weights: dict[str, int] = {}
+    for node in nodes:
+        if has_share(node):
+            weights[node.domain] = weights.get(node.domain, 0) + node.weight
+    return weights
+
+
 def domains_with_share(nodes: Iterable[Node]) -> set[str]:
     """The failure domains that objects can be spread over."""
     return {node.domain for node in nodes if has_share(node)}
+
+
+def heavy_domains(nodes: Iterable[Node], width: int) -> set[str]:
+    """The failure domains with more weight than their one part of every object of that width is worth."""
+    weights = domain_weights(nodes)
+    whole = sum(weights.values())
+    return {domain for domain, weight in weights.items() if min(width, len(weights)) * weight > whole}
+
+
+def shares_of(nodes: Iterable[Node], width: int) -> dict[int, float]:
+    """By number, what each node is to hold of all parts of objects of that width: what its weight says, unless its domain or
+    another one is too heavy."""
+    known = list(nodes)
+    weights = domain_weights(known)
+    held = min(width, len(weights))
+    parts, total = contested(weights.values(), held)
+    shares = dict.fromkeys((node.node for node in known), 0.0)
+    for node in known:
+        if has_share(node):
+            weight = weights[node.domain]
+            shares[node.node] = min(1.0, parts * weight / total if total else 1.0) / held * node.weight / weight
+    return shares
 
 
 def is_left_short(nodes: Iterable[Node], changed: Node, width: int) -> bool:

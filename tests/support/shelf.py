@@ -87,8 +87,8 @@ class Shelf:
         self.objects.follow(self.map)
 
     def order(self, content: bytes) -> list[MemoryNode]:
-        """The nodes in the order of the ring for that object."""
-        return [self.nodes[number] for number in Ring(self.map).order(id_of(content))]
+        """The nodes in the order of the ring for that object: as they weigh the same, for any width."""
+        return [self.nodes[number] for number in Ring(self.map).order(id_of(content), 1)]
 
     def row(self, node: MemoryNode) -> Node:
         """The node in the map."""

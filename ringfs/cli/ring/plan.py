@@ -150,7 +150,7 @@ def render(plan: Plan) -> str:
         )
         for each in plan.nodes
     ]
-    shown = table(("NODE", "USED", "IN", "OUT", "AFTER", "SHARE", "HOLDS"), rows, right=range(1, 7))
+    shown = table(("NODE", "USED", "IN", "OUT", "AFTER", "WEIGHT", "HOLDS"), rows, right=range(1, 7))
     moved = (
         f"{size_text(plan.moved_bytes)} to move ({plan.moved_fraction:.1%} of what is stored), about {age_text(plan.duration_s)}"
     )

@@ -1,7 +1,6 @@
 """`ringfs ring show`."""
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -12,8 +11,9 @@ from ringfs.cli.node_view import figures_of, node_json, standing_text, state_tex
 from ringfs.cli.output import json_option, size_text, table
 from ringfs.cli.place import cluster_option, find_cluster
 from ringfs.cli.reach import ask_status
-from ringfs.ring.placement import has_share
-from ringfs.wire.messages.cluster import Node, Status
+from ringfs.ring.classes import FRAGMENTED_BYTES_MIN, form_for, parse_class
+from ringfs.ring.shares import domain_weights, heavy_domains, shares_of
+from ringfs.wire.messages.cluster import Status
 
 
 @click.command("show")
@@ -21,9 +21,11 @@ from ringfs.wire.messages.cluster import Node, Status
 @cluster_option
 @json_option
 def command(place: str | None, cluster: str | None, as_json: bool) -> int:
-    """Show the nodes by failure domain: weight, the share of the ring that comes of it, and the share of the data that is there.
+    """Show the nodes by failure domain: weight, the share of the data that is to be there (of large objects of the default
+    class), and the share that is there.
 
-    A node that is out, lost or draining has no share: what it had belongs to the others.
+    A node that is out, lost or draining has no share: what it had belongs to the others. A failure domain cannot hold two parts of
+    one object: where it is too heavy for that, its share is smaller than its weight.
 
     \b
     Example:  ringfs ring show /mnt/ringfs
@@ -34,16 +36,9 @@ def command(place: str | None, cluster: str | None, as_json: bool) -> int:
     return exits.OK
 
 
-def shares_of(nodes: Iterable[Node]) -> dict[int, float]:
-    """By number: the part of the ring that a node has. Nodes that are to get nothing have 0."""
-    weights = {node.node: node.weight * has_share(node) for node in nodes}
-    whole = sum(weights.values())
-    return {number: weight / whole if whole else 0.0 for number, weight in weights.items()}
-
-
 def to_json(status: Status) -> dict[str, Any]:
     """For scripts."""
-    figures, shares, held = figures_of(status), shares_of(status.map.nodes), _held(status)
+    figures, shares, held = figures_of(status), shares_of(status.map.nodes, _width(status)), _held(status)
     nodes = [
         {**node_json(node, figures.get(node.node)), "share": shares[node.node], "held_share": held[node.node]}
         for node in status.map.nodes
@@ -53,7 +48,7 @@ def to_json(status: Status) -> dict[str, Any]:
 
 def render(status: Status) -> str:
     """For people."""
-    shares, held, figures = shares_of(status.map.nodes), _held(status), figures_of(status)
+    shares, held, figures = shares_of(status.map.nodes, _width(status)), _held(status), figures_of(status)
     rows = []
     for node in sorted(status.map.nodes, key=lambda each: (each.domain, each.node)):
         row = figures.get(node.node)
@@ -63,7 +58,22 @@ def render(status: Status) -> str:
     domains = len({node.domain for node in status.map.nodes})
     head = f"epoch {status.map.epoch}, {len(rows)} nodes in {domains} failure domains, default class {status.default_class}"
     columns = ("DOMAIN", "NODE", "STATE", "STANDING", "WEIGHT", "SHARE", "HOLDS", "USED", "OBJECTS")
-    return f"{head}\n\n" + table(columns, rows, right=(4, 5, 6, 7, 8))
+    return "\n".join([head, "", table(columns, rows, right=(4, 5, 6, 7, 8)), *_too_heavy(status)])
+
+
+def _width(status: Status) -> int:
+    """Of large objects of the default class, as they are stored with so many failure domains."""
+    form = form_for(parse_class(status.default_class), FRAGMENTED_BYTES_MIN, len(domain_weights(status.map.nodes)))
+    return form.width
+
+
+def _too_heavy(status: Status) -> list[str]:
+    """A line for each failure domain that cannot hold what its weight asks for."""
+    width = _width(status)
+    return [
+        f"{domain} has more than 1 in {width} of the weight: it holds one part of every object, and cannot hold more"
+        for domain in sorted(heavy_domains(status.map.nodes, width))
+    ]
 
 
 def _held(status: Status) -> dict[int, float]:

@@ -356,7 +356,7 @@ def test_others_stand_in(reason: str) -> None:
     else:
         stand(at, first, STANDING_MAINTENANCE)
     at.settle()
-    assert at.held_on().keys() == {second, at.ring.order(at.row.object)[2]}
+    assert at.held_on().keys() == {second, at.ring.order(at.row.object, 2)[2]}
     at.full.clear()
     stand(at, first, STANDING_IN)
     at.settle()

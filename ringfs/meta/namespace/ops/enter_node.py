@@ -7,7 +7,7 @@ IN. Losses make the epoch grow in any case, so that stewards look at once.
 
 | refused | when |
 | --- | --- |
-| INVALID | no uuid or name, a weight of 0, or more nodes than a map holds |
+| INVALID | no uuid or name, a weight of 0 or above WEIGHT_MAX, or more nodes than a map holds |
 | NODE_NAME_TAKEN | another disk has that name |
 | NODE_REMOVED | the disk was removed from the cluster, or replaced |
 """
@@ -15,6 +15,7 @@ IN. Losses make the epoch grow in any case, so that stewards look at once.
 from dataclasses import replace
 
 from ringfs.base.errors import Code, Refused
+from ringfs.base.limits import WEIGHT_MAX
 from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.facts import cluster_map, nodes
 from ringfs.meta.namespace.map_nodes import put_node
@@ -30,8 +31,8 @@ _NUMBER_MAX = 0xFFFF
 
 def apply(work: Work, op: EnterNode) -> NodeJoined:
     """See the module."""
-    if not op.uuid or not op.name or not op.weight:
-        raise Refused(Code.INVALID, "a node has a uuid, a name and a weight")
+    if not op.uuid or not op.name or not 0 < op.weight <= WEIGHT_MAX:
+        raise Refused(Code.INVALID, f"a node has a uuid, a name and a weight from 1 to {WEIGHT_MAX}")
     known = nodes(work.rows)
     node = _row_for(work, known, op)
     node.uuid, node.name, node.address, node.domain, node.state = op.uuid, op.name, op.address, op.domain, NODE_UP

@@ -106,7 +106,7 @@ def test_weight() -> None:
 def test_text() -> None:
     """A row for each node, and the sum."""
     shown = run("add", "data4").splitlines()
-    assert shown[0].split() == ["NODE", "USED", "IN", "OUT", "AFTER", "SHARE", "HOLDS"]
+    assert shown[0].split() == ["NODE", "USED", "IN", "OUT", "AFTER", "WEIGHT", "HOLDS"]
     assert [line.split()[0] for line in shown[1:5]] == ["data1", "data2", "data3", "data4"]
     assert " to move (2" in shown[-1]
 

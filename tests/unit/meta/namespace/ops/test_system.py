@@ -3,7 +3,7 @@
 import pytest
 
 from ringfs.base.errors import Code
-from ringfs.base.limits import DELETE_GRACE_NS
+from ringfs.base.limits import DELETE_GRACE_NS, WEIGHT_MAX
 from ringfs.meta.namespace import facts, system
 from ringfs.meta.namespace.condemned import condemned_page
 from ringfs.meta.namespace.ops import enter_node
@@ -82,10 +82,11 @@ def test_nodes_enter(trial: TrialNamespace) -> None:
         ("", "u2", 1, Code.INVALID),
         ("x", "", 1, Code.INVALID),
         ("x", "u2", 0, Code.INVALID),
+        ("x", "u2", WEIGHT_MAX + 1, Code.INVALID),
     ],
 )
 def test_nodes_refused(trial: TrialNamespace, name: str, uuid: str, weight: int, code: Code) -> None:
-    """Another disk's name; no name, disk or weight."""
+    """Another disk's name; no name, disk or weight, or too much of it."""
     trial.system(system.EnterNode("u1", "data1", "host:1", "rack", 100))
     with refused(code):
         trial.system(system.EnterNode(uuid, name, "host:1", "rack", weight))
