@@ -181,10 +181,11 @@ def load_config(path: Path) -> ClusterConfig:
     ]
     processes = [(table, nodes[0].section) for table, nodes in zip(data_tables, sections, strict=True) if nodes[0].section]
     _refuse_twins("name", [*((table, row.name) for table, row in rows), *processes])
-    _refuse_twins("address", ((table, row.address) for table, row in rows))
+    # Several may listen on the same one, if others reach each on its own.
+    _refuse_twins("address", ((table, _reached_at(row)) for table, row in rows))
     # Hosts may use the same path each.
-    _refuse_twins("state", ((table, _place(row.address, row.state)) for table, row in rows if isinstance(row, MetaConfig)))
-    _refuse_twins("disk", ((table, _place(row.address, row.disk)) for table, row in rows if isinstance(row, DataConfig)))
+    _refuse_twins("state", ((table, _place(row, row.state)) for table, row in rows if isinstance(row, MetaConfig)))
+    _refuse_twins("disk", ((table, _place(row, row.disk)) for table, row in rows if isinstance(row, DataConfig)))
     return config
 
 
@@ -308,8 +309,12 @@ def _refuse_twins(key: str, values: Iterable[tuple[Table, str]]) -> None:
         seen.add(value)
 
 
-def _place(address: str, path: Path) -> str:
-    return f"{split_address(address)[0]}:{path}"
+def _reached_at(row: MetaConfig | DataConfig) -> str:
+    return row.reached_at if isinstance(row, DataConfig) else row.address
+
+
+def _place(row: MetaConfig | DataConfig, path: Path) -> str:
+    return f"{split_address(_reached_at(row))[0]}:{path}"
 
 
 def _names(rows: Iterable[MetaConfig | DataConfig]) -> str:

@@ -9,6 +9,8 @@ from ringfs.base.limits import WEIGHT_MAX
 from ringfs.base.toml_tables import Table
 
 _PORT_MAX = 65_535
+#: Hosts that mean every interface of the machine.
+_EVERYWHERE = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,13 @@ class DataConfig:
     capacity_bytes: int | None
     #: The [[data]] section with several disks that it is one of; empty: it has a section of its own name.
     section: str = ""
+    #: Where others reach it, if that is another address than the one it listens on.
+    advertise: str = ""
+
+    @property
+    def reached_at(self) -> str:
+        """The address by which others reach it."""
+        return self.advertise or self.address
 
     @property
     def process(self) -> str:
@@ -37,19 +46,30 @@ def data_nodes(table: Table, folder: Path, failure_domain: str) -> list[DataConf
     domain = _domain(table, name, failure_domain)
     weight = table.take_or("weight", between(1, WEIGHT_MAX), 100)
     capacity_bytes = table.take_or("capacity_bytes", between(1, 1 << 63), None)
+    advertise = table.take_or("advertise", as_address, "")
+    if host in _EVERYWHERE and not advertise:
+        table.mistake("address", f"{host} is no place that others can connect to: say one with advertise")
     if not table.has("disks"):
         disk = folder / table.take("disk", as_text)
         table.end()
-        return [DataConfig(name, join_address(host, port), disk, domain or name, weight, capacity_bytes)]
+        return [DataConfig(name, join_address(host, port), disk, domain or name, weight, capacity_bytes, "", advertise)]
     disks = [folder / disk for disk in table.take("disks", as_paths)]
     table.end()
-    if port + len(disks) - 1 > _PORT_MAX:
-        table.mistake("address", f"must leave ports for {len(disks)} disks, up to {_PORT_MAX}")
     names = [f"{name}.{number}" for number in range(1, len(disks) + 1)]
+    addresses = _following(table, "address", join_address(host, port), len(disks))
+    advertised = _following(table, "advertise", advertise, len(disks)) if advertise else [""] * len(disks)
     return [
-        DataConfig(own, join_address(host, port + index), disks[index], domain or own, weight, capacity_bytes, name)
+        DataConfig(own, addresses[index], disks[index], domain or own, weight, capacity_bytes, name, advertised[index])
         for index, own in enumerate(names)
     ]
+
+
+def _following(table: Table, key: str, address: str, count: int) -> list[str]:
+    """The address, and those of the ports behind it."""
+    host, port = split_address(address)
+    if port + count - 1 > _PORT_MAX:
+        table.mistake(key, f"must leave ports for {count} disks, up to {_PORT_MAX}")
+    return [join_address(host, port + index) for index in range(count)]
 
 
 def _domain(table: Table, name: str, failure_domain: str) -> str | None:

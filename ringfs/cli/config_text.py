@@ -17,10 +17,18 @@ _HEADER = re.compile(r"\s*\[")
 _DATA = re.compile(r"\s*\[\[\s*data\s*\]\]")
 
 
-def data_section(name: str, address: str, disks: Sequence[str], domain: str | None = None, weight: int | None = None) -> str:
+def data_section(
+    name: str,
+    address: str,
+    disks: Sequence[str],
+    domain: str | None = None,
+    weight: int | None = None,
+    advertise: str | None = None,
+) -> str:
     """A data node's section, with one disk or several; what is None is left to the default."""
     where = f"disk = {_quoted(disks[0])}" if len(disks) == 1 else f"disks = [{', '.join(map(_quoted, disks))}]"
     lines = ["", "[[data]]", f"name = {_quoted(name)}", f"address = {_quoted(address)}", where]
+    lines += [] if advertise is None else [f"advertise = {_quoted(advertise)}"]
     lines += [] if domain is None else [f"domain = {_quoted(domain)}"]
     lines += [] if weight is None else [f"weight = {weight}"]
     return "\n".join(lines) + "\n"

@@ -156,7 +156,7 @@ class _Serving:
 
     async def _take_part(self, address: str) -> None:
         metas = [meta.address for meta in self._config.meta]
-        membership = Membership(self._node, self._store, address, metas, self._connect, self._on_joined)
+        membership = Membership(self._node, self._store, self._node.advertise or address, metas, self._connect, self._on_joined)
         with self._in_cluster:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(membership.run)

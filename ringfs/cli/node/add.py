@@ -22,6 +22,7 @@ from ringfs.wire.messages.cluster import ClusterMap
 @click.command("add")
 @click.argument("name", metavar="NODE")
 @click.option("--address", metavar="HOST:PORT", help="Where it is to listen, if cluster.toml does not have it yet.")
+@click.option("--advertise", metavar="HOST:PORT", help="Where others reach it, if that is another address.")
 @click.option("--disk", "disks", metavar="DIR", multiple=True, help="Its disk, an empty directory; said again, one more disk.")
 @click.option("--domain", help="Its failure domain. Default: its name.")
 @click.option("--weight", type=click.IntRange(1, WEIGHT_MAX), help="Its share of the ring. Default: 100.")
@@ -30,6 +31,7 @@ from ringfs.wire.messages.cluster import ClusterMap
 def command(
     name: str,
     address: str | None,
+    advertise: str | None,
     disks: tuple[str, ...],
     domain: str | None,
     weight: int | None,
@@ -48,9 +50,9 @@ def command(
     if is_new:
         if address is None or not disks:
             raise click.UsageError(f"{config.path} has no node {name!r}: give --address and --disk")
-        section = data_section(name, address, [str(Path(disk).absolute()) for disk in disks], domain, weight)
+        section = data_section(name, address, [str(Path(disk).absolute()) for disk in disks], domain, weight, advertise)
         config = add_section(config.path, section, lambda changed: _check(name, changed, cluster_map))
-    elif (address, disks, domain, weight) != (None, (), None, None):
+    elif (address, advertise, disks, domain, weight) != (None, None, (), None, None):
         raise click.UsageError(f"{config.path} has {name!r} already: change it there, or leave the options out")
     else:
         _check(name, config, cluster_map)

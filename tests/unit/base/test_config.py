@@ -135,6 +135,19 @@ def test_several_disks(tmp_path: Path) -> None:
         config.disks_of("data3")
 
 
+def test_advertise(tmp_path: Path) -> None:
+    """Others reach a node elsewhere than where it listens; then several hosts may listen on the same address, with the same path."""
+    text = SMALL.replace("127.0.0.1:7001", '0.0.0.0:7001"\nadvertise = "10.0.0.1:9001').replace(
+        "[::1]:7002", '0.0.0.0:7001"\nadvertise = "10.0.0.2:9001'
+    )
+    one, two = load_config(written(tmp_path, text.replace('"data2/disk"', '"/disks/one"'))).data
+    assert (one.address, one.reached_at) == ("0.0.0.0:7001", "10.0.0.1:9001")
+    assert (two.address, two.reached_at) == ("0.0.0.0:7001", "10.0.0.2:9001")
+    several = SEVERAL.replace("127.0.0.1:7001", '127.0.0.1:7001"\nadvertise = "[fd00::1]:9001')
+    one, two, other = load_config(written(tmp_path, several)).data
+    assert (one.reached_at, two.reached_at, other.reached_at) == ("[fd00::1]:9001", "[fd00::1]:9002", "[::1]:7012")
+
+
 @pytest.mark.parametrize(
     ("kind", "more", "domains"),
     [
@@ -164,6 +177,10 @@ def test_failure_domains(tmp_path: Path, kind: str, more: str, domains: list[str
         ("disks = ", 'disk = "x"\ndisks = ', r"\[data\] disk is not known here"),
         ("127.0.0.1:7001", "127.0.0.1:65535", "address must leave ports for 2 disks"),
         ("127.0.0.1:7000", "127.0.0.1:7002", "address '127.0.0.1:7002' is there twice"),
+        ("disks = ", 'advertise = "10.0.0.1:65535"\ndisks = ', "advertise must leave ports for 2 disks"),
+        ("disks = ", 'advertise = "10.0.0.1"\ndisks = ', "advertise is wrong: '10.0.0.1' is not an address"),
+        ("disks = ", 'advertise = "127.0.0.1:6999"\ndisks = ', "address '127.0.0.1:7000' is there twice"),
+        ("127.0.0.1:7001", "0.0.0.0:7001", "address 0.0.0.0 is no place that others can connect to: say one with advertise"),
         ('name = "data2"', 'name = "data1.2"', "name 'data1.2' is there twice"),
         ('name = "data2"', 'name = "data1"', "name 'data1' is there twice"),
     ],

@@ -245,6 +245,15 @@ def test_add(place: Path) -> None:
         run("add", "data4")
 
 
+def test_add_elsewhere(place: Path) -> None:
+    """One that listens on every interface must say where others reach it."""
+    words = ("add", "data3", "--address", "0.0.0.0:3", "--disk", str(place / "new"))
+    with pytest.raises(UserError, match="0.0.0.0 is no place that others can connect to: say one with advertise"):
+        run(*words)
+    run(*words, "--advertise", "h:4")
+    assert load_config(place / "cluster.toml").data_named("data3").reached_at == "h:4"
+
+
 def foreign(place: Path, _leader: Leader) -> None:
     """A disk of another cluster."""
     make_identity(RealFiles(), place / "new", "aaaaaaaa-1111-2222-3333-444444444444")
