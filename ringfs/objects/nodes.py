@@ -11,7 +11,7 @@ import trio
 from ringfs.base.checksums import Buffer
 from ringfs.base.errors import ConnectionLost
 from ringfs.base.limits import BLOCK_BYTES
-from ringfs.objects.latency import Latency
+from ringfs.objects.latency import Latencies, Latency
 from ringfs.wire.messages.cluster import ClusterMap, Node
 from ringfs.wire.rpc import Answer, Dial, OnAnswer, RpcClient, dial_tcp, open_client
 
@@ -35,12 +35,26 @@ _READ_GUESS_S = 0.03
 _PUT_GUESS_S = 0.2
 #: Reads of at most so much are measured apart from larger ones.
 _SMALL_READ_BYTES = 2 * BLOCK_BYTES
+#: A node that was overtaken, and answers again, is used again at once; but only so many good answers make it as good as others.
+_TRUSTED_AFTER = 32
+
+
+class Usual:
+    """What is usual on the connections of one client."""
+
+    def __init__(self) -> None:
+        self.small_reads = Latencies(_READ_GUESS_S)
+        self.large_reads = Latencies(_READ_GUESS_S)
+
+    def reads(self, size_bytes: int) -> Latencies:
+        """Of reads of so much."""
+        return self.small_reads if size_bytes <= _SMALL_READ_BYTES else self.large_reads
 
 
 class Lane:
     """One connection to one node, reopened when it is needed again after a loss."""
 
-    def __init__(self, address: str, key: bytes, name: str, nursery: trio.Nursery, dial: Dial) -> None:
+    def __init__(self, address: str, key: bytes, name: str, nursery: trio.Nursery, dial: Dial, usual: Usual) -> None:
         self.address = address
         self._key = key
         self._name = name
@@ -53,11 +67,15 @@ class Lane:
         self._open_failure = ""
         #: Time of trio's clock until which the node is avoided.
         self._avoid_until_s = 0.0
-        #: How often others overtook it since it last did well, and whether somebody is finding out if it has become better.
-        self._losses = 0
+        #: Others overtook it, or it had no connection, and it did not do well since; whether somebody is finding out if it has
+        #: become better; how often that happened since it was trusted, and the good answers since then.
+        self._is_suspect = False
         self._is_probed = False
-        self._small_reads = Latency(_READ_GUESS_S)
-        self._large_reads = Latency(_READ_GUESS_S)
+        self._losses = 0
+        self._good_count = 0
+        self._usual = usual
+        self._small_reads = usual.small_reads.one_more()
+        self._large_reads = usual.large_reads.one_more()
         self._puts = Latency(_PUT_GUESS_S)
 
     async def call(
@@ -93,7 +111,7 @@ class Lane:
         kept waiting for one: it is opened apart from any request."""
         if self._avoid_until_s > now_s:
             return True
-        if not self._losses or self.is_open:
+        if not self._is_suspect or self.is_open:
             return False
         self._open_soon()
         return True
@@ -104,15 +122,20 @@ class Lane:
 
     def was_overtaken(self) -> None:
         """It did not answer for so long that another node was asked, which did: others first, for longer each time."""
-        if self._is_probed or not self._losses:
-            self._losses += 1
-            self._is_probed = False
+        if self._is_probed or not self._is_suspect:
+            self._suspect()
             self._avoid_until_s = trio.current_time() + self._penalty_s()
+
+    def _suspect(self) -> None:
+        self._is_suspect = True
+        self._is_probed = False
+        self._losses += 1
+        self._good_count = 0
 
     def _begin(self) -> None:
         """It is asked. If it was overtaken the last time, nobody else should be kept waiting before it has answered."""
         now_s = trio.current_time()
-        if self._losses and now_s >= self._avoid_until_s:
+        if self._is_suspect and now_s >= self._avoid_until_s:
             self._is_probed = True
             self._avoid_until_s = now_s + self._penalty_s()
 
@@ -120,15 +143,22 @@ class Lane:
         return float(min(_OVERTAKEN_S_MIN * 2 ** min(self._losses - 1, 16), _OVERTAKEN_S_MAX))
 
     def _did_well(self) -> None:
-        if self._losses:
-            self._losses = 0
-            self._is_probed = False
+        if not self._losses:
+            return
+        if self._is_suspect:
+            self._is_suspect = self._is_probed = False
             self._avoid_until_s = 0.0
+        self._good_count += 1
+        if self._good_count >= _TRUSTED_AFTER:
+            self._losses = 0
 
     def note_read(self, size_bytes: int, took_s: float) -> None:
         """A read was answered before another node was."""
         self._did_well()
-        (self._small_reads if size_bytes <= _SMALL_READ_BYTES else self._large_reads).note(took_s)
+        self._usual.reads(size_bytes).note(self._reads(size_bytes), took_s)
+
+    def _reads(self, size_bytes: int) -> Latency:
+        return self._small_reads if size_bytes <= _SMALL_READ_BYTES else self._large_reads
 
     def note_put(self, took_s: float) -> None:
         """A put was answered."""
@@ -137,8 +167,12 @@ class Lane:
 
     def read_late_s(self, size_bytes: int) -> float:
         """A read of so much that takes longer is late."""
-        usual = self._small_reads if size_bytes <= _SMALL_READ_BYTES else self._large_reads
-        return usual.late_after_s(READ_LATE_S_MIN, _READ_LATE_S_MAX)
+        return self._usual.reads(size_bytes).late_after_s(self._reads(size_bytes), READ_LATE_S_MIN, _READ_LATE_S_MAX)
+
+    def leave(self) -> None:
+        """It is needed no more, and no measure for others."""
+        self._usual.small_reads.forget(self._small_reads)
+        self._usual.large_reads.forget(self._large_reads)
 
     @property
     def put_late_s(self) -> float:
@@ -171,7 +205,7 @@ class Lane:
             self._client = await self._nursery.start(self._hold)
         except (OSError, ConnectionLost, trio.TooSlowError) as error:
             self._open_failure = f"{self.address}: {error or type(error).__name__}"
-            self._losses += 1
+            self._suspect()
             self._avoid_until_s = trio.current_time() + max(AVOID_S, self._penalty_s())
         finally:
             self._opening = None
@@ -198,6 +232,7 @@ class DataNodes:
         self._name = name
         self._nursery = nursery
         self._dial = dial
+        self._usual = Usual()
         self._lanes: dict[tuple[str, bool], Lane] = {}
 
     def start_soon(self, function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
@@ -208,11 +243,12 @@ class DataNodes:
         """The node's lane for puts (bulk) or for gets. A node that moved gets new lanes with its new address."""
         lane = self._lanes.get((node.address, bulk))
         if lane is None:
-            lane = self._lanes[node.address, bulk] = Lane(node.address, self._key, self._name, self._nursery, self._dial)
+            lane = Lane(node.address, self._key, self._name, self._nursery, self._dial, self._usual)
+            self._lanes[node.address, bulk] = lane
         return lane
 
     def forget_gone(self, map: ClusterMap) -> None:
         """Drop lanes of addresses that are not in the map any more."""
         addresses = {node.address for node in map.nodes}
         for key in [key for key in self._lanes if key[0] not in addresses]:
-            del self._lanes[key]
+            self._lanes.pop(key).leave()

@@ -100,10 +100,11 @@ class Race(Generic[T]):
     def _may_add(self) -> bool:
         """Whether all that were begun are late, there is another way, and it may cost what it does."""
         now_s = trio.current_time()
-        waited = [(now_s - begun_s, self._ways[index].late_s) for index, begun_s in self._running.items()]
-        if self._begun == len(self._ways) or any(waited_s < late_s for waited_s, late_s in waited):
+        # Sums, as in _next_look_s: a difference may be a hair less than what was waited for.
+        running = [(begun_s, self._ways[index].late_s) for index, begun_s in self._running.items()]
+        if self._begun == len(self._ways) or any(begun_s + late_s > now_s for begun_s, late_s in running):
             return False
-        return all(waited_s >= very_late_s(late_s) for waited_s, late_s in waited) or self._budget.take(
+        return all(begun_s + very_late_s(late_s) <= now_s for begun_s, late_s in running) or self._budget.take(
             self._ways[self._begun].cost
         )
 

@@ -18,13 +18,14 @@ _TIMEOUT_S = 5.0
 
 class Patience(NamedTuple):
     """How long silent nodes are waited for: if the object can be made of what the others have, and if not. In the first case only
-    for those that were not doubtful before."""
+    for those that were not doubtful before, and if that is said only until they are late."""
 
     enough_s: float
     most_s: float
+    until_late: bool = False
 
 
-BRIEFLY = Patience(0.3, 1.0)
+BRIEFLY = Patience(0.3, 1.0, until_late=True)
 LONG = Patience(0.5, 1.0)
 #: Before something is given up.
 VERY_LONG = Patience(_TIMEOUT_S, _TIMEOUT_S)
@@ -56,7 +57,7 @@ class _RollCall:
                 is_enough = self._located().is_enough
                 if is_enough and not self._expected:
                     break
-                with trio.CancelScope(deadline=begun_s + self._patience[not is_enough]) as scope:
+                with trio.CancelScope(deadline=begun_s + (self._enough_s() if is_enough else self._patience.most_s)) as scope:
                     await self._news.wait()
                 if scope.cancelled_caught:
                     self._blame_silent()
@@ -64,6 +65,14 @@ class _RollCall:
                 self._news = trio.Event()
             nursery.cancel_scope.cancel()
         return self._located()
+
+    def _enough_s(self) -> float:
+        """How long to wait for those that should answer, if nobody depends on them."""
+        patience_s = self._patience.enough_s
+        if not self._patience.until_late:
+            return patience_s
+        expected = [node for node in self._order if node.node in self._expected]
+        return min(patience_s, max(self._places.lane(node).read_late_s(0) for node in expected))
 
     async def _ask(self, node: Node) -> None:
         try:

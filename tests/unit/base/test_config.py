@@ -136,7 +136,7 @@ def test_several_disks(tmp_path: Path) -> None:
 
 
 def test_advertise(tmp_path: Path) -> None:
-    """Others reach a node elsewhere than where it listens; then several hosts may listen on the same address, with the same path."""
+    """Others reach a node elsewhere than where it listens; then several may listen on the same address, with the same path."""
     text = SMALL.replace("127.0.0.1:7001", '0.0.0.0:7001"\nadvertise = "10.0.0.1:9001').replace(
         "[::1]:7002", '0.0.0.0:7001"\nadvertise = "10.0.0.2:9001'
     )

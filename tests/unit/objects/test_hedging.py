@@ -10,7 +10,7 @@ import trio
 
 from ringfs.base.errors import Refused
 from ringfs.base.limits import BLOCK_BYTES, KIB, MIB
-from ringfs.objects.latency import Latency
+from ringfs.objects.latency import Latencies, Latency
 from ringfs.objects.racing import Budget, Failed, Race, Way
 from tests.support.shelf import Shelf, shelf
 
@@ -71,6 +71,48 @@ async def test_a_stopped_node_does_not_slow_a_stream(stored_class: str, autojump
             await trio.sleep(0.5)
         assert longest_s < 0.25
         assert rounds > 110
+
+
+@pytest.mark.parametrize("stored_class", CLASSES)
+async def test_a_node_that_stalls_now_and_then(stored_class: str, autojump_clock: trio.testing.MockClock) -> None:
+    """As behind a lossy line: it does not become usual, for the others are the measure; and the node is trusted less and less."""
+    draw = random.Random(7)
+    waits_s = []
+    async with shelf(6, default_class=stored_class) as at:
+        oid = await at.put(CONTENT, stored_class)
+        for node in at.nodes.values():
+            node.get_s = 0.002
+        await read_all(at, oid)
+        stalling = at.order(CONTENT)[0]
+        for number in range(1000):
+            stalling.get_s = 0.3 if draw.random() < 0.15 else 0.002
+            begun_s = trio.current_time()
+            await at.fetched(oid, number % 8, 1)
+            waits_s.append(trio.current_time() - begun_s)
+            await trio.sleep(0.04)
+    assert max(waits_s) < 0.1
+    assert sum(wait_s > 0.02 for wait_s in waits_s) < 12
+
+
+@pytest.mark.parametrize("stored_class", CLASSES)
+async def test_objects_that_nothing_is_known_of(stored_class: str, autojump_clock: trio.testing.MockClock) -> None:
+    """As when each frame of a film is a file: a silent node keeps who asks all nodes waiting no longer than one who reads."""
+    async with shelf(6, default_class=stored_class) as at, trio.open_nursery() as nursery:
+        film = [await at.put(random.Random(number).randbytes(512 * KIB), stored_class) for number in range(100)]
+        for node in at.nodes.values():
+            node.get_s = 0.002
+        at.renewed(nursery)
+        for oid in film[:20]:
+            assert not isinstance(await at.fetched(oid, 0, 8), Refused)
+        at.nodes[1].is_mute = True
+        longest_s = 0.0
+        for oid in film[20:]:
+            begun_s = trio.current_time()
+            assert not isinstance(await at.fetched(oid, 0, 8), Refused)
+            longest_s = max(longest_s, trio.current_time() - begun_s)
+            await trio.sleep(0.1)
+        assert longest_s < 0.15
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("stored_class", ["replica:3", "ec:4+2"])
@@ -186,6 +228,30 @@ def test_latency_follows_what_is_measured() -> None:
         latency.note(1.0)
     assert 3.0 <= latency.late_after_s(0.0, 9.0) < 4.0
     assert latency.late_after_s(0.0, 1.0) == 1.0
+
+
+def test_late_is_what_is_late_for_most() -> None:
+    """A connection that has become slow is late by the measure of the others, until most of them are slow."""
+    latencies = Latencies(0.03)
+    lanes = [latencies.one_more() for _ in range(5)]
+    assert latencies.late_after_s(lanes[0], 0.0, 9.0) == pytest.approx(0.18)
+    for _ in range(100):
+        for lane in lanes[1:]:
+            latencies.note(lane, 0.01)
+        latencies.note(lanes[0], 1.0)
+    assert latencies.late_after_s(lanes[0], 0.0, 9.0) < 0.04
+    assert latencies.late_after_s(lanes[0], 0.2, 9.0) == 0.2
+    for _ in range(100):
+        for lane in lanes[:3]:
+            latencies.note(lane, 1.0)
+    assert latencies.late_after_s(lanes[0], 0.0, 9.0) >= 3.0
+    assert latencies.late_after_s(lanes[4], 0.0, 9.0) < 0.04, "each is late by its own measure, too"
+    for lane in lanes[:3]:
+        latencies.forget(lane)
+    for _ in range(100):
+        latencies.note(lanes[4], 0.01)
+    fresh = latencies.one_more()
+    assert latencies.late_after_s(fresh, 0.0, 9.0) < 0.04
 
 
 def test_the_budget() -> None:
