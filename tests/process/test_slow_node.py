@@ -1,0 +1,78 @@
+"""Films are played while one of six data nodes is slow: others overtake it, so that it does not set the pace.
+
+What is counted are frames that somebody who waits for that node could not have sooner. How well a player keeps its pace depends on
+the machine too, and is measured by `tools/frames.py`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.mounts import DevCluster, dev_cluster
+from tests.support.player import FRAME_BYTES, Frame, Played, play, write_file, write_sequence
+from tests.support.slow_proxy import LOST_S_MIN, SlowProxy, node_behind_proxy
+
+#: Of a film: played while all nodes are well, and then.
+FIRST_COUNT = 12
+FRAME_COUNT = 96
+DELAY_S = 0.2
+LOSS = 0.05
+#: A read takes a request, and an answer of 128 KiB: so many chunks, and each may be lost.
+CHUNKS_OF_A_READ = 3
+#: There and back.
+WAIT_S = 2 * DELAY_S
+
+
+class Cinema:
+    """Films on a cluster with a proxy before one of its nodes."""
+
+    def __init__(self, cluster: DevCluster, proxy: SlowProxy) -> None:
+        self._cluster = cluster
+        self._proxy = proxy
+        self._count = 0
+
+    def play(self, weather: str, write: Callable[[Path, int, int], list[Frame]] = write_sequence) -> tuple[Played, int]:
+        """A new film, through a mount that did not write it and knows all nodes as good ones: how it went, and the bytes the node
+        sent for it. Each byte is verified."""
+        self._count += 1
+        film = write(self._cluster.mount / f"film{self._count}", 1000 * self._count, FIRST_COUNT + FRAME_COUNT)
+        other = self._cluster.another_mount(f"mnt{self._count}")
+        frames = [frame.through(self._cluster.mount, other) for frame in film]
+        first = play(frames[:FIRST_COUNT])
+        before_bytes = self._proxy.set(weather)
+        played = play(frames[FIRST_COUNT:])
+        sent_bytes = self._proxy.set("off") - before_bytes
+        assert first.wrong + played.wrong == []
+        self._cluster.ringfs("umount", other)
+        return played, sent_bytes
+
+
+@pytest.fixture
+def cinema() -> Iterator[Cinema]:
+    """Six nodes, ec:4+2."""
+    with ExitStack() as stack:
+        cluster = stack.enter_context(dev_cluster("--data", "6", "--class", "ec:4+2"))
+        yield Cinema(cluster, stack.enter_context(node_behind_proxy(cluster, "data1")))
+
+
+def test_slow_node(cinema: Cinema) -> None:
+    """All bytes are right; far fewer frames are late than have data on the slow node; it is hardly asked while it is slow."""
+    well, well_bytes = cinema.play("off")
+    # A frame is an object, with a quarter of it in each of four fragments. As many of every film wait for that node.
+    waiting = well_bytes // (FRAME_BYTES // 4)
+    assert FRAME_COUNT / 3 < waiting <= FRAME_COUNT
+
+    delayed, delayed_bytes = cinema.play(f"delay {DELAY_S}")
+    assert delayed.count_over(WAIT_S) < well.count_over(WAIT_S) + waiting / 10
+    assert delayed_bytes < well_bytes / 2
+
+    # A large file is read ahead, by larger reads.
+    file, file_bytes = cinema.play(f"delay {DELAY_S}", write_file)
+    assert file.count_over(WAIT_S) < well.count_over(WAIT_S) + waiting / 10
+    assert file_bytes < well_bytes / 2
+
+    lossy, _ = cinema.play(f"loss {LOSS}")
+    lost = waiting * (1 - (1 - LOSS) ** CHUNKS_OF_A_READ)
+    assert lossy.count_over(LOST_S_MIN) < well.count_over(LOST_S_MIN) + lost / 2
