@@ -1,11 +1,12 @@
 """A data node with very many parts: how long its start takes, what it keeps in memory, how long a page of its list takes.
 
-    python -m tools.many_parts [--count 1000000] [--directory DIR] [--rebuild] [--json]
+    python -m tools.many_parts [--count 1000000] [--directory DIR] [--load-s 30] [--rebuild] [--json]
 
 Fills a disk with small objects in the real format (8 KiB each; without asking a node, which would take an hour for a million),
-then starts `ringfs data` on it: after a clean end, after SIGKILL, and with --rebuild without its index. With --directory the disk
-is kept there and used again. Times are from the process's beginning to its "ready", so they include Python's own start; on a shared
-machine the CPU is what to compare.
+then starts `ringfs data` on it: after a clean end, after SIGKILL at rest and under load (many_parts_load.py, with a metadata
+server), and with --rebuild without its index. With --directory the disk is kept there and used again. Times are from the process's
+beginning to its "ready", so they include Python's own start, and CPU that of the child which reads the index; on a shared machine
+the CPU is what to compare.
 """
 
 import argparse
@@ -21,7 +22,8 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import trio
@@ -40,6 +42,7 @@ from ringfs.data.stored_part import StoredPart, Tables
 from ringfs.wire.messages.data import ListObjects, ObjectPage
 from ringfs.wire.rpc import open_client
 from tools.data_load import process_cpu_s
+from tools.many_parts_load import Load
 
 CLUSTER = str(uuid.UUID(int=1))
 _CONTENT_BYTES = 100
@@ -64,14 +67,16 @@ disk = "disk"
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """MiB of a process: in memory, what of that is its own (not pages of files), the most it ever had."""
+    """MiB of a process: in memory; what of that is its own, not pages of files; the same with each page that others use too counted
+    in part; the most it ever had in memory."""
 
     resident: float
     own: float
+    proportional: float
     peak: float
 
     def __str__(self) -> str:
-        return f"{self.resident:.0f} MiB ({self.own:.0f} own, at most {self.peak:.0f})"
+        return f"{self.resident:.0f} MiB ({self.own:.0f} own, {self.proportional:.0f} proportional, at most {self.peak:.0f})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +93,16 @@ class Row:
     page_ms_max: float
     page_rows_max: int
     listed: Memory
+    #: After load, if there was any, and how often which kind of request was answered.
+    loaded: Memory | None = None
+    answered: dict[str, int] | None = None
 
     def __str__(self) -> str:
+        loaded = f"\n  under load ({self.answered}): {self.loaded}" if self.loaded else ""
         return (
             f"{self.name:18} {self.parts} parts: ready after {self.start_s:.2f} s (CPU {self.start_cpu_s:.2f} s) "
             f"with {self.started}; list {self.list_s:.1f} s (CPU {self.list_cpu_s:.1f} s), "
-            f"slowest page of up to {self.page_rows_max} {self.page_ms_max:.1f} ms, then {self.listed}"
+            f"slowest page of up to {self.page_rows_max} {self.page_ms_max:.1f} ms, then {self.listed}{loaded}"
         )
 
 
@@ -145,51 +154,96 @@ def _record(index: Index, identity: Identity, chance: random.Random, segment: in
 # --- measuring ------------------------------------------------------------------------------------------------------------
 
 
-def measure(directory: Path, count: int, *, rebuild: bool) -> Iterator[Row]:
-    """Each kind of start."""
-    kinds = ["after filling", "after a clean end", "after SIGKILL"] + ["without its index"] * rebuild
-    for number, kind in enumerate(kinds):
+def measure(directory: Path, *, load_s: float, rebuild: bool) -> Iterator[Row]:
+    """Each kind of start: its name, and how the process ends after it."""
+    known: set[bytes] = set()
+    for kind, end in [
+        ("after filling", signal.SIGTERM),
+        ("after a clean end", signal.SIGKILL),
+        ("after SIGKILL", None),
+        ("after SIGKILL under load", signal.SIGTERM),
+        *([("without its index", signal.SIGTERM)] if rebuild else []),
+    ]:
         if kind == "without its index":
             shutil.rmtree(directory / "disk" / "index")
-        after = kinds[number + 1] if number + 1 < len(kinds) else ""
-        yield _measure_one(directory, kind, count, signal.SIGKILL if "SIGKILL" in after else signal.SIGTERM)
+        row, listed, put = _measure_one(directory, kind, end, load_s)
+        assert known <= listed, f"{len(known - listed)} of {len(known)} parts are not listed"
+        known = listed | put
+        yield row
 
 
-def _measure_one(directory: Path, kind: str, count: int, end: signal.Signals) -> Row:
+def _measure_one(directory: Path, kind: str, end: signal.Signals | None, load_s: float) -> tuple[Row, set[bytes], set[bytes]]:
+    """The row, the parts that are listed, and those put after that, if it ends (None) killed under load."""
     begun = time.perf_counter()
-    command = [sys.executable, "-m", "ringfs.cli.main", "data", str(directory / "cluster.toml"), "data1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
-        assert server.stdout is not None
-        if not server.stdout.readline():
-            raise SystemExit("the data node did not start")
-        start_s, start_cpu_s, started = time.perf_counter() - begun, process_cpu_s(server.pid), _memory(server.pid)
+    with _started(directory, "data") as server:
+        start_s, start_cpu_s, started = time.perf_counter() - begun, _cpu_s(server.pid), _memory(server.pid)
         parts, list_s, page_s, page_rows = trio.run(_list, directory)
-        listed, list_cpu_s = _memory(server.pid), process_cpu_s(server.pid) - start_cpu_s
-        server.send_signal(end)
-    assert parts == count, f"{parts} of {count} parts are listed"
-    return Row(kind, parts, start_s, start_cpu_s, started, list_s, list_cpu_s, page_s * 1000, page_rows, listed)
+        listed, list_cpu_s = _memory(server.pid), _cpu_s(server.pid) - start_cpu_s
+        row = Row(kind, len(parts), start_s, start_cpu_s, started, list_s, list_cpu_s, page_s * 1000, page_rows, listed)
+        if end is not None:
+            server.send_signal(end)
+            return row, parts, set()
+        with _started(directory, "meta"):
+            load = Load(load_config(directory / "cluster.toml"))
+            loaded = trio.run(_load_and_kill, load, server, load_s)
+        return replace(row, loaded=loaded, answered=load.answered), parts, load.put
 
 
-async def _list(directory: Path) -> tuple[int, float, float, int]:
-    """How many parts there are, the time for all pages, for the slowest, and the most rows of one."""
+@contextmanager
+def _started(directory: Path, server: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A data node or metadata server that is ready; ended afterwards."""
+    name = ["--name", "meta1"] if server == "meta" else ["data1"]
+    command = [sys.executable, "-m", "ringfs.cli.main", server, str(directory / "cluster.toml"), *name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        try:
+            if not process.stdout.readline():
+                raise SystemExit(f"the {server} server did not start")
+            yield process
+        finally:
+            process.terminate()
+
+
+async def _load_and_kill(load: Load, server: subprocess.Popen[bytes], load_s: float) -> Memory:
+    """What the server has after so long under load; it is killed in the middle of that."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(load.run)
+        await trio.sleep(load_s)
+        await load.wait_worked()
+        loaded = _memory(server.pid)
+        server.kill()
+    return loaded
+
+
+async def _list(directory: Path) -> tuple[set[bytes], float, float, int]:
+    """The parts' ids, the time for all pages, for the slowest, and the most rows of one."""
     config = load_config(directory / "cluster.toml")
     address, key = config.data[0].address, config.load_key()
-    count, slowest, most, after, begun = 0, 0.0, 0, b"", time.perf_counter()
+    slowest, most, after, begun = 0.0, 0, b"", time.perf_counter()
+    parts: set[bytes] = set()
     async with open_client(address, key, name="steward of nobody") as client:
         while True:
             asked = time.perf_counter()
             page: ObjectPage = (await client.call(ListObjects(after, 4096), timeout_s=60)).message
             slowest = max(slowest, time.perf_counter() - asked)
-            count, most = count + len(page.objects), max(most, len(page.objects))
+            parts.update(row.object for row in page.objects)
+            most = max(most, len(page.objects))
             if not page.more:
-                return count, time.perf_counter() - begun, slowest, most
+                return parts, time.perf_counter() - begun, slowest, most
             after = page.objects[-1].object + page.objects[-1].part
 
 
 def _memory(pid: int) -> Memory:
     """What a process has in memory now."""
-    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return Memory(*(int(lines[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon", "VmHWM")))
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text().partition("\n")[2] + Path(f"/proc/{pid}/status").read_text()
+    lines = dict(line.split(":", 1) for line in text.splitlines())
+    return Memory(*(int(lines[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon", "Pss", "VmHWM")))
+
+
+def _cpu_s(pid: int) -> float:
+    """User and system time of a process and of its children that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return process_cpu_s(pid) + (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
 
 def prepare(directory: Path, count: int) -> None:
@@ -210,6 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--directory", type=Path)
+    parser.add_argument("--load-s", type=float, default=30.0, help="how long there is load before SIGKILL")
     parser.add_argument("--rebuild", action="store_true", help="also start without the index")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -218,7 +273,7 @@ def main() -> None:
         prepare(directory, options.count)
 
         rows = []
-        for row in measure(directory, options.count, rebuild=options.rebuild):
+        for row in measure(directory, load_s=options.load_s, rebuild=options.rebuild):
             rows.append(row)
             if not options.json:
                 print(row, flush=True)
