@@ -237,7 +237,7 @@ def _memory(pid: int) -> Memory:
     """What a process has in memory now."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text().partition("\n")[2] + Path(f"/proc/{pid}/status").read_text()
     lines = dict(line.split(":", 1) for line in text.splitlines())
-    return Memory(*(int(lines[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon", "Pss", "VmHWM")))
+    return Memory(*(int(lines[name].split()[0]) / 1024 for name in ("Rss", "Anonymous", "Pss", "VmHWM")))
 
 
 def _cpu_s(pid: int) -> float:

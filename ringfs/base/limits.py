@@ -94,6 +94,8 @@ TABLES_CACHED_BYTES_MAX = 16 * MIB
 #: A data node's index is checkpointed after so many bytes of records, or so many bytes of changed rows: what a start scans again.
 CHECKPOINT_RECORD_BYTES = 256 * MIB
 CHECKPOINT_ROW_BYTES = 4 * MIB
+#: What a data node has in memory of its libraries (13 MiB) and its indexes, before it lets these go to the page cache.
+INDEX_MAPPED_BYTES_MAX = 64 * MIB
 
 #: One transaction in the journal: a request's body, and what the leader adds to it.
 JOURNAL_ENTRY_BYTES_MAX = FRAME_BODY_BYTES_MAX + 64 * KIB

@@ -249,9 +249,9 @@ class Index:
             lost = [key for key, entry in self.entries() if place_of(entry.position)[0] == number]
             for key in lost:
                 self.remove(key)
-            for key, entry in list(self.entries()):
-                if entry.renewal and place_of(entry.renewal)[0] == number:
-                    self._put(key, entry._replace(renewal=NO_RENEWAL))
+            renewed = [(key, entry) for key, entry in self.entries() if entry.renewal and place_of(entry.renewal)[0] == number]
+            for key, entry in renewed:
+                self._put(key, entry._replace(renewal=NO_RENEWAL))
         use.live_bytes = use.part_count = 0
         self.forget_segment(number)
         return len(lost)
@@ -260,7 +260,8 @@ class Index:
         """A segment file is cut short to that length: forget the records behind it. The count of parts lost."""
         start, stop = position_of(number, length_bytes), position_of(number + 1, 0)
         lost_count = 0
-        for key, entry in list(self.entries()):
+        near = [row for row in self.entries() if number in (place_of(row[1].position)[0], place_of(row[1].renewal)[0])]
+        for key, entry in near:
             end = entry.position + record_bytes(length_of(key, entry.size_bytes))
             if start < end and entry.position < stop and place_of(entry.position)[0] == number:
                 self.remove(key)

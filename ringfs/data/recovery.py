@@ -17,7 +17,7 @@ import trio
 from ringfs.base.buffers import buffers
 from ringfs.base.clock import Clock
 from ringfs.base.kv.store import ReadDamaged, Store, StoreDamaged
-from ringfs.base.limits import CHECKPOINT_ROW_BYTES
+from ringfs.base.limits import CHECKPOINT_ROW_BYTES, INDEX_MAPPED_BYTES_MAX
 from ringfs.data.checkpointer import Checkpointer
 from ringfs.data.disk import Disk, Segment
 from ringfs.data.health import Health
@@ -60,7 +60,7 @@ async def open_store(
     records = SegmentLog(disk, segments, index, health, identity, clock, sizes or SegmentSizes())
     records.resume(*end)
     checkpointer = Checkpointer(kv, index, records, segments, health)
-    return ObjectStore(identity, disk, segments, index, records, checkpointer, health, clock)
+    return ObjectStore(identity, disk, segments, index, records, checkpointer, health, clock, kv)
 
 
 def doubt_index(directory: Path) -> None:
@@ -191,6 +191,7 @@ class _Recovery:
                     if held_back is not None:
                         self._take(number, held_back)
                     held_back = record
+                self._kv.bound_memory(INDEX_MAPPED_BYTES_MAX)
                 if self._kv.pending_bytes > CHECKPOINT_ROW_BYTES:
                     self._index.flush(self._end)
                     await self._kv.checkpoint({})

@@ -14,7 +14,8 @@ import trio
 
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, Refused
-from ringfs.base.limits import GET_THREADS, HASH_BYTES, PUT_THREADS
+from ringfs.base.kv.store import Store
+from ringfs.base.limits import GET_THREADS, HASH_BYTES, INDEX_MAPPED_BYTES_MAX, PUT_THREADS
 from ringfs.data.checkpointer import Checkpointer
 from ringfs.data.disk import Disk, Segment
 from ringfs.data.health import Health
@@ -39,6 +40,8 @@ from ringfs.ring.parts import COPY, Part
 
 #: Rows that are removed without a pause of the event loop.
 _DROPS_AT_ONCE = 128
+#: How often it is looked how much of the index is mapped. Meanwhile reads map a few tens of MiB at most.
+_LOOK_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class ObjectStore:
         checkpointer: Checkpointer,
         health: Health,
         clock: Clock,
+        kv: Store,
     ) -> None:
         self.identity = identity
         self.health = health
@@ -83,6 +87,7 @@ class ObjectStore:
         self._log = log
         self._checkpointer = checkpointer
         self._clock = clock
+        self._kv = kv
         self._tables = TableCache()
         self._put_threads = trio.CapacityLimiter(PUT_THREADS)
         self._get_threads = trio.CapacityLimiter(GET_THREADS)
@@ -92,7 +97,14 @@ class ObjectStore:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._log.run_syncs)
             nursery.start_soon(self._checkpointer.run)
+            nursery.start_soon(self._bound_memory)
             task_status.started()
+
+    async def _bound_memory(self) -> None:
+        """For ever: what was read of the index does not pile up in this process's memory."""
+        while True:
+            self._kv.bound_memory(INDEX_MAPPED_BYTES_MAX)
+            await trio.sleep(_LOOK_S)
 
     async def close(self) -> None:
         """Checkpoint (unless the disk failed) and close; after run() has ended and with no call under way."""

@@ -17,6 +17,7 @@ import lmdb
 from ringfs.base.errors import UserError
 from ringfs.base.kv.turns import Turns
 from ringfs.base.limits import MIB
+from ringfs.base.memory import let_go
 
 #: LMDB's MDB_MAXKEYSIZE.
 KEY_BYTES_MAX = 511
@@ -119,6 +120,10 @@ class Environment:
             raise failure(str(error)) from error
         finally:
             turns.finish()
+
+    def let_go_pages(self) -> None:
+        """What is mapped of the file need not be in this process's memory; reads map it again."""
+        let_go(Path(self._lmdb.path()) / "data.mdb")
 
     def _is_full(self, error: lmdb.Error) -> bool:
         """Whether there was no room. LMDB calls a write that came short EIO, and a write comes short where space ends."""

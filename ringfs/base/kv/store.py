@@ -28,6 +28,7 @@ from ringfs.base.kv.table import Change, ChangeTable
 from ringfs.base.kv.turns import Turns
 from ringfs.base.kv.whole import ensure_whole
 from ringfs.base.limits import GIB
+from ringfs.base.memory import mapped_bytes
 
 #: The event loop waits no longer for a turn of the checkpoint's thread (which may have to read a page from a disk).
 TURN_WAIT_S = 0.001
@@ -125,6 +126,11 @@ class Store:
         self._base = self._environment.view()
         self._frozen = ChangeTable()
         self._bind()
+
+    def bound_memory(self, mapped_bytes_max: int) -> None:
+        """If this process has more than that in memory of the files it maps, let go what it has of this store's."""
+        if mapped_bytes() > mapped_bytes_max:
+            self._environment.let_go_pages()
 
     def snapshot(self) -> Snapshot:
         """The last checkpoint, unchanging until its close(). Holds back the reuse of disk space, so do close it."""

@@ -10,8 +10,10 @@ import trio
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import MIB, OBJECT_BYTES_MAX
 from ringfs.data import checkpointer
+from ringfs.data import store as store_module
 from ringfs.data.segment_log import SegmentSizes
 from ringfs.data.stored_part import Tables
+from tests.support.residency import resident_bytes
 from tests.support.stores import EIO, SMALL, Faults, TickingClock, any_part, content_of, made, opened, put, running
 from tests.support.waiting import until
 
@@ -327,3 +329,17 @@ async def test_closing_without_running(tmp_path: Path) -> None:
     store = await opened(tmp_path, SMALL)
     assert store.figures().part_count == 0
     await store.close()
+
+
+async def test_an_index_that_was_read_does_not_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The running store looks to it, and goes on answering."""
+    monkeypatch.setattr(store_module, "INDEX_MAPPED_BYTES_MAX", 0)
+    things, file = [made(seed, 100) for seed in range(20)], tmp_path / "index" / "data.mdb"
+    async with running(tmp_path) as store:
+        for thing in things:
+            await put(store, thing)
+    async with running(tmp_path) as store:
+        for _ in range(2):
+            assert len(store.page(b"", 100)[0]) == len(things)
+            assert resident_bytes(file) > 0
+            await until(lambda: resident_bytes(file) == 0)
