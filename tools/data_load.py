@@ -2,10 +2,11 @@
 
     python -m tools.data_load [--rows seqread,randread] [--mib 256] [--json]
 
-Starts a cluster of its own in a temporary directory: 3 data nodes and replica:2, or as --nodes and --class say. Reads are cold: a
-new client, and nothing of the segments in the page cache. Per operation (a call of client/file_system.py: 1 MiB, or 4 KiB) it tells
-the time and the CPU of the client (this process, whose making of the load counts as its own), of all nodes together, and of the
-metadata server. On a shared machine the CPU is what to compare.
+Starts a cluster of its own in a temporary directory: 3 data nodes and replica:2, or as --nodes and --class say; of several classes
+(--class ec:4+2,replica:3) each has a cluster, their loads run by turns, and in the end the first one is compared with each other.
+Reads are cold: a new client, and nothing of the segments in the page cache. Per operation (a call of client/file_system.py: 1 MiB,
+or 4 KiB) it tells the time and the CPU of the client (this process, whose making of the load counts as its own), of all nodes
+together, and of the metadata server. On a shared machine the CPU is what to compare.
 """
 
 import argparse
@@ -19,17 +20,19 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
+from statistics import median
 
 import trio
 
 from ringfs.base.config import ClusterConfig, load_config
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import KIB, MIB
-from ringfs.base.memory import keep_freed_pages
+from ringfs.base.memory import collect_seldom, keep_freed_pages
 from ringfs.client.file_system import Caller, FileSystem, Handle
 from ringfs.client.opening import open_file_system
 
@@ -70,6 +73,7 @@ class Sizes:
 class Row:
     """What one kind of load cost: µs of time and of CPU for each operation."""
 
+    stored_class: str
     name: str
     ops: int
     ops_per_s: float
@@ -79,11 +83,17 @@ class Row:
     nodes_us: float
     meta_us: float
 
+    @property
+    def cpu_us(self) -> float:
+        """Of all processes."""
+        return self.client_us + self.nodes_us + self.meta_us
+
 
 @dataclass(slots=True)
 class Cluster:
     """A running cluster."""
 
+    stored_class: str
     config: ClusterConfig
     directory: Path
     meta: int
@@ -125,7 +135,7 @@ def running_cluster(node_count: int, stored_class: str) -> Iterator[Cluster]:
         for node in names:
             (directory / node).mkdir()
         nodes = [_started(stack, "data", str(path), node) for node in names]
-        yield Cluster(load_config(path), directory, meta, nodes)
+        yield Cluster(stored_class, load_config(path), directory, meta, nodes)
 
 
 def _started(stack: ExitStack, *verb: str) -> int:
@@ -179,10 +189,10 @@ class Load:
 
     async def _write(self, fs: FileSystem, name: bytes, size_bytes: int) -> None:
         async with _open(fs, name, writes=True) as handle:
-            salt = secrets.token_bytes(16)
+            salt, rest = secrets.token_bytes(16), memoryview(self._base)[32:]
             for offset in range(0, size_bytes, _STEP_BYTES):
                 # Equal objects would be stored once.
-                step = b"%s%16d" % (salt, offset) + self._base[32:]
+                step = b"".join((b"%s%16d" % (salt, offset), rest))
                 await fs.write(handle, offset, step)
                 self._note(len(step))
             await fs.fsync(handle)
@@ -256,19 +266,48 @@ async def measure(cluster: Cluster, load: Load, name: str) -> Row:
         await load.kinds()[name](fs)
         took_s = time.perf_counter() - begun_s
         used_us = [(now - then) * 1e6 / load.done for now, then in zip(cluster.cpu_s(), before, strict=True)]
-    return Row(name, load.done, load.done / took_s, load.bytes / took_s / 1e6, took_s * 1e6 / load.done, *used_us)
+    return Row(
+        cluster.stored_class, name, load.done, load.done / took_s, load.bytes / took_s / 1e6, took_s * 1e6 / load.done, *used_us
+    )
+
+
+async def measure_all(clusters: list[Cluster], load: Load, rounds: int, wanted: Sequence[str]) -> AsyncIterator[Row]:
+    """The wanted kinds of load, each on all clusters by turns."""
+    made: set[str] = set()
+    for number, name in product(range(rounds), load.kinds()):
+        is_needed = name in ("seqwrite", "par4write") and name not in made
+        if name not in wanted and not is_needed:
+            continue
+        made.add(name)
+        # Who goes first has the disk's and the machine's moods: that is each in its turn.
+        for cluster in clusters[number % len(clusters) :] + clusters[: number % len(clusters)]:
+            row = await measure(cluster, load, name)
+            if name in wanted:
+                yield row
+
+
+def compared(rows: Sequence[Row], first: str, other: str) -> Iterator[str]:
+    """A line for each kind of load: how the first class did beside the other one."""
+    for name in dict.fromkeys(row.name for row in rows):
+        mine, its = ([row for row in rows if (row.name, row.stored_class) == (name, wanted)] for wanted in (first, other))
+        rates = [own.mb_per_s / theirs.mb_per_s for own, theirs in zip(mine, its, strict=True)]
+        cpu = sum(row.cpu_us for row in its) / sum(row.cpu_us for row in mine)
+        yield f"{name}: {first} beside {other}: MB/s {median(rates):.2f} ({_listed(rates)}), per CPU second {cpu:.2f}"
+
+
+def _listed(rates: Sequence[float]) -> str:
+    return ", ".join(f"{rate:.2f}" for rate in rates)
 
 
 def _print(row: Row) -> None:
     print(
-        f"{row.name:10} {row.ops:6} {row.ops_per_s:9.0f} {row.mb_per_s:8.1f} {row.time_us:9.0f}"
+        f"{row.stored_class:10} {row.name:10} {row.ops:6} {row.ops_per_s:9.0f} {row.mb_per_s:8.1f} {row.time_us:9.0f}"
         f" {row.client_us:9.0f} {row.nodes_us:9.0f} {row.meta_us:9.0f}",
         flush=True,
     )
 
 
-async def main() -> None:
-    """See the module."""
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Load on the data path of a cluster of its own, below FUSE.")
     parser.add_argument("--rows", default="", help="which kinds of load to show, with commas between (default: all)")
     parser.add_argument("--mib", type=int, default=256, help="MiB of the large file, and of four others together (default 256)")
@@ -276,30 +315,40 @@ async def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="how often to run everything (default 1)")
     parser.add_argument("--json", action="store_true", help="one JSON list of rows instead of a table")
     parser.add_argument("--nodes", type=int, default=3, help="data nodes (default 3)")
-    parser.add_argument("--class", dest="stored_class", default="replica:2", help="class of service (default replica:2)")
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--class", dest="stored_class", default="replica:2", help="class of service, or several with commas (default replica:2)"
+    )
+    return parser.parse_args()
+
+
+async def main() -> None:
+    """See the module."""
+    arguments = _arguments()
     count = arguments.count
     load = Load(Sizes(arguments.mib * MIB, count, 4 * count, count // 2, count // 4))
     wanted = arguments.rows.split(",") if arguments.rows else list(load.kinds())
+    classes = arguments.stored_class.split(",")
+    # As a mount does.
     keep_freed_pages(32 * MIB)
+    collect_seldom()
     rows: list[Row] = []
-    made: set[str] = set()
-    with running_cluster(arguments.nodes, arguments.stored_class) as cluster:
+    with ExitStack() as stack:
+        clusters = [stack.enter_context(running_cluster(arguments.nodes, stored_class)) for stored_class in classes]
         if not arguments.json:
-            print(f"{'':10} {'ops':>6} {'ops/s':>9} {'MB/s':>8} {'µs/op':>9} {'client µs':>9} {'nodes µs':>9} {'meta µs':>9}")
-        for _ in range(arguments.rounds):
-            for name in load.kinds():
-                is_needed = name in ("seqwrite", "par4write") and name not in made
-                if name not in wanted and not is_needed:
-                    continue
-                made.add(name)
-                row = await measure(cluster, load, name)
-                if name in wanted:
-                    rows.append(row)
-                    if not arguments.json:
-                        _print(row)
+            print(
+                f"{'':21} {'ops':>6} {'ops/s':>9} {'MB/s':>8} {'µs/op':>9} {'client µs':>9} {'nodes µs':>9} {'meta µs':>9}",
+                flush=True,
+            )
+        async for row in measure_all(clusters, load, arguments.rounds, wanted):
+            rows.append(row)
+            if not arguments.json:
+                _print(row)
     if arguments.json:
         print(json.dumps([asdict(row) for row in rows]))
+        return
+    for other in classes[1:]:
+        for line in compared(rows, classes[0], other):
+            print(line)
 
 
 if __name__ == "__main__":

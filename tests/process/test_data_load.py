@@ -18,3 +18,15 @@ def test_every_kind_runs() -> None:
     assert [row["ops"] for row in rows] == [8, 8, 20, 8, 8, 80, 10, 5]
     assert all(row["client_us"] > 0 for row in rows)
     assert all(sum(row[side] for row in rows) > 0 for side in ("nodes_us", "meta_us"))
+
+
+def test_classes_by_turns() -> None:
+    """Each class has a cluster of its own; the first one is compared with the other, round by round."""
+    command = [sys.executable, "-m", "tools.data_load", "--class", "ec:2+1,replica:2", "--mib", "8", "--rows", "seqwrite"]
+    run = subprocess.run([*command, "--rounds", "2"], cwd=_ROOT, capture_output=True, text=True, timeout=60, check=True)
+    _, *rows, told = run.stdout.splitlines()
+    assert [row.split()[:3] for row in rows] == [[name, "seqwrite", "8"] for name in ("ec:2+1", "replica:2", "replica:2", "ec:2+1")]
+    rates = [float(row.split()[4]) for row in rows]
+    assert told.startswith("seqwrite: ec:2+1 beside replica:2: MB/s ")
+    assert f"({rates[0] / rates[1]:.1f}" in told
+    assert told.count(",") == 2
