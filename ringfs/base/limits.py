@@ -83,8 +83,8 @@ SEGMENT_BYTES_MIN = 64 * MIB
 DISK_RESERVE_BYTES = 256 * MIB
 #: Segment files that a data node has open at once (two descriptors each).
 SEGMENTS_OPEN_MAX = 256
-#: Threads of a data node that write, and that read.
-PUT_THREADS = 4
+#: Threads of a data node that write and sync, which is the most puts that can share a sync, and that read.
+PUT_THREADS = 16
 GET_THREADS = 8
 #: Requests that wait for one of those threads; more are refused OVERLOADED.
 PUTS_WAITING_MAX = 1024

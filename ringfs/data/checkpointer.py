@@ -124,4 +124,4 @@ class Checkpointer:
 def _punch(segment: Segment, ranges: list[tuple[int, int]]) -> None:
     for position, length_bytes in ranges:
         segment.punch(place_of(position)[1], length_bytes)
-    segment.sync()
+    segment.sync_written()

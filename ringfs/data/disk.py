@@ -7,8 +7,10 @@ direct (past the page cache) where the file system can do that: their buffers, o
 import ctypes
 import errno
 import os
+import threading
 import time
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 from ringfs.base.checksums import Buffer
@@ -45,6 +47,12 @@ class Segment:
         #: What small reads past the page cache take; and how many more are left to threads because that was long.
         self._pace = Pace(0)
         self._skips = 0
+        #: One for each finished write that is to be synced, and for each sync, ascending; next() of it is atomic.
+        self._tickets = count(1)
+        #: Held while one thread syncs for others. It guards: the ticket of the last sync; whether one did not succeed.
+        self._syncing = threading.Lock()
+        self._synced = 0
+        self._has_lost = False
 
     def write(self, parts: Sequence[Buffer], offset: int) -> None:
         """Write all parts one after the other at offset, or raise: then any part of it may be written."""
@@ -60,8 +68,8 @@ class Segment:
         """Fill buffer from offset; how many bytes there were, fewer only where the file ends."""
         descriptor = self._direct if direct else self._buffered
         filled = 0
-        while filled < len(buffer) and (count := os.preadv(descriptor, [buffer[filled:]], offset + filled)):
-            filled += count
+        while filled < len(buffer) and (more := os.preadv(descriptor, [buffer[filled:]], offset + filled)):
+            filled += more
         return filled
 
     def read_now(self, buffer: memoryview, offset: int) -> bool:
@@ -75,15 +83,32 @@ class Segment:
             self._skips -= 1
             return False
         begun_ns = time.perf_counter_ns()
-        count = self.read(buffer, offset, direct=True)
+        filled = self.read(buffer, offset, direct=True)
         self._pace.note(min(time.perf_counter_ns() - begun_ns, _COUNTED_READ_NS))
         if self._pace.smoothed_ns >= _FAST_READ_NS:
             self._skips = _SKIPS
-        return count == len(buffer)
+        return filled == len(buffer)
 
     def sync(self) -> None:
         """Everything written and punched so far is durable on return."""
         os.fdatasync(self._buffered)
+
+    def sync_written(self) -> None:
+        """What the calling thread has written and punched is durable on return: who comes first syncs for all who did so before.
+        Raises OSError, also to those who waited for a sync that failed, and to all after them."""
+        ticket = next(self._tickets)
+        with self._syncing:
+            if self._has_lost:
+                # What a failed sync left on the disk is not known, and the kernel tells it only once.
+                raise OSError(errno.EIO, "a sync failed before")
+            if ticket < self._synced:
+                return
+            # All smaller tickets are those of finished writes.
+            begun = next(self._tickets)
+            self._has_lost = True
+            self.sync()
+            self._has_lost = False
+            self._synced = begun
 
     def punch(self, offset: int, length_bytes: int) -> None:
         """Give the range's space back; it reads as zeros."""

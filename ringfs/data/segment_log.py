@@ -1,4 +1,4 @@
-"""Appending records: places in the active segment, writes side by side, one fdatasync for all that wait.
+"""Appending records: places in the active segment, writes side by side in threads, one fdatasync for all that wait for one.
 
 The log knows positions and durability. What a record means, and the index, is the store's business (store.py).
 """
@@ -11,6 +11,7 @@ import trio
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import DISK_RESERVE_BYTES, OBJECT_BYTES_MAX, SEGMENT_BYTES, SEGMENT_BYTES_MIN
+from ringfs.base.threads import Threads
 from ringfs.data.disk import Disk, Segment
 from ringfs.data.health import Health
 from ringfs.data.identity import Identity
@@ -41,6 +42,10 @@ class SegmentSizes:
         self.capacity_bytes = capacity_bytes
 
 
+class _NotSynced(Exception):
+    """A record was written, and whether it is on the disk is not known."""
+
+
 class SegmentLog:
     """The end of the log of one disk. All methods belong to the event loop's thread."""
 
@@ -68,10 +73,6 @@ class SegmentLog:
         #: Length by position, ascending: records given a place that the index does not reflect yet. The mark stays before them.
         self._in_flight: dict[int, int] = {}
         self._rolling = trio.Lock()
-        #: Appends whose writes are done and wait for a sync, and what wakes the sync loop.
-        self._unsynced: list[tuple[int, trio.Event]] = []
-        self._written = trio.Event()
-        self._threads = trio.CapacityLimiter(2)
         #: Since the log was opened.
         self.appended_bytes = 0
 
@@ -104,8 +105,8 @@ class SegmentLog:
 
     # --- appending ---------------------------------------------------------------------------------------------------
 
-    async def append(self, length_bytes: int, write: Callable[[Segment, int], None], limiter: trio.CapacityLimiter) -> int:
-        """Let `write` write a record of that length in a thread; its position once it is durable.
+    async def append(self, length_bytes: int, write: Callable[[Segment, int], None], threads: Threads) -> int:
+        """Let `write` write a record of that length in a thread, which syncs it too; its position once it is durable.
 
         It stays in flight until settled() is told that the index reflects it. Refused DISK_FULL, DISK_FAILED, and what `write`
         refuses: then nothing of it counts.
@@ -114,46 +115,22 @@ class SegmentLog:
         number, offset = place_of(position)
         try:
             with self._segments.pinned(number) as segment:
-                await trio.to_thread.run_sync(write, segment, offset, limiter=limiter)
+                await threads.run(_write_durably, write, segment, offset)
+        except _NotSynced as error:
+            self._health.fail(f"fdatasync: {error}")
         except Refused:
             self._give_up(position)
             raise
         except OSError as error:
             self._give_up(position)
             raise self._write_failed(error) from error
-        await self._synced(number)
+        # Also if another disk call failed meanwhile. The record stays in flight then: the mark stays before it.
+        self._health.check_writable()
         return position
 
     def settled(self, position: int) -> None:
         """The index reflects the record."""
         del self._in_flight[position]
-
-    async def run_syncs(self) -> None:
-        """For ever: one fdatasync for all appends that were written meanwhile."""
-        while True:
-            await self._written.wait()
-            self._written = trio.Event()
-            batch, self._unsynced = self._unsynced, []
-            if self._health.failure is None:
-                await self._sync(sorted({number for number, _ in batch}))
-            for _, synced in batch:
-                synced.set()
-
-    async def _sync(self, numbers: list[int]) -> None:
-        try:
-            for number in numbers:
-                with self._segments.pinned(number) as segment:
-                    await trio.to_thread.run_sync(segment.sync, limiter=self._threads)
-        except OSError as error:
-            # What a failed sync left on the disk is not known, and asking again would not tell.
-            self._health.fail(f"fdatasync: {error.strerror or error}")
-
-    async def _synced(self, number: int) -> None:
-        synced = trio.Event()
-        self._unsynced.append((number, synced))
-        self._written.set()
-        await synced.wait()
-        self._health.check_writable()
 
     def _give_up(self, position: int) -> None:
         """The record does not count: its place is wasted."""
@@ -187,19 +164,25 @@ class SegmentLog:
     async def _reserve(self, length_bytes: int) -> int:
         """A place for a record of that length."""
         self._health.check_writable()
-        async with self._rolling:
-            if self._allowance_bytes < length_bytes:
-                self._health.full(True)
-                raise Refused(Code.DISK_FULL, "its configured capacity is used up")
-            if self.room_bytes < length_bytes:
-                await self._roll()
-            if min(self.room_bytes, self._allowance_bytes) >= _LARGEST_BYTES:
-                self._health.full(False)
-            position = position_of(self._active, self._tail)
-            self._tail += length_bytes
-            self.appended_bytes += length_bytes
-            self._in_flight[position] = length_bytes
-            return position
+        if self._rolling.locked() or self.room_bytes < length_bytes:
+            # Those who wait for the next segment share it.
+            async with self._rolling:
+                self._check_allowance(length_bytes)
+                if self.room_bytes < length_bytes:
+                    await self._roll()
+        self._check_allowance(length_bytes)
+        if min(self.room_bytes, self._allowance_bytes) >= _LARGEST_BYTES:
+            self._health.full(False)
+        position = position_of(self._active, self._tail)
+        self._tail += length_bytes
+        self.appended_bytes += length_bytes
+        self._in_flight[position] = length_bytes
+        return position
+
+    def _check_allowance(self, length_bytes: int) -> None:
+        if self._allowance_bytes < length_bytes:
+            self._health.full(True)
+            raise Refused(Code.DISK_FULL, "its configured capacity is used up")
 
     @property
     def _allowance_bytes(self) -> int:
@@ -224,3 +207,12 @@ class SegmentLog:
             self._index.waste(position_of(self._active, self._tail), self.room_bytes)
         self._index.know_segment(number)
         self._active, self._tail, self._capacity_bytes = number, HEAD_BYTES, capacity_bytes
+
+
+def _write_durably(write: Callable[[Segment, int], None], segment: Segment, offset: int) -> None:
+    """One visit to a thread for both costs a put 0.2 ms less than two. Raises what `write` raises, and _NotSynced."""
+    write(segment, offset)
+    try:
+        segment.sync_written()
+    except OSError as error:
+        raise _NotSynced(error.strerror or str(error)) from error

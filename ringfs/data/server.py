@@ -44,8 +44,7 @@ from ringfs.wire.rpc import Peer, Request
 
 #: What stewards call themselves on their connections to data nodes: this and the node's name.
 STEWARD_PREFIX = "steward "
-#: Puts spend part of their time waiting for a sync, in which others can write.
-_PUT_WORKERS = 4 * PUT_THREADS
+_PUT_WORKERS = PUT_THREADS
 _GET_WORKERS = GET_THREADS
 #: What the event loop does without a pause: under 2 ms each (docs/parts/data.md).
 _LIST_ROWS_MAX = PAGE_ENTRIES_MAX // 8
@@ -203,7 +202,8 @@ class DataServer:
         stored = StoredPart(asked.object, asked.size_bytes, _part_of(asked.part))
         if len(request.payload) != stored.length_bytes:
             raise Refused(Code.BAD_REQUEST, f"{len(request.payload)} bytes for {stored}, which has {stored.length_bytes}")
-        request.reply(PutDone(await self._store.put(stored, Tables(asked.table, asked.own_table), request.payload)))
+        done = PutDone(await self._store.put(stored, Tables(asked.table, asked.own_table), request.payload))
+        request.reply(done, at_once=True)
 
     async def _delete(self, request: Request) -> None:
         asked: Delete = request.message

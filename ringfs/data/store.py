@@ -7,7 +7,6 @@ records is checkpointer.py's business. All methods belong to the event loop's th
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import trio
@@ -16,6 +15,7 @@ from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.store import Store
 from ringfs.base.limits import GET_THREADS, HASH_BYTES, INDEX_MAPPED_BYTES_MAX, PUT_THREADS
+from ringfs.base.threads import Threads
 from ringfs.data.checkpointer import Checkpointer
 from ringfs.data.disk import Disk, Segment
 from ringfs.data.health import Health
@@ -89,13 +89,12 @@ class ObjectStore:
         self._clock = clock
         self._kv = kv
         self._tables = TableCache()
-        self._put_threads = trio.CapacityLimiter(PUT_THREADS)
-        self._get_threads = trio.CapacityLimiter(GET_THREADS)
+        self._put_threads = Threads(PUT_THREADS)
+        self._get_threads = Threads(GET_THREADS)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Sync, checkpoint and free space, until cancelled. Raises IndexDamaged."""
+        """Checkpoint, free space and bound memory, until cancelled. Raises IndexDamaged."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._log.run_syncs)
             nursery.start_soon(self._checkpointer.run)
             nursery.start_soon(self._bound_memory)
             task_status.started()
@@ -309,13 +308,13 @@ class ObjectStore:
 
     async def _findings(self, stored: StoredPart, entry: Entry) -> Findings:
         with self._pinned(stored, entry) as place:
-            return await trio.to_thread.run_sync(verify_record, place, limiter=self._get_threads)
+            return await self._get_threads.run(verify_record, place)
 
     async def _read_blocks(self, span: Span, entry: Entry) -> Got:
         stored, first_block, block_count = span
         with self._pinned(stored, entry) as place:
-            read = partial(read_blocks, place, self._tables.get(stored.key), first_block, block_count)
-            tables, content = await trio.to_thread.run_sync(read, limiter=self._get_threads)
+            known = self._tables.get(stored.key)
+            tables, content = await self._get_threads.run(read_blocks, place, known, first_block, block_count)
         self._tables.remember(stored.key, tables)
         return Got(stored, tables, content)
 

@@ -150,14 +150,14 @@ class Peer:
         await self._budget.take(payload_bytes)
         self._taken_bytes += payload_bytes
 
-    def answer(self, number: int, message: Any, payload: Sequence[Buffer], taken_bytes: int) -> None:
+    def answer(self, number: int, message: Any, payload: Sequence[Buffer], taken_bytes: int, at_once: bool) -> None:
         """Send the answer of a request; nobody gets it if the connection has ended."""
         if self._connection.end_reason is not None:
             return
         self._unanswered_count -= 1
         if taken_bytes:
             self._give_back(taken_bytes)
-        self._connection.send(KIND_REPLY, number, message, payload)
+        self._connection.send(KIND_REPLY, number, message, payload, at_once=at_once)
         self._connection.look_again()
 
     def _give_back(self, taken_bytes: int) -> None:
@@ -199,11 +199,11 @@ class Request:
         self._number = number
         self._taken_bytes = size if (size := len(payload)) > PAYLOAD_SMALL_BYTES else 0
 
-    def reply(self, message: Any, payload: Sequence[Buffer] = ()) -> None:
-        """Answer. The payload's buffers must not change afterwards."""
+    def reply(self, message: Any, payload: Sequence[Buffer] = (), *, at_once: bool = False) -> None:
+        """Answer. The payload's buffers must not change afterwards. at_once: other answers are not likely to be due now too."""
         number, self._number = self._number, 0
         assert number, "a request is answered once"
-        self.peer.answer(number, message, payload, self._taken_bytes)
+        self.peer.answer(number, message, payload, self._taken_bytes, at_once)
 
     def refuse(self, code: Code, detail: str = "") -> None:
         """Answer with a refusal; detail is for people."""

@@ -5,6 +5,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -155,6 +156,11 @@ def faulty_disk(faults: Faults) -> type[Disk]:
             return super().free_bytes() if faults.free_bytes is None else faults.free_bytes
 
     return FaultyDisk
+
+
+def tickets_given(store: ObjectStore) -> int:
+    """How many writes to the first segment wait for a sync or had one, and how many syncs there were, together."""
+    return next(copy(store._segments.opened(1)._tickets))
 
 
 SMALL = SegmentSizes(segment_bytes=4 * MIB, segment_bytes_min=MIB, reserve_bytes=0)

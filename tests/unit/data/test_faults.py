@@ -11,7 +11,7 @@ from ringfs.base.kv.store import StoreFailed, StoreFull
 from ringfs.base.limits import GIB, MIB
 from ringfs.data import checkpointer
 from ringfs.data.segment_log import SegmentSizes
-from tests.support.stores import EIO, ENOSPC, Faults, content_of, made, put, running
+from tests.support.stores import EIO, ENOSPC, Faults, content_of, made, put, running, tickets_given
 
 THING, OTHER, THIRD = made(1), made(2), made(3)
 
@@ -57,6 +57,7 @@ async def test_all_who_wait_for_a_failed_sync_are_refused(tmp_path: Path) -> Non
     async with running(tmp_path, faults=faults) as store:
         await put(store, THING)
         faults.on_sync, faults.before_sync = EIO, gate.wait  # type: ignore[assignment]
+        faults.sync_count, before = 0, tickets_given(store)
 
         async def put_in_vain(seed: int) -> None:
             refused.append(await refusal_of_put(store, made(seed)))
@@ -66,12 +67,30 @@ async def test_all_who_wait_for_a_failed_sync_are_refused(tmp_path: Path) -> Non
                 nursery.start_soon(put_in_vain, seed)
             try:
                 with trio.fail_after(10):
-                    while len(store._log._in_flight) < 6 or store._put_threads.borrowed_tokens:
+                    while tickets_given(store) < before + 6 + 1:
                         await trio.lowlevel.checkpoint()
             finally:
                 gate.set()
         assert refused == [Code.DISK_FAILED] * 6
+        assert faults.sync_count == 1, "the kernel tells of a failure only once"
         assert store.figures().part_count == 1
+
+
+async def test_a_sync_that_failed_is_told_to_all_after_it(tmp_path: Path) -> None:
+    """The kernel says it once, and then that all is well: puts that share a segment with a failed punch must not believe that."""
+    faults = Faults()
+    async with running(tmp_path, faults=faults) as store:
+        await put(store, THING)
+        segment = store._segments.opened(1)
+        segment.sync_written()
+        faults.on_sync = EIO
+        with pytest.raises(OSError, match="Input/output error"):
+            segment.sync_written()
+        faults.on_sync, faults.sync_count = None, 0
+        with pytest.raises(OSError, match="a sync failed before"):
+            segment.sync_written()
+        assert await refusal_of_put(store) is Code.DISK_FAILED
+        assert faults.sync_count == 0
 
 
 async def test_a_read_error_costs_that_read(tmp_path: Path) -> None:

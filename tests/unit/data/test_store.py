@@ -8,13 +8,13 @@ import pytest
 import trio
 
 from ringfs.base.errors import Code, Refused
-from ringfs.base.limits import MIB, OBJECT_BYTES_MAX
+from ringfs.base.limits import MIB, OBJECT_BYTES_MAX, PUT_THREADS
 from ringfs.data import checkpointer
 from ringfs.data import store as store_module
 from ringfs.data.segment_log import SegmentSizes
 from ringfs.data.stored_part import Tables
 from tests.support.residency import resident_bytes
-from tests.support.stores import EIO, SMALL, Faults, TickingClock, any_part, content_of, made, opened, put, running
+from tests.support.stores import EIO, SMALL, Faults, TickingClock, any_part, content_of, made, opened, put, running, tickets_given
 from tests.support.waiting import until
 
 BLOCK = 65536
@@ -247,19 +247,20 @@ async def test_one_sync_for_all_that_wait(tmp_path: Path) -> None:
         await put(store, made(99))
         faults.sync_count = 0
         faults.before_sync = gate.wait  # type: ignore[assignment]
+        before = tickets_given(store)
         async with trio.open_nursery() as nursery:
-            for seed in range(20):
+            for seed in range(PUT_THREADS):
                 nursery.start_soon(put, store, made(seed, 1000))
             try:
                 with trio.fail_after(10):
-                    while len(store._log._in_flight) < 20 or store._put_threads.borrowed_tokens:
+                    while tickets_given(store) < before + PUT_THREADS + 1:
                         await trio.lowlevel.checkpoint()
                 assert faults.sync_count == 1
                 assert store.figures().part_count == 1, "nothing counts before its sync has returned"
             finally:
                 gate.set()
         assert faults.sync_count == 2
-        assert store.figures().part_count == 21
+        assert store.figures().part_count == PUT_THREADS + 1
 
 
 async def test_more_segments_than_descriptors(tmp_path: Path) -> None:
