@@ -16,12 +16,10 @@ import argparse
 import itertools
 import json
 import random
-import shutil
 import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -165,7 +163,7 @@ def _run(cluster: DevCluster, options: argparse.Namespace) -> list[str]:
     """All rounds, and the table; what is wrong."""
     cluster.up("--meta", "3", "--data", "2")
     second = cluster.another_mount("mnt2")
-    books = Path(tempfile.mkdtemp(prefix="ringfs-failover-manifests."))
+    books = cluster.new_books()
     failovers, writers = Failovers(cluster, options.seed), CrashRun(cluster, books, options.seed)
     program = [sys.executable, "-m", "tests.support.failover_writers"]
     applications: list[Application] = []
@@ -181,6 +179,8 @@ def _run(cluster: DevCluster, options: argparse.Namespace) -> list[str]:
         for _ in range(options.rounds):
             for kind in options.kinds:
                 failovers.event(kind, pacer)
+                for application in applications:
+                    application.check_running()
                 writers.wait_acknowledged(1)
                 print(f"{kind:18} {failovers.pauses_s[kind][-1]:6.2f} s", file=sys.stderr, flush=True)
         writers.finish_writers()
@@ -193,7 +193,6 @@ def _run(cluster: DevCluster, options: argparse.Namespace) -> list[str]:
         writers.abandon()
         for application in applications:
             application.abandon()
-        shutil.rmtree(books)
 
 
 def _print_table(pauses_s: dict[str, list[float]]) -> None:

@@ -13,11 +13,9 @@ Exit codes: 0 nothing was wrong, 1 something was (the cluster's files are kept),
 """
 
 import argparse
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
 def _run(cluster: DevCluster, options: argparse.Namespace) -> list[str]:
     """All rounds, and the table; what is wrong."""
     cluster.up("--data", str(NODES), "--class", CLASS)
-    books = Path(tempfile.mkdtemp(prefix="ringfs-faults-manifests."))
+    books = cluster.new_books()
     writers = CrashRun(cluster, books, options.seed)
     golden = (str(cluster.mount / "golden"), str(_FILES), str(options.seed))
     subprocess.run([*_READER, "make", *golden], check=True, timeout=120)
@@ -75,7 +73,6 @@ def _run(cluster: DevCluster, options: argparse.Namespace) -> list[str]:
         writers.abandon()
         for application in applications:
             application.abandon()
-        shutil.rmtree(books)
 
 
 def _print_table(rows: Sequence[Row]) -> None:

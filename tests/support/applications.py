@@ -4,22 +4,28 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.crashes import ROOT, Stuck
 
+#: Of what it says beside numbers, the last lines are told if it fails.
+LAST_WORDS = 40
 #: How long one may take to end.
 END_SECONDS_MAX = 90.0
 
 
 class Application:
-    """A process that says a line for each acknowledgement: a number, usually of CLOCK_MONOTONIC, ns."""
+    """A process that says a line for each acknowledgement: a number, usually of CLOCK_MONOTONIC, ns. Other lines are a report."""
 
     def __init__(self, name: str, command: Sequence[str | Path]) -> None:
         self.name = name
         self.lines: list[int] = []
-        self._process = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._words: deque[str] = deque(maxlen=LAST_WORDS)
+        self._process = subprocess.Popen(
+            list(map(str, command)), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
@@ -28,6 +34,8 @@ class Application:
         for line in self._process.stdout:
             if line.strip().isdigit():
                 self.lines.append(int(line))
+            else:
+                self._words.append(line.decode(errors="replace").rstrip())
 
     def finish(self, signal_number: int = 0, good: Sequence[int] = (0,)) -> None:
         """Let it end. Raises Stuck if it met an error, or does not end."""
@@ -39,15 +47,19 @@ class Application:
             code = self._process.wait(END_SECONDS_MAX)
         except subprocess.TimeoutExpired as error:
             raise Stuck(f"{self.name} hangs") from error
-        self._thread.join(END_SECONDS_MAX)
         if code not in good:
-            raise Stuck(f"{self.name} ended with {code}")
+            raise self._ended(code)
+        self._thread.join(END_SECONDS_MAX)
 
     def check_running(self) -> None:
         """Raises Stuck if it has ended."""
         code = self._process.poll()
         if code is not None:
-            raise Stuck(f"{self.name} ended with {code}")
+            raise self._ended(code)
+
+    def _ended(self, code: int) -> Stuck:
+        self._thread.join(END_SECONDS_MAX)
+        return Stuck("\n".join([f"{self.name} ended with {code}", *self._words]))
 
     def abandon(self) -> None:
         """Whatever state it is in, it ends."""

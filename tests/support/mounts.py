@@ -79,6 +79,12 @@ class DevCluster:
         self.dev("mount", point, "--driver", driver or driver_under_test())
         return point
 
+    def new_books(self) -> Path:
+        """A local directory for what programs on the mount note down; it is kept or goes with the cluster's files."""
+        books = self.root / "books"
+        books.mkdir()
+        return books
+
     def logs(self) -> str:
         """The ends of all logs."""
         ends = (f"--- {log.parent.name}\n{log.read_text(errors='replace')[-2000:]}" for log in sorted(self.directory.glob("*/log")))
