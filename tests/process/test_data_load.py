@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tools.data_load import process_cpu_s
+
 _ROOT = Path(__file__).parents[2]
 _KINDS = ["seqwrite", "seqread", "randread", "par4write", "par4read", "randwrite", "fsync4k", "create4k"]
 
@@ -20,10 +22,30 @@ def test_every_kind_runs() -> None:
     assert all(sum(row[side] for row in rows) > 0 for side in ("nodes_us", "meta_us"))
 
 
+def test_cpu_of_threads_that_have_ended_counts() -> None:
+    """A data node's threads come and go."""
+    program = """
+import threading, time
+def work():
+    while time.thread_time() < 0.2:
+        pass
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+print(time.process_time(), flush=True)
+input()
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        own_s = float(process.stdout.readline())
+        assert process_cpu_s(process.pid) >= own_s >= 0.2
+        process.kill()
+
+
 def test_classes_by_turns() -> None:
     """Each class has a cluster of its own; the first one is compared with the other, round by round."""
     command = [sys.executable, "-m", "tools.data_load", "--class", "ec:2+1,replica:2", "--mib", "8", "--rows", "seqwrite"]
-    run = subprocess.run([*command, "--rounds", "2"], cwd=_ROOT, capture_output=True, text=True, timeout=60, check=True)
+    run = subprocess.run([*command, "--rounds", "2"], cwd=_ROOT, capture_output=True, text=True, timeout=120, check=True)
     _, *rows, told = run.stdout.splitlines()
     assert [row.split()[:3] for row in rows] == [[name, "seqwrite", "8"] for name in ("ec:2+1", "replica:2", "replica:2", "ec:2+1")]
     rates = [float(row.split()[4]) for row in rows]
