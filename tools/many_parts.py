@@ -52,6 +52,9 @@ _CHECKPOINT_EVERY = 50_000
 _CONFIG = """\
 cluster = "{cluster}"
 key_file = "key"
+[ring]
+# The metadata server knows none of these objects, and would have them deleted.
+sweep_after_s = 315360000
 [log]
 level = "warning"
 [[meta]]

@@ -83,7 +83,7 @@ def _open_index(directory: Path, identity: Identity, checked: Checked | None) ->
         fault = found
         log.warning("no sound index: it is built anew", reason=fault)
         shutil.rmtree(directory)
-    kv = Store(directory)
+    kv = Store(directory, mapped_bytes_max=INDEX_MAPPED_BYTES_MAX)
     return kv, Index(kv, identity.disk.bytes), fault
 
 
@@ -101,7 +101,7 @@ def _undoubted_index(directory: Path, identity: Identity, newest: int) -> tuple[
 
 def _sound_index(directory: Path, identity: Identity, newest: int) -> tuple[Store, Index] | str:
     try:
-        kv = Store(directory)
+        kv = Store(directory, mapped_bytes_max=INDEX_MAPPED_BYTES_MAX)
     except StoreDamaged as error:
         return str(error)
     index = Index(kv, identity.disk.bytes)
@@ -191,7 +191,7 @@ class _Recovery:
                     if held_back is not None:
                         self._take(number, held_back)
                     held_back = record
-                self._kv.bound_memory(INDEX_MAPPED_BYTES_MAX)
+                self._kv.bound_memory()
                 if self._kv.pending_bytes > CHECKPOINT_ROW_BYTES:
                     self._index.flush(self._end)
                     await self._kv.checkpoint({})

@@ -14,7 +14,7 @@ import trio
 from ringfs.base.clock import Clock
 from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.store import Store
-from ringfs.base.limits import GET_THREADS, HASH_BYTES, INDEX_MAPPED_BYTES_MAX, PUT_THREADS
+from ringfs.base.limits import GET_THREADS, HASH_BYTES, PUT_THREADS
 from ringfs.base.threads import Threads
 from ringfs.data.checkpointer import Checkpointer
 from ringfs.data.disk import Disk, Segment
@@ -102,7 +102,7 @@ class ObjectStore:
     async def _bound_memory(self) -> None:
         """For ever: what was read of the index does not pile up in this process's memory."""
         while True:
-            self._kv.bound_memory(INDEX_MAPPED_BYTES_MAX)
+            self._kv.bound_memory()
             await trio.sleep(_LOOK_S)
 
     async def close(self) -> None:

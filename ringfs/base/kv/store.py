@@ -5,6 +5,7 @@ Nothing here is durable before a checkpoint is; what must survive until then is 
 All methods belong to the event loop's thread; only a checkpoint's writing is in another.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -32,6 +33,8 @@ from ringfs.base.memory import mapped_bytes
 
 #: The event loop waits no longer for a turn of the checkpoint's thread (which may have to read a page from a disk).
 TURN_WAIT_S = 0.001
+# How often it is looked meanwhile how much is mapped: keys here and there may map a file of 250 MB in half a second.
+_TURNS_PER_LOOK = 8
 
 Snapshot = LmdbView
 
@@ -43,9 +46,12 @@ _ABSENT: Final = bytes(bytearray(b"absent"))
 class Store:
     """A View over an LMDB environment in a directory, which no other process may use meanwhile (UserError).
 
-    StoreDamaged: it cannot be read."""
+    With mapped_bytes_max, checkpoints and bound_memory() let go of what this process has in memory of the environment's file once
+    it has more than that of all files that it maps. StoreDamaged: it cannot be read.
+    """
 
-    def __init__(self, directory: Path, *, map_bytes: int = 64 * GIB) -> None:
+    def __init__(self, directory: Path, *, map_bytes: int = 64 * GIB, mapped_bytes_max: int | None = None) -> None:
+        self._mapped_bytes_max = mapped_bytes_max
         files = RealFiles()
         files.make_directory(directory)
         files.sync_directory(directory.parent)
@@ -127,9 +133,9 @@ class Store:
         self._frozen = ChangeTable()
         self._bind()
 
-    def bound_memory(self, mapped_bytes_max: int) -> None:
-        """If this process has more than that in memory of the files it maps, let go what it has of this store's."""
-        if mapped_bytes() > mapped_bytes_max:
+    def bound_memory(self) -> None:
+        """Let go of pages that were read, if there are too many; other reads find them in the page cache."""
+        if self._mapped_bytes_max is not None and mapped_bytes() > self._mapped_bytes_max:
             self._environment.let_go_pages()
 
     def snapshot(self) -> Snapshot:
@@ -175,9 +181,13 @@ class Store:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(write_in_thread)
                 try:
-                    while not turns.finished:
+                    for number in itertools.count():
+                        if turns.finished:
+                            break
                         await trio.lowlevel.checkpoint()
                         turns.give(TURN_WAIT_S)
+                        if number % _TURNS_PER_LOOK == 0:
+                            self.bound_memory()
                 finally:
                     turns.release()
         if failure is not None:

@@ -9,8 +9,7 @@ import trio
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import MIB, OBJECT_BYTES_MAX, PUT_THREADS
-from ringfs.data import checkpointer
-from ringfs.data import store as store_module
+from ringfs.data import checkpointer, recovery
 from ringfs.data.segment_log import SegmentSizes
 from ringfs.data.stored_part import Tables
 from tests.support.residency import resident_bytes
@@ -334,7 +333,7 @@ async def test_closing_without_running(tmp_path: Path) -> None:
 
 async def test_an_index_that_was_read_does_not_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The running store looks to it, and goes on answering."""
-    monkeypatch.setattr(store_module, "INDEX_MAPPED_BYTES_MAX", 0)
+    monkeypatch.setattr(recovery, "INDEX_MAPPED_BYTES_MAX", 0)
     things, file = [made(seed, 100) for seed in range(20)], tmp_path / "index" / "data.mdb"
     async with running(tmp_path) as store:
         for thing in things:
