@@ -84,7 +84,7 @@ class Ranges:
 
     async def _look_for_space(self, needed_bytes: int) -> None:
         figures = await self._fs.statfs()
-        # A total of 0: the service has just begun, and no node has told it anything yet.
+        # A total of 0: nobody knows, for too few nodes are up.
         if figures.total_bytes and needed_bytes > figures.free_bytes:
             raise Refused(Code.NO_SPACE)
 

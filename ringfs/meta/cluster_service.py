@@ -86,6 +86,7 @@ class ClusterService:
         message: NodeHeartbeat = request.message
         if not self._live.nodes.report(message, self._live.clock.monotonic_ns()):
             raise Refused(Code.NOT_FOUND, f"node {message.node}")
+        self._live.look_at_space()
         self.follow_liveness()
         cluster_map = self._live.nodes.map
         self._live.reply(request, Done() if message.epoch == cluster_map.epoch else cluster_map)

@@ -79,7 +79,10 @@ class Live:
         self.lock_waits = LockWaits()
         #: Set once no unknown session can hold leases from before the restart.
         self.grace_over = trio.Event()
+        #: Set once it is known what space there is: a new leader has that from the nodes' heartbeats.
+        self.space_known = trio.Event()
         self.look_at_grace()
+        self.look_at_space()
 
     def _may_delegate(self, inode: int) -> bool:
         if not self.has_quotas:
@@ -231,6 +234,7 @@ class Live:
         """The map as a transaction left it; pushed to the sessions once that is durable."""
         if cluster_map.epoch != self.nodes.map.epoch:
             self.nodes.take_map(cluster_map, self.clock.monotonic_ns())
+            self.look_at_space()
             self.leader.when_durable(self._push_map, cluster_map)
 
     def _push_map(self, cluster_map: ClusterMap) -> None:
@@ -247,6 +251,11 @@ class Live:
             if isinstance(answer, Refused):
                 break
         return answer
+
+    def look_at_space(self) -> None:
+        """Let those go who wait to be told what space there is, once the nodes that are up have said what they have."""
+        if not self.space_known.is_set() and self.nodes.has_told_space():
+            self.space_known.set()
 
     def look_at_grace(self) -> None:
         """Let waiting requests go if the grace period is over."""

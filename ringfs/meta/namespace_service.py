@@ -328,7 +328,12 @@ class NamespaceService:
         self._live.reply(request, self._live.free_orphans(session, orphans))
 
     def _statfs(self, request: Request, question: StatFs) -> None:
+        """Figures of a part of the nodes would be ENOSPC to whoever asks before it allocates: wait for all that are up."""
         self._live.session_of(request, request.message.session)
+        if not self._live.space_known.is_set():
+            self._live.check_may_wait(request)
+            self._live.wait_then(request, self._live.space_known.wait, partial(self._statfs, request, question))
+            return
         counted: FsFigures = machine.query(self._leader.view, question)
         total_bytes, free_bytes = self._live.capacity()
         if counted.total_bytes:

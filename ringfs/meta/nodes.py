@@ -129,20 +129,27 @@ class NodeTable:
         for report in self._reports.values():
             report.heard_ns += duration_ns
 
+    def has_told_space(self) -> bool:
+        """Whether each node that is up and has a share has said what it has: before, capacity() tells of a part of the cluster."""
+        return all(self._has_told(node) for node in self.map.nodes if node.state == NODE_UP and has_share(node))
+
     def capacity(self, default_class: ServiceClass) -> tuple[int, int]:
         """(total, free) bytes that users can store under the class, on nodes with a share. What is dead and not deleted yet is not
         free.
 
         Nodes that are down have no room, unless without them there were too few domains for anything: then writes wait for them,
-        and it is not space that they want for. Nodes that share a file system have what each may use of it, but together no more
-        than is free there.
+        and it is not space that they want for. (0, 0) if nobody knows what these have: they have been down since the start. Nodes
+        that share a file system have what each may use of it, but together no more than is free there.
         """
-        sharing = [node for node in self.map.nodes if has_share(node) and self._reports[node.node].heartbeat is not None]
-        up = [node for node in sharing if node.state == NODE_UP]
+        sharing = [node for node in self.map.nodes if has_share(node)]
+        told = [node for node in sharing if self._has_told(node)]
+        up = [node for node in told if node.state == NODE_UP]
         if len({node.domain for node in up}) <= default_class.tolerance:
+            if len(told) < len(sharing):
+                return 0, 0
             up = sharing
         free_bytes = self._free_bytes(up, default_class)
-        used_bytes = sum(self._told(node).used_bytes for node in sharing)
+        used_bytes = sum(self._told(node).used_bytes for node in told)
         return free_bytes + int(used_bytes / default_class.overhead), free_bytes
 
     def _free_bytes(self, nodes: list[Node], default_class: ServiceClass) -> int:
@@ -157,6 +164,9 @@ class NodeTable:
         form = form_for(default_class, OBJECT_BYTES_MAX, sum(free_bytes > 0 for free_bytes in by_domain.values()))
         together_bytes = sum(min(allowed[filesystem], there[filesystem]) for filesystem in there)
         return min(room_bytes(form, by_domain.values()), int(together_bytes / form.overhead))
+
+    def _has_told(self, node: Node) -> bool:
+        return self._reports[node.node].heartbeat is not None
 
     def _told(self, node: Node) -> NodeHeartbeat:
         told = self._reports[node.node].heartbeat

@@ -27,7 +27,7 @@ from ringfs.wire.messages.cluster import (
     SnapshotOpened,
 )
 from ringfs.wire.messages.common import Done
-from ringfs.wire.messages.namespace import Commit, Extent, FileCommit, Mkdir, NewObject, StatFs, Unlink
+from ringfs.wire.messages.namespace import Commit, Extent, FileCommit, FsFigures, Mkdir, NewObject, StatFs, Unlink
 from ringfs.wire.messages.session import Query
 from tests.support.meta_world import Client, MetaWorld
 from tests.support.refusals import refused
@@ -106,6 +106,29 @@ async def test_capacity_counts_shared_space_once(autojump_clock: object) -> None
         await trio.sleep(2)
         figures = await alice.query(StatFs(1))
         assert (figures.free_bytes, figures.total_bytes) == (5 * GIB, 13 * GIB // 2), "nodes that are down have no room"
+
+
+async def test_space_is_told_once_it_is_known(autojump_clock: object) -> None:
+    """After a restart statfs waits for the nodes that are up, or until one is known to be down: half of them is no answer."""
+    async with MetaWorld.open() as world:
+        alice = await world.client("alice")
+        nodes = [await join(alice, number) for number in range(2)]
+        for is_silent in (False, True):
+            await world.restart()
+            await alice.resume()
+            told: list[FsFigures] = []
+            async with trio.open_nursery() as nursery:
+
+                async def ask(told: list[FsFigures] = told) -> None:
+                    told.append(await alice.query(StatFs(1)))
+
+                nursery.start_soon(ask)
+                await alice.ask(beat(nodes[0], 1, free=10 * GIB, used=GIB, filesystem="a"))
+                await trio.sleep(1)
+                assert not told
+                if not is_silent:
+                    await alice.ask(beat(nodes[1], 1, free=10 * GIB, used=GIB, filesystem="b"))
+            assert told[0].free_bytes == (0 if is_silent else 10 * GIB)
 
 
 async def test_condemned_objects(autojump_clock: object) -> None:

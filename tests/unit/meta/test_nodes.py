@@ -162,6 +162,26 @@ def test_nodes_that_writes_wait_for_have_room() -> None:
     assert table.capacity(ONE) == (190, 100)
 
 
+def test_space_is_known_once_all_that_are_up_have_told() -> None:
+    """A new leader hears one node after the other: what the first has says nothing about where objects can be put."""
+    table = NodeTable(ClusterMap(1, "c", [node(1), node(2), node(3, NODE_DOWN), node(4)]), START, OUT_AFTER_NS)
+    known = []
+    for number in (1, 2, 4):
+        known.append(table.has_told_space())
+        table.report(beat(number, used=10, free=100, filesystem=f"fs{number}"), START)
+    assert [*known, table.has_told_space()] == [False, False, False, True]
+    assert NodeTable(ClusterMap(1, "c", []), START, OUT_AFTER_NS).has_told_space()
+
+
+def test_space_is_not_known_while_those_that_writes_wait_for_have_never_told() -> None:
+    """With too few domains up and the others down since the start: nobody knows, which is not the same as none."""
+    table = NodeTable(ClusterMap(1, "c", [node(1), node(2, NODE_DOWN)]), START, OUT_AFTER_NS)
+    table.report(beat(1, used=10, free=100), START)
+    assert table.has_told_space()
+    assert table.capacity(TWO) == (0, 0)
+    assert table.capacity(ONE) == (110, 100)
+
+
 def test_statuses() -> None:
     """All nodes of the map are shown; one that never reported says so."""
     table = NodeTable(ClusterMap(1, "c", [node(1), node(2)]), START, OUT_AFTER_NS)
