@@ -34,7 +34,7 @@ def config(tmp_path: Path) -> Iterator[ClusterConfig]:
     file.write_text(
         f'cluster = "{CLUSTER}"\nkey_file = "key"\nfailure_domain = "disk"\n'
         f'[[meta]]\nname = "meta1"\naddress = "127.0.0.1:{free_port()}"\nstate = "meta"\n'
-        f'[[data]]\nname = "data1"\naddress = "127.0.0.1:{free_port()}"\ndisks = ["disk1", "disk2", "disk3"]\n'
+        f'[[data]]\nname = "data1"\naddress = "127.0.0.1:{free_port(2)}"\ndisks = ["disk1", "disk2", "disk3"]\n'
     )
     yield load_config(file)
     # A gigabyte each.

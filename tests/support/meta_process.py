@@ -5,10 +5,13 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import trio
+
+from ringfs.cli.dev.ports import free_ports
 
 CLUSTER_TOML = """\
 cluster = "{cluster}"
@@ -30,12 +33,14 @@ def _command(config: Path) -> list[str]:
     return [sys.executable, "-m", "ringfs.cli.main", "meta", str(config)]
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(neighbours: int = 0) -> int:
+    """A port that nobody listens on now, nor on so many that follow it (a node's other disks); no outgoing connection gets it."""
+    while True:
+        (port,) = free_ports(1)
+        with ExitStack() as probes, suppress(OSError):
+            for neighbour in range(port, port + neighbours + 1):
+                probes.enter_context(socket.socket()).bind(("127.0.0.1", neighbour))
+            return port
 
 
 class MetaProcess:

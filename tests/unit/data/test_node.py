@@ -44,7 +44,7 @@ def config(tmp_path: Path) -> Iterator[ClusterConfig]:
     file.write_text(
         f'cluster = "{CLUSTER}"\nkey_file = "key"\n'
         f'[[meta]]\nname = "meta1"\naddress = "127.0.0.1:{free_port()}"\nstate = "meta"\n'
-        f'[[data]]\nname = "data1"\naddress = "127.0.0.1:{free_port()}"\ndisk = "disk"\n'
+        f'[[data]]\nname = "data1"\naddress = "127.0.0.1:{free_port(1)}"\ndisk = "disk"\n'
     )
     yield load_config(file)
     for name in ("disk", "disk2"):
