@@ -21,6 +21,8 @@ class Sums:
     rate_bytes_per_s: int
     endangered: int
     unhealable: int
+    exposed: int
+    unreadable: int
 
     @property
     def left_s(self) -> float | None:
@@ -33,12 +35,16 @@ class Sums:
 def sums_of(status: HealStatus) -> Sums:
     """Of all reports."""
     reports = status.reports
+    # Of what had to wait by another map nobody knows how it is by this one.
+    seen = [report for report in reports if report.seen_epoch == status.epoch]
     return Sums(
         sum(report.queued for report in reports),
         sum(report.queued_bytes for report in reports),
         sum(report.rate_bytes_per_s for report in reports),
         sum(report.endangered for report in reports),
         sum(report.unhealable for report in reports),
+        sum(report.exposed for report in seen),
+        sum(report.unreadable for report in seen),
     )
 
 
@@ -47,9 +53,9 @@ def dangers_of(status: HealStatus) -> list[str]:
     sums = sums_of(status)
     found = []
     if sums.unhealable:
-        found.append(f"{_objects(sums.unhealable)} cannot be healed from what is up: 'ringfs check' names the files")
+        found.append(f"{objects_text(sums.unhealable)} cannot be healed from what is up: 'ringfs check' names the files")
     if sums.endangered:
-        found.append(f"{_objects(sums.endangered)} would not survive the next loss")
+        found.append(f"{objects_text(sums.endangered)} would not survive the next loss")
     return found
 
 
@@ -67,7 +73,7 @@ def work_text(status: HealStatus) -> str:
     """What there is to do, or "healed"."""
     sums = sums_of(status)
     if status.is_healed:
-        return "healed"
+        return "nothing more can be done now" if sums.exposed or sums.unreadable else "healed"
     if not sums.queued:
         return "stewards are looking for what there is to do"
     left_s = sums.left_s
@@ -75,7 +81,8 @@ def work_text(status: HealStatus) -> str:
     return f"{sums.queued} parts ({size_text(sums.queued_bytes)}) to make or move, {speed}"
 
 
-def _objects(count: int) -> str:
+def objects_text(count: int) -> str:
+    """So many objects."""
     return f"{count} object{'s' * (count != 1)}"
 
 
@@ -89,12 +96,13 @@ def heal_json(status: HealStatus, names: Names) -> dict[str, Any]:
     return {"epoch": status.epoch, "healed": status.is_healed, **asdict(sums), "left_s": sums.left_s, "nodes": nodes}
 
 
-def heal_text(status: HealStatus, names: Names) -> str:
-    """For people."""
+def heal_text(status: HealStatus, names: Names, exposure: str = "") -> str:
+    """For people; exposure: what cannot be helped just now (exposure.py), or ""."""
     sums = sums_of(status)
     head = [
         f"ring      {work_text(status)}, epoch {status.epoch}",
         f"danger    {sums.endangered} objects would not survive the next loss, {sums.unhealable} cannot be healed",
+        *([f"waiting   {exposure}"] if exposure else []),
     ]
     head += [f"index     {line}" for line in indexes_of(status, names)]
     rows = [_heal_row(row, status, names[row.node]) for row in _known(status, names)]

@@ -8,7 +8,7 @@ import trio
 from ringfs.base.config import ClusterConfig
 from ringfs.base.errors import ConnectionLost, Refused, UserError
 from ringfs.cli import exits
-from ringfs.cli.heal import ask_heal
+from ringfs.cli.heal import ask_heal, names_in
 from ringfs.cli.heal_view import scrub_json, scrub_text, unmended_of
 from ringfs.cli.output import json_option
 from ringfs.cli.place import cluster_option, find_cluster
@@ -40,7 +40,8 @@ def status_command(place: str | None, cluster: str | None, as_json: bool) -> int
 
     Each node's audit.log on its disk has a line for every bad part.
     """
-    status, names = trio.run(ask_heal, find_cluster(cluster, place), "scrub")
+    status, cluster_map = trio.run(ask_heal, find_cluster(cluster, place), "scrub")
+    names = names_in(cluster_map)
     click.echo(json.dumps(scrub_json(status, names)) if as_json else scrub_text(status, names))
     return exits.NOT_CLEAN if unmended_of(status) else exits.OK
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ringfs.base.config import ClusterConfig
+from ringfs.cli.exposure import exposure_of
 from ringfs.cli.heal_view import dangers_of, indexes_of, sums_of, work_text
 from ringfs.cli.node_view import ago_text, figures_of, node_json, node_table, standing_text
 from ringfs.cli.output import size_text, table
@@ -44,6 +45,9 @@ def troubles_of(config: ClusterConfig, seen: Seen) -> list[str]:
         found += [f"etcd member {member.endpoint}: {reason}" for reason in _member_troubles(member)]
     found += _node_troubles(config, seen.status)
     found += dangers_of(seen.heal)
+    exposure = exposure_of(seen.heal, seen.status.map)
+    if exposure is not None and not exposure.is_announced:
+        found.append(exposure.text)
     # What the leader says of itself may be in its status, too.
     return [trouble for trouble in dict.fromkeys(found) if trouble]
 
@@ -85,6 +89,8 @@ def notes_of(seen: Seen) -> list[str]:
     """What is under way, and no fault: one line each."""
     nodes = [node for node in seen.status.map.nodes if node.standing in (STANDING_OUT, STANDING_DRAINING, STANDING_MAINTENANCE)]
     found = [f"{node.name} is {standing_text(node)}" for node in nodes]
+    exposure = exposure_of(seen.heal, seen.status.map)
+    found += [exposure.text] if exposure is not None and exposure.is_announced else []
     found += indexes_of(seen.heal, {node.node: node.name for node in seen.status.map.nodes})
     return found + ([f"healing: {work_text(seen.heal)}"] if sums_of(seen.heal).queued else [])
 

@@ -10,8 +10,8 @@ import structlog
 from ringfs.base.errors import Code, Refused
 from ringfs.meta.live import Live
 from ringfs.meta.namespace.live_objects import list_live, list_references
-from ringfs.ring.shares import is_to_stay
-from ringfs.wire.messages.cluster import NODE_UP, STANDING_NAMES, Node
+from ringfs.ring.shares import is_away, is_to_stay
+from ringfs.wire.messages.cluster import NODE_UP, STANDING_NAMES, ClusterMap, Node
 from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.heal import (
     HealReport,
@@ -93,10 +93,15 @@ class HealService:
             return ""
         if live.nodes.gets_late_commits(node.node):
             return "clients may still commit what they have put there, for a minute after it lost its share"
-        count = live.heals.unhealable_count()
+        cluster_map = live.nodes.map
+        count = live.heals.unhealable_count(cluster_map)
         if count:
             return f"{count} objects cannot be made whole without it (delete their files, or bring it back)"
-        return live.heals.why_not_healed(live.nodes.map)
+        reason = live.heals.why_not_healed(cluster_map)
+        waiting_count = live.heals.waiting_count(cluster_map)
+        if waiting_count and not reason:
+            return f"{waiting_count} objects wait for {_away(cluster_map)}, and are not whole without it before that"
+        return reason
 
     def _change_map(self, request: Request) -> None:
         changed = self._live.transact_own(request.message)
@@ -104,6 +109,11 @@ class HealService:
             _log_wish(request.message)
             self._live.take_map(changed)
         self._live.reply(request, changed)
+
+
+def _away(cluster_map: ClusterMap) -> str:
+    names = [node.name for node in cluster_map.nodes if is_away(node)]
+    return f"{', '.join(names)} to come back" if names else "a place"
 
 
 def _log_wish(message: SetStanding | SetWeight | RemoveNode | ReplaceDisk | StartHeal) -> None:

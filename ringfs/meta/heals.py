@@ -16,10 +16,8 @@ class HealTable:
         self._reports[report.node] = report
 
     def status(self, cluster_map: ClusterMap) -> HealStatus:
-        """All reports of the map's nodes. Healed: all nodes that are up and have a share are through with it at this epoch."""
-        numbers = {node.node for node in cluster_map.nodes}
-        self._reports = {number: report for number, report in self._reports.items() if number in numbers}
-        return HealStatus(cluster_map.epoch, not self.why_not_healed(cluster_map), list(self._reports.values()))
+        """The reports of all nodes that are up. Healed: those of them that have a share are through with it at this epoch."""
+        return HealStatus(cluster_map.epoch, not self.why_not_healed(cluster_map), self._current(cluster_map))
 
     def why_not_healed(self, cluster_map: ClusterMap) -> str:
         """What is to be waited for, or ""."""
@@ -29,9 +27,20 @@ class HealTable:
             return f"healing and moving goes on at {', '.join(late)}"
         return "" if stewards else "no node with a share is up"
 
-    def unhealable_count(self) -> int:
+    def unhealable_count(self, cluster_map: ClusterMap) -> int:
         """Objects that stewards cannot make whole from what there is."""
-        return sum(report.unhealable for report in self._reports.values())
+        return sum(report.unhealable for report in self._current(cluster_map))
+
+    def waiting_count(self, cluster_map: ClusterMap) -> int:
+        """Objects of which parts are not where they belong, and cannot be before some node comes back."""
+        return sum(report.waiting for report in self._current(cluster_map))
+
+    def _current(self, cluster_map: ClusterMap) -> list[HealReport]:
+        """Nodes that are down have nothing to say: their shares are the others' by now."""
+        numbers = {node.node for node in cluster_map.nodes}
+        self._reports = {number: report for number, report in self._reports.items() if number in numbers}
+        up = {node.node for node in cluster_map.nodes if node.state == NODE_UP}
+        return [report for number, report in self._reports.items() if number in up]
 
     def _clean_epoch(self, node: int) -> int:
         report = self._reports.get(node)

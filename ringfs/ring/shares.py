@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ringfs.ring.classes import parse_class
 from ringfs.ring.rates import contested
-from ringfs.wire.messages.cluster import STANDING_IN, STANDING_MAINTENANCE, ClusterMap, Node
+from ringfs.wire.messages.cluster import NODE_UP, STANDING_IN, STANDING_LOST, STANDING_MAINTENANCE, STANDING_OUT, ClusterMap, Node
 
 _STANDINGS = (STANDING_IN, STANDING_MAINTENANCE)
 
@@ -12,6 +12,11 @@ _STANDINGS = (STANDING_IN, STANDING_MAINTENANCE)
 def is_to_stay(node: Node) -> bool:
     """Whether nobody wants to be rid of the node."""
     return node.standing in _STANDINGS
+
+
+def is_away(node: Node) -> bool:
+    """Whether the node is down and not given up: what it holds counts, for it may come back."""
+    return node.state != NODE_UP and node.standing not in (STANDING_OUT, STANDING_LOST)
 
 
 def has_share(node: Node) -> bool:

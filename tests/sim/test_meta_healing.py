@@ -1,6 +1,7 @@
 """Stewards and operators at the metadata server: what is live, reports of healing, standings, removal."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 import trio
@@ -35,6 +36,7 @@ from ringfs.wire.messages.heal import (
     Sweep,
 )
 from ringfs.wire.messages.namespace import Commit, Extent, FileCommit, NewObject, SetXattr
+from tests.support.heal_reports import REPORT
 from tests.support.meta_doubles import CONFIG
 from tests.support.meta_world import Client, MetaWorld
 from tests.support.refusals import refused
@@ -42,8 +44,8 @@ from tests.support.refusals import refused
 OID = bytes(range(20))
 
 
-def report(node: int, clean_epoch: int, unhealable: int = 0) -> HealReport:
-    return HealReport(node, clean_epoch, 0, 0, 0, unhealable, *[0] * 17)
+def report(node: int, clean_epoch: int, unhealable: int = 0, waiting: int = 0) -> HealReport:
+    return replace(REPORT, node=node, clean_epoch=clean_epoch, unhealable=unhealable, waiting=waiting)
 
 
 async def beat(client: Client, node: int, count: int = 7) -> None:
@@ -130,6 +132,9 @@ async def test_removal_waits_for_what_the_node_holds(autojump_clock: object) -> 
             await alice.ask(RemoveNode("data3"))
         await alice.ask(report(nodes[1], epoch, unhealable=3))
         with pytest.raises(Exception, match="3 objects"):
+            await alice.ask(RemoveNode("data3"))
+        await alice.ask(report(nodes[1], epoch, waiting=2))
+        with pytest.raises(Exception, match="2 objects wait for a place"):
             await alice.ask(RemoveNode("data3"))
         await alice.ask(report(nodes[1], epoch))
         assert [node.name for node in (await alice.ask(RemoveNode("data3"))).nodes] == ["data1", "data2"]

@@ -12,6 +12,7 @@ from ringfs.base.errors import Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import KIB, MIB
 from ringfs.client.file_system import Caller
+from ringfs.meta.nodes import LATE_COMMITS_NS
 from ringfs.objects.nodes import DataNodes
 from ringfs.objects.objects import Objects
 from ringfs.wire.messages.cluster import STANDING_DRAINING, STANDING_IN, STANDING_OUT
@@ -141,6 +142,29 @@ async def test_a_drained_node_can_be_removed(autojump_clock: trio.testing.MockCl
         await check_all(world)
         await world.ask(RemoveNode("data5"))
         assert [node.name for node in world.handler.live.nodes.map.nodes] == ["data1", "data2", "data3", "data4"]
+
+
+async def test_a_drained_node_stays_while_its_parts_have_no_other_place(autojump_clock: trio.testing.MockClock) -> None:
+    """A node is down, for a while only: parts that belong on it now are still where they were. Nothing may be lost by that."""
+    patient = replace(RING, out_after_s=5000.0)
+    async with open_ring(17, node_count=4, stored_class="replica:1", settings=patient) as world:
+        await filled(world, 20, 20 * KIB)
+        draining = world.ring[3]
+        held = set(draining.disk.held)
+        world.kill(world.ring[1])
+        await trio.sleep(8)
+        await world.ask(SetStanding("data4", STANDING_DRAINING, 0))
+        await trio.sleep(LATE_COMMITS_NS / 1e9 + 30)
+        assert world.heal_status().is_healed
+        assert held > set(draining.disk.held) > set(), "some was moved, and some waits"
+        with pytest.raises(Refused, match="wait for data2 to come back"):
+            await world.ask(RemoveNode("data4"))
+        await world.start(world.ring[1])
+        await world.until_healed(SOON_S)
+        await world.ask(RemoveNode("data4"))
+        world.kill(draining)
+        world.ring.remove(draining)
+        await check_all(world, 20, 20 * KIB)
 
 
 async def test_an_operator_takes_a_node_out_and_in(autojump_clock: trio.testing.MockClock) -> None:

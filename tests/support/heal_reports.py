@@ -31,6 +31,7 @@ REPORT = HealReport(
     mended_parts=0,
     scrub_permille=0,
     scrub_done_ns=0,
+    seen_epoch=7,
 )
 HEALED = HealStatus(7, True, [REPORT, replace(REPORT, node=2)])
 NAMES = {1: "data1", 2: "data2"}

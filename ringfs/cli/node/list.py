@@ -6,10 +6,10 @@ import click
 import trio
 
 from ringfs.cli import exits
+from ringfs.cli.heal import ask_status_and_advice
 from ringfs.cli.node_view import figures_of, node_json, node_table
 from ringfs.cli.output import json_option
 from ringfs.cli.place import cluster_option, find_cluster
-from ringfs.cli.reach import ask_status
 
 
 @click.command("list")
@@ -17,17 +17,18 @@ from ringfs.cli.reach import ask_status
 @cluster_option
 @json_option
 def command(place: str | None, cluster: str | None, as_json: bool) -> int:
-    """Show all data nodes: whether they are up, their standing, what they use and may still use.
+    """Show all data nodes: whether they are up, their standing, what they use and may still use; and what to do if objects are not
+    safe with these.
 
     \b
     Example:  ringfs node list /mnt/ringfs
               ringfs node list --cluster ./cluster --json
     """
-    status = trio.run(ask_status, find_cluster(cluster, place), "node")
+    status, advice = trio.run(ask_status_and_advice, find_cluster(cluster, place), "node")
     figures = figures_of(status)
     if as_json:
         nodes = [node_json(node, figures.get(node.node)) for node in status.map.nodes]
-        click.echo(json.dumps({"epoch": status.map.epoch, "nodes": nodes}))
+        click.echo(json.dumps({"epoch": status.map.epoch, "nodes": nodes, "advice": advice}))
     else:
-        click.echo(node_table(status))
+        click.echo("\n\n".join(filter(None, [node_table(status), advice])))
     return exits.OK

@@ -5,6 +5,7 @@ import trio
 
 from ringfs.base.config import ClusterConfig
 from ringfs.cli import exits
+from ringfs.cli.exposure import exposure_text
 from ringfs.cli.heal import ask_heal
 from ringfs.cli.node.changing import change_node, node_in, show
 from ringfs.cli.output import json_option
@@ -37,6 +38,7 @@ async def _give_up(config: ClusterConfig, name: str, force: bool) -> Node:
             raise exits.NotClean(
                 f"{name} is up: 'ringfs node drain {name}' moves what it holds while that still counts; --force gives it up at once"
             )
-        if not (await ask_heal(config, "node"))[0].is_healed:
+        heal, cluster_map = await ask_heal(config, "node")
+        if not heal.is_healed or exposure_text(heal, cluster_map):
             raise exits.NotClean(f"{name} may hold what no other node does: --force works once 'ringfs heal status' says healed")
     return node_in(await change_node(config, "give up", SetStanding(name, STANDING_OUT, 0)), name)

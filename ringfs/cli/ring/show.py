@@ -7,10 +7,10 @@ import click
 import trio
 
 from ringfs.cli import exits
+from ringfs.cli.heal import ask_status_and_advice
 from ringfs.cli.node_view import figures_of, node_json, standing_text, state_text
 from ringfs.cli.output import json_option, size_text, table
 from ringfs.cli.place import cluster_option, find_cluster
-from ringfs.cli.reach import ask_status
 from ringfs.ring.classes import FRAGMENTED_BYTES_MIN, form_for, parse_class
 from ringfs.ring.shares import domain_weights, heavy_domains, shares_of
 from ringfs.wire.messages.cluster import Status
@@ -25,14 +25,18 @@ def command(place: str | None, cluster: str | None, as_json: bool) -> int:
     class), and the share that is there.
 
     A node that is out, lost or draining has no share: what it had belongs to the others. A failure domain cannot hold two parts of
-    one object: where it is too heavy for that, its share is smaller than its weight.
+    one object: where it is too heavy for that, its share is smaller than its weight. Below is what to do if objects are not safe
+    with these nodes.
 
     \b
     Example:  ringfs ring show /mnt/ringfs
               ringfs ring show --cluster ./cluster --json
     """
-    status = trio.run(ask_status, find_cluster(cluster, place), "ring")
-    click.echo(json.dumps(to_json(status)) if as_json else render(status))
+    status, advice = trio.run(ask_status_and_advice, find_cluster(cluster, place), "ring")
+    if as_json:
+        click.echo(json.dumps({**to_json(status), "advice": advice}))
+    else:
+        click.echo("\n\n".join(filter(None, [render(status), advice])))
     return exits.OK
 
 

@@ -11,6 +11,10 @@ class Counts:
 
     clean_epoch: int = 0
     unhealable: int = 0
+    seen_epoch: int = 0
+    waiting: int = 0
+    exposed: int = 0
+    unreadable: int = 0
     healed_parts: int = 0
     healed_bytes: int = 0
     moved_parts: int = 0

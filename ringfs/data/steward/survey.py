@@ -16,6 +16,7 @@ from ringfs.data.steward.outlook import Outlook, Outlooks
 from ringfs.data.steward.reach import Reach
 from ringfs.data.steward.seeing import Sight, see_share
 from ringfs.data.steward.share import Share, behind
+from ringfs.ring.classes import parse_class
 from ringfs.ring.healing import ChangeForm, Healing, KnownNodes, MakePart, decide
 from ringfs.ring.parts import part_bytes
 from ringfs.wire.messages.cluster import NODE_UP
@@ -35,12 +36,15 @@ _DECISIONS = 64
 
 @dataclass(slots=True)
 class Found:
-    """What a pass found. due_count: objects with something to do now; waiting_count: with something to do later; unhealable: those
-    of them that cannot be read from the nodes that answer, while no node is away that may come back."""
+    """What a pass found. due_count: objects with something to do now; waiting_count: with something to do later. Of the latter,
+    unreadable: cannot be read from the nodes that answer; unhealable: the same, and no node is away that may come back; exposed:
+    would not survive the next loss."""
 
     due_count: int = 0
     waiting_count: int = 0
+    unreadable: int = 0
     unhealable: int = 0
+    exposed: int = 0
     #: Nodes that may come back, and those that are up and did not say what they hold.
     absent: frozenset[int] = frozenset()
     unreached: frozenset[int] = frozenset()
@@ -84,7 +88,10 @@ class Survey:
                     return None
         finally:
             self.got_on.set()
-        self._counts.unhealable = found.unhealable
+        counts = self._counts
+        counts.seen_epoch = outlook.map.epoch
+        counts.waiting, counts.unhealable = found.waiting_count, found.unhealable
+        counts.exposed, counts.unreadable = found.exposed, found.unreadable
         return found
 
     async def _go_through(self, outlook: Outlook, share: Share, part: Share, found: Found) -> None:
@@ -124,8 +131,7 @@ class Survey:
             found.due_count += 1
             self._due.add(Due(healing.endangerment, sight.oid, _cost_bytes(sight.row, healing)))
         elif not healing.is_settled:
-            found.waiting_count += 1
-            found.unhealable += healing.endangerment < 0 and not nodes.absent
+            _count_waiting(sight.row, healing, nodes, found)
         if _is_sparse(sight.row) and len(found.sparse) < _SPARSE_MAX:
             found.sparse.append(sight.row)
 
@@ -142,6 +148,15 @@ class Survey:
             self._counts.swept_objects += done.count
             if done.count:
                 log.info("objects that no file refers to are condemned", count=done.count)
+
+
+def _count_waiting(row: LiveObject, healing: Healing, nodes: KnownNodes, found: Found) -> None:
+    found.waiting_count += 1
+    if healing.endangerment < 0:
+        found.unreadable += bool(nodes.absent)
+        found.unhealable += not nodes.absent
+    else:
+        found.exposed += healing.endangerment == 0 < parse_class(row.stored_class).tolerance
 
 
 def _is_sparse(row: LiveObject) -> bool:

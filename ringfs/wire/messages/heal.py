@@ -114,6 +114,12 @@ class HealReport:
     #: What its start found: when (wall clock) it built the disk's index anew, 0 if the index was sound; parts lost to damage.
     index_built_ns: I64 = 0
     lost_parts: U64 = 0
+    #: Of the latest complete pass: the epoch of its map. Objects of which something is missing that could not be made before a node
+    #: came back or another had place; those of them that would not survive the next loss; those that could not be read just then.
+    seen_epoch: U64 = 0
+    waiting: U64 = 0
+    exposed: U64 = 0
+    unreadable: U64 = 0
 
 
 @message(0x060A)

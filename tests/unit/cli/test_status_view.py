@@ -65,6 +65,11 @@ def with_node(**of_first: Any) -> Seen:
         (replace(SEEN, leader=replace(LEADER, trouble="disk full"), status=replace(STATUS, trouble="disk full")), "disk full"),
         (replace(SEEN, leader=replace(LEADER, trouble="etcd's database is full")), "etcd's database is full"),
         (with_node(state=NODE_DOWN), "data1 is down"),
+        (
+            replace(SEEN, heal=healing(exposed=2)),
+            "2 objects would not survive the next loss: there is no place for what is missing: "
+            "make room, or add a node ('ringfs node add')",
+        ),
         (with_node(state=NODE_DOWN, standing=STANDING_DRAINING), "data1 is down"),
         (with_node(state=NODE_DOWN, standing=STANDING_LOST), "data1 is lost: what it held is made anew on the others"),
         (with_node(state=NODE_DOWN, uuid=""), "data1 waits for a new disk"),

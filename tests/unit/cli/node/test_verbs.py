@@ -14,6 +14,7 @@ from ringfs.base.config import load_config
 from ringfs.base.errors import Code, Refused, UserError
 from ringfs.base.files import RealFiles
 from ringfs.cli import exits, healing
+from ringfs.cli.exposure import exposure_text
 from ringfs.cli.main import cli
 from ringfs.cli.node import add, changing, drain, draining, into, maintenance, out, remove, weight
 from ringfs.cli.node import list as listing
@@ -29,7 +30,7 @@ from ringfs.wire.messages.cluster import (
     Node,
 )
 from ringfs.wire.messages.heal import GetHeal, HealStatus, RemoveNode, ReplaceDisk, SetStanding, SetWeight
-from tests.support.heal_reports import HEALED, NAMES, node, status
+from tests.support.heal_reports import HEALED, node, status
 from tests.support.heal_reports import healing as busy
 from tests.support.meta_doubles import CONFIG
 
@@ -78,9 +79,13 @@ class Leader:
         """See ask_status."""
         return status(*self.nodes)
 
-    async def tell_heal(self, _config: Any, _verb: str) -> tuple[HealStatus, dict[int, str]]:
+    async def tell_heal(self, _config: Any, _verb: str) -> tuple[HealStatus, ClusterMap]:
         """See ask_heal."""
-        return self.heal[0], NAMES
+        return self.heal[0], self.map
+
+    async def advise(self, _config: Any, _verb: str) -> Any:
+        """See ask_status_and_advice."""
+        return status(*self.nodes), exposure_text(self.heal[0], self.map)
 
 
 @pytest.fixture
@@ -91,7 +96,8 @@ def leader(monkeypatch: pytest.MonkeyPatch) -> Leader:
         monkeypatch.setattr(module, "find_cluster", lambda *_places: CONFIG)
     for module in (changing, draining, healing):
         monkeypatch.setattr(module, "ask_leader", found.ask)
-    for module in (add, changing, draining, listing, out, replacing):
+    monkeypatch.setattr(listing, "ask_status_and_advice", found.advise)
+    for module in (add, changing, draining, out, replacing):
         if hasattr(module, "ask_status"):
             monkeypatch.setattr(module, "ask_status", found.status)
     monkeypatch.setattr(out, "ask_heal", found.tell_heal)

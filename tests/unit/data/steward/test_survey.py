@@ -165,6 +165,26 @@ async def test_a_node_that_is_down_is_waited_for_and_a_silent_one_is_not_passed_
     assert (due, found.is_done, found.unreached) == ([], True, frozenset())
 
 
+async def test_what_waits_for_a_node_is_counted_by_how_safe_it_is(autojump_clock: trio.testing.MockClock) -> None:
+    """One copy of two is away: exposed; both are: unreadable; a class that promises nothing: it only waits."""
+    cluster = Cluster()
+    oids = [cluster.add(number) for number in range(20)]
+    away = [oid for oid in oids if oid in cluster.held[3]]
+    single, gone = away[:2]
+    for oid in (single, gone):
+        for node in (1, 2):
+            cluster.held[node].pop(oid, None)
+    cluster.live[single] = LiveObject(single, MIB, MIB, "replica:1", "replica:1")
+    _, _, counts = await cluster.survey()
+    assert (counts.waiting, counts.exposed, counts.unreadable) == (0, 0, 0)
+    del cluster.held[3][single], cluster.held[3][gone]
+    cluster.hold(next(node for node in (1, 2) if Ring(cluster.map).desired(single, 1) != [node]), single)
+    cluster.map = cluster.mapped(NODE_DOWN)
+    _, _, counts = await cluster.survey()
+    assert (counts.unreadable, counts.unhealable, counts.exposed) == (1, 0, len(away) - 2)
+    assert counts.waiting >= len(away) - 1
+
+
 async def test_what_cannot_be_healed_is_counted(autojump_clock: trio.testing.MockClock) -> None:
     cluster = Cluster()
     cluster.add(1)
