@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ringfs.cli.heal_view import objects_text, sums_of
 from ringfs.ring.classes import parse_class
-from ringfs.ring.shares import domains_with_share, is_away, is_left_short, width_in_use
+from ringfs.ring.shares import domains_with_share, is_away, is_left_short, widest_class, width_in_use
 from ringfs.wire.messages.cluster import NODE_UP, STANDING_IN, STANDING_LOST, STANDING_MAINTENANCE, ClusterMap, Node
 from ringfs.wire.messages.heal import HealStatus
 
@@ -64,7 +64,7 @@ def _never_lost(away: Sequence[Node], cluster_map: ClusterMap) -> list[Node]:
 
 
 def _shortage(cluster_map: ClusterMap) -> str:
-    widest = max(cluster_map.classes, key=lambda text: parse_class(text).width)
+    widest = widest_class(cluster_map)
     left = len(domains_with_share(node for node in cluster_map.nodes if node.state == NODE_UP))
     return f"{widest} needs {parse_class(widest).width} failure domains and {left} are up"
 

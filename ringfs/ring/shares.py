@@ -70,4 +70,9 @@ def is_left_short(nodes: Iterable[Node], changed: Node, width: int) -> bool:
 
 def width_in_use(cluster_map: ClusterMap) -> int:
     """Failure domains that the widest class of the map needs."""
-    return max(parse_class(text).width for text in cluster_map.classes)
+    return parse_class(widest_class(cluster_map)).width
+
+
+def widest_class(cluster_map: ClusterMap) -> str:
+    """The class of the map that needs most failure domains."""
+    return max(cluster_map.classes, key=lambda text: parse_class(text).width)

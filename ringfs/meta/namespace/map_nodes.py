@@ -5,7 +5,7 @@ from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.facts import cluster_map, nodes
 from ringfs.meta.namespace.records import NOTHING
 from ringfs.meta.namespace.work import Work
-from ringfs.ring.shares import is_left_short, width_in_use
+from ringfs.ring.shares import is_left_short, widest_class, width_in_use
 from ringfs.wire.messages.cluster import Node
 from ringfs.wire.packing import pack, unpack
 
@@ -52,5 +52,6 @@ def put_standing(work: Work, node: Node, standing: int, until_ns: int = 0) -> No
     before = cluster_map(work.rows)
     width = width_in_use(before)
     if is_left_short(before.nodes, node, width):
-        raise Refused(Code.INVALID, f"too few failure domains without {node.name}: a class of service that is in use needs {width}")
+        why = f"{widest_class(before)} needs {width}, and counts as in use since it was first set"
+        raise Refused(Code.INVALID, f"too few failure domains without {node.name}: {why}")
     put_node(work, node)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ringfs.base.errors import Code
+from ringfs.base.errors import Code, Refused
+from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import WEIGHT_MAX
 from ringfs.meta.namespace import facts, system
 from ringfs.wire.messages import namespace as m
@@ -16,6 +17,7 @@ from ringfs.wire.messages.cluster import (
     STANDING_OUT,
     Node,
 )
+from ringfs.wire.messages.common import CLASS_XATTR
 from ringfs.wire.messages.heal import RemoveNode, ReplaceDisk, SetStanding, SetWeight, StartHeal
 from tests.support.namespace import SECOND, TrialNamespace
 from tests.support.refusals import refused
@@ -88,6 +90,14 @@ def test_standings_refused(ring: TrialNamespace, name: str, standing: int, durat
     """Nobody of that name; what only time gives; a duration where there is none."""
     with refused(code):
         ring.system(SetStanding(name, standing, duration_s))
+
+
+def test_the_refusal_names_the_class(ring: TrialNamespace) -> None:
+    """Also one that nothing has any more: an operator has to find out what keeps the node in."""
+    ring.do(m.SetXattr(ROOT_INODE, CLASS_XATTR, b"replica:3", 0, False))
+    ring.do(m.RemoveXattr(ROOT_INODE, CLASS_XATTR))
+    with pytest.raises(Refused, match="replica:3 needs 3, and counts as in use since it was first set"):
+        ring.system(SetStanding("data1", STANDING_DRAINING, 0))
 
 
 def test_too_few_domains_would_be_left(ring: TrialNamespace) -> None:
