@@ -90,9 +90,12 @@ def take_disk(files: Files, directory: Path, cluster: str) -> tuple[Identity, Lo
 
 
 def _mistake_in(group: BaseExceptionGroup[BaseException], store: ObjectStore) -> BaseException:
-    """The UserError that nurseries wrapped, or what a damaged index comes to; the group if there is anything else in it."""
+    """The UserError that nurseries wrapped, or what a damaged index comes to; the group if there is anything else in it.
+
+    An index may be found damaged while the node is being stopped: whoever cancelled is told so again when the disk is opened anew.
+    """
     damage, rest = group.split(_INDEX_FAILURES)
-    if damage is not None and rest is None:
+    if damage is not None and (rest is None or rest.split(trio.Cancelled)[1] is None):
         # Nothing more is written to it.
         store.health.fail("its index is damaged")
         return _IndexFailed(str(_first_of(damage)))

@@ -12,13 +12,17 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
+from ringfs.base.clock import SystemClock
 from ringfs.base.config import ClusterConfig, load_config
 from ringfs.base.errors import Code, ConnectionLost, Refused, UserError
+from ringfs.base.files import RealFiles
 from ringfs.base.kv.store import StoreCorrupted
 from ringfs.base.kv.turns import Turns
 from ringfs.data import checkpointer, membership, recovery, serving
 from ringfs.data.health import Health
+from ringfs.data.index import IndexDamaged
 from ringfs.data.node import run_data
 from ringfs.data.segment_log import SegmentSizes
 from ringfs.data.store import ObjectStore
@@ -283,6 +287,36 @@ async def test_a_damaged_index_is_built_anew(config: ClusterConfig, monkeypatch:
         assert await put_at(two.data[1].address) == PutDone(False)
         assert stores[1:2] == [second] or stores[0:1] == [second]
         assert len(stores) == 4
+
+
+async def test_an_index_found_damaged_while_the_node_stops(tmp_path: Path) -> None:
+    """Is doubted at the next start, and the node stops as if nothing had been: no error of the program."""
+    (tmp_path / "disk").mkdir()
+    identity, lock = serving.take_disk(RealFiles(), tmp_path / "disk", CLUSTER)
+    store = await recovery.open_store(tmp_path / "disk", identity, SystemClock(), SegmentSizes())
+
+    async def stop() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise IndexDamaged("for the test")
+
+    met: list[BaseException] = []
+    with trio.CancelScope() as scope:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stop)
+                nursery.start_soon(trio.sleep_forever)
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
+        except BaseExceptionGroup as group:
+            was_cancelled = group.split(trio.Cancelled)[0] is not None
+            met.append(serving._mistake_in(group, store))
+    assert was_cancelled
+    assert [type(each) for each in met] == [serving._IndexFailed]
+    assert store.health.failure == "its index is damaged"
+    await store.close()
+    lock.release()
 
 
 async def until_put(address: str) -> PutDone:
