@@ -32,9 +32,10 @@ import pytest
 
 from ringfs.base.limits import DELETE_GRACE_NS
 from ringfs.fuse import DRIVERS
-from tests.process.test_disk_full import CAPACITY_BYTES, MIB, append, fill, set_capacity, wrong
+from tests.process.test_disk_full import CAPACITY_BYTES, NAMES, append, fill, wrong
 from tests.support.crashes import CrashRun, Stuck
 from tests.support.mounts import DevCluster
+from tests.support.space import MIB, set_capacity
 
 #: Acknowledgements to each writer between two events of a round.
 _ACKNOWLEDGED = (5, 60)
@@ -168,7 +169,7 @@ def _victims(draw: random.Random, options: argparse.Namespace) -> list[str]:
 
 def _full_round(cluster: DevCluster) -> str:
     """Fill, remove, and wait until there is space again; how that went. Raises AssertionError."""
-    set_capacity(cluster, CAPACITY_BYTES)
+    set_capacity(cluster, NAMES, CAPACITY_BYTES)
     acknowledged = fill(cluster.mount, 2 * MIB)
     removed = sorted(acknowledged)[::2]
     for name in removed:

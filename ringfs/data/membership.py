@@ -12,7 +12,7 @@ from ringfs.base.errors import Code, ConnectionLost, Refused, UserError
 from ringfs.data.reaper import reap_forever
 from ringfs.data.store import ObjectStore
 from ringfs.wire.leaders import Leaders
-from ringfs.wire.messages.cluster import ClusterMap, JoinNode, MapChanged, NodeHeartbeat, NodeJoined
+from ringfs.wire.messages.cluster import ClusterMap, GetMap, JoinNode, MapChanged, NodeHeartbeat, NodeJoined
 from ringfs.wire.rpc import OnPush, RpcClient
 
 log = structlog.get_logger("ringfs.data")
@@ -66,6 +66,8 @@ class Membership:
                 end = await self._take_part(address)
             except ConnectionLost as lost:
                 end = lost
+            if isinstance(end, UserError):
+                raise end
             if isinstance(end, Refused) and end.code is Code.NODE_NAME_TAKEN:
                 raise self._name_taken()
             if isinstance(end, Refused) and end.code is Code.NODE_REMOVED:
@@ -83,7 +85,7 @@ class Membership:
         while self.map is None or self.map.epoch == epoch:
             await self._news.wait()
 
-    async def _take_part(self, address: str) -> ConnectionLost | Refused:
+    async def _take_part(self, address: str) -> ConnectionLost | Refused | UserError:
         """Join at one metadata server and stay as long as that goes well; how it ended. Raises ConnectionLost."""
         async with self._connect(address, self._hear) as client:
             # Errors leave this block by value: nurseries would wrap them.
@@ -94,10 +96,11 @@ class Membership:
             return end
         raise AssertionError("a client does not suppress exceptions")
 
-    async def _stay(self, client: RpcClient, address: str, nursery: trio.Nursery) -> ConnectionLost | Refused:
+    async def _stay(self, client: RpcClient, address: str, nursery: trio.Nursery) -> ConnectionLost | Refused | UserError:
         try:
+            await self._check_cluster(client, address)
             node = await self._join(client)
-        except (ConnectionLost, Refused) as error:
+        except (ConnectionLost, Refused, UserError) as error:
             return error
         self._leaders.found(address)
         nursery.start_soon(self._reap, client, node)
@@ -106,6 +109,15 @@ class Membership:
             return await self._send_heartbeats(client, node)
         finally:
             self._client = None
+
+    async def _check_cluster(self, client: RpcClient, address: str) -> None:
+        """Before it is let in: clusters may have the same key. Raises UserError, Refused, ConnectionLost."""
+        there: ClusterMap = (await client.call(GetMap(), timeout_s=_TIMEOUT_S)).message
+        if there.cluster != self._store.identity.cluster:
+            raise UserError(
+                f"the metadata server at {address} is of another cluster ({there.cluster}, not {self._store.identity.cluster}): "
+                "correct its address, or the cluster, in cluster.toml"
+            )
 
     async def _join(self, client: RpcClient) -> int:
         config = self._config

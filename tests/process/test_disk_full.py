@@ -4,7 +4,6 @@ That space returns by deleting files, after the minute that deletion takes (DELE
 """
 
 import os
-import re
 import shutil
 import subprocess
 import time
@@ -15,8 +14,9 @@ import pytest
 
 from tests.support.mounts import DevCluster, dev_cluster
 from tests.support.posix import names, outcome
+from tests.support.space import MIB, set_capacity
 
-MIB = 1 << 20
+NAMES = ["data1", "data2"]
 CAPACITY_BYTES = 24 * MIB
 #: Of the metadata server's file system: room for its journal (64 MiB) and for what these tests store.
 STATE_BYTES = 256 * MIB
@@ -31,18 +31,6 @@ def cluster() -> Iterator[DevCluster]:
     """Two data nodes, each object on both."""
     with dev_cluster("--data", "2") as cluster:
         yield cluster
-
-
-def set_capacity(cluster: DevCluster, capacity_bytes: int | None) -> None:
-    """Of both data nodes, which are killed and started for it. The mount stays."""
-    config = cluster.directory / "cluster.toml"
-    text = re.sub(r"capacity_bytes = \d+\n", "", config.read_text())
-    if capacity_bytes is not None:
-        text = re.sub(r'(disk = ".*"\n)', rf"\1capacity_bytes = {capacity_bytes}\n", text)
-    config.write_text(text)
-    for name in ("data1", "data2"):
-        cluster.dev("kill", name)
-    cluster.dev("up")
 
 
 def append(path: Path, content: bytes, *, sync: bool = True) -> str:
@@ -83,7 +71,7 @@ def wrong(directory: Path, expected: dict[str, bytes]) -> list[str]:
 def test_data_nodes(cluster: DevCluster) -> None:
     """Large writes, small ones and closes get ENOSPC; names, small files and reads go on; with more space all is as before."""
     mount = cluster.mount
-    set_capacity(cluster, CAPACITY_BYTES)
+    set_capacity(cluster, NAMES, CAPACITY_BYTES)
     acknowledged = fill(mount, 2 * MIB) | fill(mount, 200_000)
     assert 2 * MIB * 8 < sum(map(len, acknowledged.values())) < CAPACITY_BYTES
     os.statvfs(mount)  # from now on the mount knows that space is scarce, and close tells
@@ -101,7 +89,7 @@ def test_data_nodes(cluster: DevCluster) -> None:
     acknowledged["dir/small"] = b"inline"
     assert wrong(mount, acknowledged) == []
 
-    set_capacity(cluster, None)
+    set_capacity(cluster, NAMES, None)
     assert append(mount / "more", b"m" * 4 * MIB) == "ok"
     acknowledged["more"] = b"m" * 4 * MIB
     cluster.dev("stop", "mount1")

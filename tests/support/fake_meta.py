@@ -7,6 +7,7 @@ from ringfs.wire.messages.cluster import (
     ClusterMap,
     Condemned,
     CondemnedPage,
+    GetMap,
     GetServer,
     JoinNode,
     ListCondemned,
@@ -18,6 +19,7 @@ from ringfs.wire.messages.cluster import (
 )
 from ringfs.wire.messages.common import Done
 from ringfs.wire.rpc import Peer, Request
+from tests.support.stores import CLUSTER
 
 
 class FakeMeta:
@@ -27,6 +29,7 @@ class FakeMeta:
         #: Refuse every join with this, if anything.
         self.refuse_join: Code | None = None
         self.refuse_heartbeat: Code | None = None
+        self.cluster = CLUSTER
         self.epoch = 1
         self.nodes: list[Node] = []
         self.heartbeats: list[NodeHeartbeat] = []
@@ -50,7 +53,7 @@ class FakeMeta:
     @property
     def map(self) -> ClusterMap:
         """The present one."""
-        return ClusterMap(self.epoch, "cluster", self.nodes)
+        return ClusterMap(self.epoch, self.cluster, self.nodes)
 
     @property
     def join_count(self) -> int:
@@ -63,6 +66,8 @@ class FakeMeta:
             case GetServer():
                 self.asked_count += 1
                 request.reply(self.status)
+            case GetMap():
+                request.reply(self.map)
             case JoinNode() as joining:
                 self._join(request, joining)
             case NodeHeartbeat() as heartbeat:

@@ -159,6 +159,18 @@ async def test_losses_are_told_once(tmp_path: Path) -> None:
         assert told == [False, True, False, True], "an index that was built anew is a loss that nobody has counted"
 
 
+async def test_another_cluster(tmp_path: Path) -> None:
+    """That has the same key, and an address that is written here by mistake: the node is not let in there."""
+    async with running(tmp_path) as store, trio.open_nursery() as nursery:
+        lost = Cluster(store, tmp_path)
+        lost.meta.cluster = "another"
+        await nursery.start(lost.network.serve, lost.meta, KEY, META)
+        with trio.fail_after(10), pytest.raises(UserError, match=r"is of another cluster \(another, not "):
+            await lost.membership.run()
+        assert lost.meta.join_count == 0
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(
     ("code", "advice"), [(Code.NODE_NAME_TAKEN, "is the right disk mounted"), (Code.NODE_REMOVED, "empty the directory")]
 )
