@@ -5,7 +5,7 @@ nowhere, all nodes are asked what they hold, some times over if parts are just b
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -52,6 +52,8 @@ class _Wish:
     stop_block: int
     #: Whether a node should be asked last.
     is_unsure: Callable[[Node], bool]
+    #: Where its parts are is believed, and not what the nodes have said just now.
+    is_believed: bool
 
 
 class LongReader:
@@ -79,7 +81,9 @@ class LongReader:
                 located = await self._located(oid, attempt)
             try:
                 known = known or await self._learned(oid, located)
-                wish = _Wish(oid, known, first_block, known.clamped(first_block, count), partial(self._is_unsure, avoid))
+                wish = _Wish(
+                    oid, known, first_block, known.clamped(first_block, count), partial(self._is_unsure, avoid), is_believed
+                )
                 content = await self._from(wish, located)
             except Failed as failed:
                 reasons.append(str(failed))
@@ -132,7 +136,18 @@ class LongReader:
         for form, numbers in located.fragments.items():
             ways.append(Way(partial(self._assembled, wish, form, numbers), _ASSEMBLED_LATE_S, form.data))
         ways += [self._direct(wish, COPY, node, first, count) for node in copies if wish.is_unsure(node)]
-        return await Race(ways, self._budget).run()
+        return await Race(ways + self._anew(wish), self._budget).run()
+
+    def _anew(self, wish: _Wish) -> list[Way[memoryview]]:
+        """The last way, if what is believed may be wrong: else the last holder that is believed in may be one that is silent."""
+        return [Way(partial(self._looked_for, wish), _ASSEMBLED_LATE_S)] if wish.is_believed else []
+
+    async def _looked_for(self, wish: _Wish) -> memoryview:
+        """From where the nodes say that parts are."""
+        located = await locate(self._places, wish.oid)
+        content = await self._from(replace(wish, is_believed=False), located)
+        self._places.note_located(wish.oid, wish.known, located)
+        return content
 
     def _direct(self, wish: _Wish, part: Part, node: Node, first: int, count: int) -> Way[memoryview]:
         """Blocks of a copy or data fragment from a node that has it."""
@@ -174,7 +189,8 @@ class LongReader:
         ways = [way for node, way in direct if not wish.is_unsure(node)]
         ways.append(decode)
         ways += [way for node, way in direct if wish.is_unsure(node)]
-        return await Race(ways, self._budget).run()
+        start, stop = stretch.blocks(stretch.wanted)
+        return await Race(ways + self._anew(replace(wish, first_block=start, stop_block=stop)), self._budget).run()
 
     async def _decoded(self, stretch: Stretch, holders: Sequence[tuple[int, Node]]) -> memoryview:
         gathering = Gathering(stretch, holders, self._places, self._asker, self._budget, self._run_in_thread)

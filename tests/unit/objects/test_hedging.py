@@ -94,6 +94,24 @@ async def test_a_node_that_stalls_now_and_then(stored_class: str, autojump_clock
     assert sum(wait_s > 0.02 for wait_s in waits_s) < 12
 
 
+@pytest.mark.parametrize("stored_class", ["replica:3", "ec:4+2"])
+async def test_what_was_believed_is_wrong_and_the_last_holder_silent(
+    stored_class: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Parts have moved, and the one that has not is at a node that has stopped: nodes are asked, and that one is not waited for."""
+    async with shelf(9, default_class=stored_class) as at:
+        oid = await at.put(CONTENT, stored_class)
+        await read_all(at, oid)
+        holders = [node for node in at.order(CONTENT) if oid in node.held]
+        spare = [node for node in at.order(CONTENT) if oid not in node.held]
+        holders[0].is_mute = True
+        # Overtaken, so that it is the last one to be asked.
+        await at.fetched(oid, 0, 1)
+        for old, new in zip(holders[1:3], spare, strict=False):
+            new.held[oid] = old.held.pop(oid)
+        assert await read_all(at, oid, 8) < 0.5
+
+
 @pytest.mark.parametrize("stored_class", CLASSES)
 async def test_objects_that_nothing_is_known_of(stored_class: str, autojump_clock: trio.testing.MockClock) -> None:
     """As when each frame of a film is a file: a silent node keeps who asks all nodes waiting no longer than one who reads."""
