@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ringfs.cli.heal_view import objects_text, sums_of
 from ringfs.ring.classes import parse_class
-from ringfs.ring.shares import domains_with_share, is_away, is_left_short, widest_class, width_in_use
+from ringfs.ring.shares import domains_with_share, is_away, is_left_short, width_in_use
 from ringfs.wire.messages.cluster import NODE_UP, STANDING_IN, STANDING_LOST, STANDING_MAINTENANCE, ClusterMap, Node
 from ringfs.wire.messages.heal import HealStatus
 
@@ -29,7 +29,7 @@ def exposure_of(heal: HealStatus, cluster_map: ClusterMap) -> Exposure | None:
         return None
     away = [node for node in cluster_map.nodes if is_away(node)]
     is_announced = bool(away) and all(node.standing == STANDING_MAINTENANCE for node in away)
-    return Exposure(f"{', '.join(told)}: {_reason(away, cluster_map)}", is_announced)
+    return Exposure(f"{', '.join(told)}: {_reason(away, cluster_map, heal)}", is_announced)
 
 
 def exposure_text(heal: HealStatus, cluster_map: ClusterMap) -> str:
@@ -38,35 +38,36 @@ def exposure_text(heal: HealStatus, cluster_map: ClusterMap) -> str:
     return "" if exposure is None else exposure.text
 
 
-def _reason(away: Sequence[Node], cluster_map: ClusterMap) -> str:
+def _reason(away: Sequence[Node], cluster_map: ClusterMap, heal: HealStatus) -> str:
     """And what to do."""
+    if not away:
+        return "there is no place for what is missing: make room, or add a node ('ringfs node add')"
     awaited = [node for node in away if not node.uuid]
     if awaited:
         return f"put the new disk of {_names(awaited)} in and start the node: what is missing is made anew then"
-    stuck = _never_lost(away, cluster_map)
+    width = width_in_use(cluster_map, heal.reports)
+    stuck = _never_lost(away, cluster_map, width)
     if stuck:
-        return f"nothing can be rebuilt without {_names(stuck)}, for {_shortage(cluster_map)}; {_remedies(stuck)}"
-    if away:
-        return f"start {_names(away)}; what is not back in time is lost, and made anew on the others"
-    return "there is no place for what is missing: make room, or add a node ('ringfs node add')"
+        return f"nothing can be rebuilt without {_names(stuck)}, for {_shortage(cluster_map, width)}; {_remedies(stuck)}"
+    return f"start {_names(away)}; what is not back in time is lost, and made anew on the others"
 
 
-def _never_lost(away: Sequence[Node], cluster_map: ClusterMap) -> list[Node]:
+def _never_lost(away: Sequence[Node], cluster_map: ClusterMap, width: int) -> list[Node]:
     """Those that are not made up for however long they are down: too few failure domains were left."""
     nodes, stuck = list(cluster_map.nodes), []
     for node in away:
         lost = replace(node, standing=STANDING_LOST)
-        if node.standing == STANDING_IN and is_left_short(nodes, lost, width_in_use(cluster_map)):
+        if node.standing == STANDING_IN and is_left_short(nodes, lost, width):
             stuck.append(node)
         else:
             nodes = [lost if each.node == node.node else each for each in nodes]
     return stuck
 
 
-def _shortage(cluster_map: ClusterMap) -> str:
-    widest = widest_class(cluster_map)
+def _shortage(cluster_map: ClusterMap, width: int) -> str:
+    needing = next((text for text in cluster_map.classes if parse_class(text).width == width), "what is stored")
     left = len(domains_with_share(node for node in cluster_map.nodes if node.state == NODE_UP))
-    return f"{widest} needs {parse_class(widest).width} failure domains and {left} are up"
+    return f"{needing} needs {width} failure domains and {left} are up"
 
 
 def _remedies(stuck: Sequence[Node]) -> str:

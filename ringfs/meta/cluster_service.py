@@ -15,6 +15,7 @@ from ringfs.meta.live import Live
 from ringfs.meta.namespace import facts
 from ringfs.meta.namespace.condemned import condemned_page, has_passed
 from ringfs.meta.namespace.system import EnterNode, FollowStanding, ForgetVerdicts, MarkReaped, SetNodeState
+from ringfs.ring.shares import width_in_use
 from ringfs.wire.messages.cluster import (
     NODE_UP,
     STANDING_LOST,
@@ -105,7 +106,9 @@ class ClusterService:
         live = self._live
         now_ns, wall_ns = live.clock.monotonic_ns(), live.leader.tell_now_ns()
         changes: list[SetNodeState | FollowStanding] = [SetNodeState(*each) for each in live.nodes.state_changes(now_ns)]
-        return [*changes, *(FollowStanding(*each) for each in live.nodes.standing_changes(now_ns, wall_ns))]
+        seen_width = live.heals.seen_width(live.nodes.map)
+        passed = live.nodes.standing_changes(now_ns, wall_ns, seen_width or width_in_use(live.nodes.map))
+        return [*changes, *(FollowStanding(*each, seen_width) for each in passed)]
 
     def _follow(self) -> None:
         self._is_changing = False

@@ -3,6 +3,7 @@
 Nothing here heals: that is the stewards' work (data/steward/).
 """
 
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -104,9 +105,12 @@ class HealService:
         return reason
 
     def _change_map(self, request: Request) -> None:
-        changed = self._live.transact_own(request.message)
+        wish = request.message
+        if isinstance(wish, SetStanding):
+            wish = replace(wish, width=self._live.heals.seen_width(self._live.nodes.map))
+        changed = self._live.transact_own(wish)
         if not isinstance(changed, Refused):
-            _log_wish(request.message)
+            _log_wish(wish)
             self._live.take_map(changed)
         self._live.reply(request, changed)
 

@@ -1,6 +1,6 @@
 """What stewards report about healing: the latest of each node since the leader leads. Volatile and pure."""
 
-from ringfs.ring.shares import has_share
+from ringfs.ring.shares import has_share, seen_width
 from ringfs.wire.messages.cluster import NODE_UP, ClusterMap
 from ringfs.wire.messages.heal import HealReport, HealStatus
 
@@ -34,6 +34,10 @@ class HealTable:
     def waiting_count(self, cluster_map: ClusterMap) -> int:
         """Objects of which parts are not where they belong, and cannot be before some node comes back."""
         return sum(report.waiting for report in self._current(cluster_map))
+
+    def seen_width(self, cluster_map: ClusterMap) -> int:
+        """As ring/shares.py says."""
+        return seen_width(cluster_map, self._current(cluster_map))
 
     def _current(self, cluster_map: ClusterMap) -> list[HealReport]:
         """Nodes that are down have nothing to say: their shares are the others' by now."""

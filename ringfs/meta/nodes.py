@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ringfs.base.limits import DELETE_GRACE_NS, OBJECT_BYTES_MAX
 from ringfs.ring.classes import ServiceClass, form_for, parse_class
 from ringfs.ring.room import room_bytes
-from ringfs.ring.shares import has_share, is_left_short, width_in_use
+from ringfs.ring.shares import has_share, is_left_short
 from ringfs.wire.messages.cluster import (
     NODE_DOWN,
     NODE_UP,
@@ -104,20 +104,20 @@ class NodeTable:
                 changes.append((node.node, NODE_UP))
         return changes
 
-    def standing_changes(self, now_ns: int, wall_ns: int) -> list[tuple[int, int]]:
-        """(node, new standing) where time has come: LOST after too long a silence, unless too few domains were left then; IN after
-        MAINTENANCE, which ends by wall_ns, the leader's."""
+    def standing_changes(self, now_ns: int, wall_ns: int, width: int) -> list[tuple[int, int]]:
+        """(node, new standing) where time has come: LOST after too long a silence, unless fewer domains than the width were left
+        then; IN after MAINTENANCE, which ends by wall_ns, the leader's."""
         changes = []
         for node in self.map.nodes:
             if node.standing == STANDING_MAINTENANCE and node.until_ns <= wall_ns:
                 changes.append((node.node, STANDING_IN))
-            elif node.standing == STANDING_IN and node.state == NODE_DOWN and self._is_lost(node, now_ns):
+            elif node.standing == STANDING_IN and node.state == NODE_DOWN and self._is_lost(node, now_ns, width):
                 changes.append((node.node, STANDING_LOST))
         return changes
 
-    def _is_lost(self, node: Node, now_ns: int) -> bool:
+    def _is_lost(self, node: Node, now_ns: int, width: int) -> bool:
         is_due = self._silence_ns(node.node, now_ns) >= self._out_after_ns
-        return is_due and not is_left_short(self.map.nodes, replace(node, standing=STANDING_LOST), width_in_use(self.map))
+        return is_due and not is_left_short(self.map.nodes, replace(node, standing=STANDING_LOST), width)
 
     def holds_nothing(self, node: int) -> bool:
         """Whether the node has said that it holds no object at all."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from ringfs.ring.classes import parse_class
 from ringfs.ring.rates import contested
 from ringfs.wire.messages.cluster import NODE_UP, STANDING_IN, STANDING_LOST, STANDING_MAINTENANCE, STANDING_OUT, ClusterMap, Node
+from ringfs.wire.messages.heal import HealReport
 
 _STANDINGS = (STANDING_IN, STANDING_MAINTENANCE)
 
@@ -68,9 +69,19 @@ def is_left_short(nodes: Iterable[Node], changed: Node, width: int) -> bool:
     return left < had and left < width
 
 
-def width_in_use(cluster_map: ClusterMap) -> int:
-    """Failure domains that the widest class of the map needs."""
-    return parse_class(widest_class(cluster_map)).width
+def width_in_use(cluster_map: ClusterMap, reports: Iterable[HealReport] = ()) -> int:
+    """Failure domains that are needed: as stewards have seen it, or else by the widest class that was ever set."""
+    return seen_width(cluster_map, reports) or parse_class(widest_class(cluster_map)).width
+
+
+def seen_width(cluster_map: ClusterMap, reports: Iterable[HealReport]) -> int:
+    """Failure domains that the default class and what is stored need, if all nodes that look after objects have gone through their
+    shares since the map is what it is; else 0. A class that nothing has any more does not count, once they have looked."""
+    seen = {report.node: report.seen_width for report in reports if report.seen_epoch == cluster_map.epoch}
+    stewards = [node.node for node in cluster_map.nodes if node.state == NODE_UP and has_share(node)]
+    if not stewards or any(number not in seen for number in stewards):
+        return 0
+    return max(parse_class(cluster_map.classes[0]).width, *(seen[number] for number in stewards))
 
 
 def widest_class(cluster_map: ClusterMap) -> str:

@@ -15,7 +15,8 @@ from ringfs.client.file_system import Caller
 from ringfs.meta.nodes import LATE_COMMITS_NS
 from ringfs.objects.nodes import DataNodes
 from ringfs.objects.objects import Objects
-from ringfs.wire.messages.cluster import STANDING_DRAINING, STANDING_IN, STANDING_OUT
+from ringfs.wire.messages.cluster import STANDING_DRAINING, STANDING_IN, STANDING_LOST, STANDING_OUT
+from ringfs.wire.messages.common import CLASS_XATTR
 from ringfs.wire.messages.heal import RemoveNode, SetStanding, SetWeight
 from tests.support.meta_doubles import KEY
 from tests.support.ring_checks import misplaced, parts_held, rotten, too_few
@@ -79,6 +80,25 @@ async def test_a_lost_disk_is_rebuilt_on_the_others(autojump_clock: trio.testing
         await check_all(world)
         healed = sum(report.healed_parts for report in world.heal_status().reports)
         assert healed == held_count > 0
+
+
+async def test_a_class_that_nothing_has_any_more_keeps_no_dead_node_in(autojump_clock: trio.testing.MockClock) -> None:
+    """It was set once, and is wider than what is left: stewards see that no object has it, and the lost disk is made up for. One
+    that an object has does keep it in: fragments of it would find no place."""
+    for is_used in (False, True):
+        async with open_ring(21, node_count=5, stored_class="ec:2+1") as world:
+            client = await filled(world)
+            await client.fs.setxattr(ROOT_INODE, CLASS_XATTR, b"ec:3+2", 0)
+            if is_used:
+                await write(client, 6, 300 * KIB)
+            await client.fs.removexattr(ROOT_INODE, CLASS_XATTR)
+            world.kill(world.ring[0])
+            world.lose_disk(world.ring[0])
+            await trio.sleep(SOON_S)
+            assert [node.standing for node in world.handler.live.nodes.map.nodes].count(STANDING_LOST) == (not is_used)
+            if not is_used:
+                await world.until_healed(SOON_S)
+                await check_all(world)
 
 
 async def test_a_node_that_comes_back_is_brought_up_to_date(autojump_clock: trio.testing.MockClock) -> None:

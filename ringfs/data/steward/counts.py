@@ -12,6 +12,7 @@ class Counts:
     clean_epoch: int = 0
     unhealable: int = 0
     seen_epoch: int = 0
+    seen_width: int = 0
     waiting: int = 0
     exposed: int = 0
     unreadable: int = 0

@@ -38,17 +38,23 @@ _DECISIONS = 64
 class Found:
     """What a pass found. due_count: objects with something to do now; waiting_count: with something to do later. Of the latter,
     unreadable: cannot be read from the nodes that answer; unhealable: the same, and no node is away that may come back; exposed:
-    would not survive the next loss."""
+    would not survive the next loss. classes: of all objects."""
 
     due_count: int = 0
     waiting_count: int = 0
     unreadable: int = 0
     unhealable: int = 0
     exposed: int = 0
+    classes: set[str] = field(default_factory=set)
     #: Nodes that may come back, and those that are up and did not say what they hold.
     absent: frozenset[int] = frozenset()
     unreached: frozenset[int] = frozenset()
     sparse: list[LiveObject] = field(default_factory=list)
+
+    @property
+    def width(self) -> int:
+        """Failure domains that the widest class needs."""
+        return max((parse_class(text).width for text in self.classes), default=0)
 
     @property
     def is_done(self) -> bool:
@@ -89,7 +95,7 @@ class Survey:
         finally:
             self.got_on.set()
         counts = self._counts
-        counts.seen_epoch = outlook.map.epoch
+        counts.seen_epoch, counts.seen_width = outlook.map.epoch, found.width
         counts.waiting, counts.unhealable = found.waiting_count, found.unhealable
         counts.exposed, counts.unreadable = found.exposed, found.unreadable
         return found
@@ -126,6 +132,7 @@ class Survey:
         if sight.row is None:
             self._look_at_unknown(sight)
             return
+        found.classes.add(sight.row.stored_class)
         healing = decide(sight.row, held_parts(sight), nodes, self._clock.wall_ns())
         if healing.actions:
             found.due_count += 1

@@ -6,7 +6,7 @@ from ringfs.meta.namespace.facts import cluster_map, nodes
 from ringfs.meta.namespace.records import NOTHING
 from ringfs.meta.namespace.work import Work
 from ringfs.ring.shares import is_left_short, widest_class, width_in_use
-from ringfs.wire.messages.cluster import Node
+from ringfs.wire.messages.cluster import ClusterMap, Node
 from ringfs.wire.packing import pack, unpack
 
 
@@ -44,14 +44,20 @@ def retire_disk(work: Work, uuid: str) -> None:
         work.rows.put(keys.retired(uuid), NOTHING)
 
 
-def put_standing(work: Work, node: Node, standing: int, until_ns: int = 0) -> None:
-    """Give a node another standing, if it is one. Refused INVALID if too few domains were left with a share."""
+def put_standing(work: Work, node: Node, standing: int, until_ns: int = 0, width: int = 0) -> None:
+    """Give a node another standing, if it is one. Refused INVALID if too few domains were left with a share: fewer than the width,
+    or, if that is 0, than the widest class of the map needs."""
     if (node.standing, node.until_ns) == (standing, until_ns):
         return
     node.standing, node.until_ns = standing, until_ns
     before = cluster_map(work.rows)
-    width = width_in_use(before)
-    if is_left_short(before.nodes, node, width):
-        why = f"{widest_class(before)} needs {width}, and counts as in use since it was first set"
-        raise Refused(Code.INVALID, f"too few failure domains without {node.name}: {why}")
+    if is_left_short(before.nodes, node, width or width_in_use(before)):
+        raise Refused(Code.INVALID, f"too few failure domains without {node.name}: {_what_needs(before, width)}")
     put_node(work, node)
+
+
+def _what_needs(before: ClusterMap, width: int) -> str:
+    if width:
+        return f"objects are stored, or new ones would be, that need {width}"
+    needed = f"{widest_class(before)} needs {width_in_use(before)}"
+    return f"{needed}, and counts as in use until stewards have looked at all that is stored: wait for 'ringfs heal wait'"

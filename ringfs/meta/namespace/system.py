@@ -91,10 +91,12 @@ class SnapshotAppended:
 
 @message(0x050A)
 class FollowStanding:
-    """Time has passed: a node is LOST, or its MAINTENANCE is over (IN). Answer: cluster.ClusterMap. Refused NOT_FOUND, INVALID."""
+    """Time has passed: a node is LOST, or its MAINTENANCE is over (IN). width: as in SetStanding. Answer: cluster.ClusterMap.
+    Refused NOT_FOUND, INVALID."""
 
     node: U16
     standing: U8
+    width: U8 = 0
 
 
 @message(0x050B)

@@ -114,9 +114,11 @@ class HealReport:
     #: What its start found: when (wall clock) it built the disk's index anew, 0 if the index was sound; parts lost to damage.
     index_built_ns: I64 = 0
     lost_parts: U64 = 0
-    #: Of the latest complete pass: the epoch of its map. Objects of which something is missing that could not be made before a node
-    #: came back or another had place; those of them that would not survive the next loss; those that could not be read just then.
+    #: Of the latest complete pass: the epoch of its map; failure domains that the widest class of all objects needs. Objects of
+    #: which something is missing that could not be made before a node came back or another had place; those of them that would not
+    #: survive the next loss; those that could not be read just then.
     seen_epoch: U64 = 0
+    seen_width: U8 = 0
     waiting: U64 = 0
     exposed: U64 = 0
     unreadable: U64 = 0
@@ -144,6 +146,8 @@ class SetStanding:
     name: Text
     standing: U8
     duration_s: U32
+    #: Filled in by the leader: failure domains that what is stored needs; 0: not known, the classes of the map say.
+    width: U8 = 0
 
 
 @message(0x060D)

@@ -56,26 +56,26 @@ def three(*states: int, classes: list[str] | None = None, **third: Any) -> NodeT
 def test_lost_after_too_long_a_silence() -> None:
     """Only what is down and IN; silence counts from the table's beginning, and not while this process stood still."""
     table = three(NODE_UP, NODE_UP, NODE_DOWN)
-    assert table.standing_changes(START + OUT_AFTER_NS - 1, 0) == []
-    assert table.standing_changes(START + OUT_AFTER_NS, 0) == [(3, STANDING_LOST)]
+    assert table.standing_changes(START + OUT_AFTER_NS - 1, 0, 2) == []
+    assert table.standing_changes(START + OUT_AFTER_NS, 0, 2) == [(3, STANDING_LOST)]
     table.stood_still(10)
-    assert table.standing_changes(START + OUT_AFTER_NS, 0) == []
-    assert table.standing_changes(START + OUT_AFTER_NS + 10, 0) == [(3, STANDING_LOST)]
+    assert table.standing_changes(START + OUT_AFTER_NS, 0, 2) == []
+    assert table.standing_changes(START + OUT_AFTER_NS + 10, 0, 2) == [(3, STANDING_LOST)]
     for standing in (STANDING_OUT, STANDING_LOST, STANDING_DRAINING):
-        assert three(NODE_UP, NODE_UP, NODE_DOWN, standing=standing).standing_changes(START + OUT_AFTER_NS, 0) == []
+        assert three(NODE_UP, NODE_UP, NODE_DOWN, standing=standing).standing_changes(START + OUT_AFTER_NS, 0, 2) == []
 
 
 def test_not_lost_where_too_few_domains_would_be_left() -> None:
-    """The widest class counts, also if another is the default."""
-    assert three(NODE_UP, NODE_UP, NODE_DOWN, classes=["replica:2", "ec:2+1"]).standing_changes(START + OUT_AFTER_NS, 0) == []
+    """Two are left, three are needed."""
+    assert three(NODE_UP, NODE_UP, NODE_DOWN).standing_changes(START + OUT_AFTER_NS, 0, 3) == []
 
 
 def test_maintenance_ends() -> None:
     """By the wall clock, up or down."""
     for state in (NODE_UP, NODE_DOWN):
         table = three(NODE_UP, NODE_UP, state, standing=STANDING_MAINTENANCE, until_ns=500)
-        assert table.standing_changes(START + OUT_AFTER_NS, 499) == []
-        assert table.standing_changes(START, 500) == [(3, STANDING_IN)]
+        assert table.standing_changes(START + OUT_AFTER_NS, 499, 2) == []
+        assert table.standing_changes(START, 500, 2) == [(3, STANDING_IN)]
 
 
 def test_another_map() -> None:

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from ringfs.ring.shares import heavy_domains, shares_of
-from ringfs.wire.messages.cluster import STANDING_DRAINING, STANDING_MAINTENANCE, STANDING_OUT
+from ringfs.ring.shares import heavy_domains, seen_width, shares_of, width_in_use
+from ringfs.wire.messages.cluster import NODE_DOWN, STANDING_DRAINING, STANDING_MAINTENANCE, STANDING_OUT, ClusterMap
+from tests.support.heal_reports import REPORT
 from tests.support.one_object import node
 
 
@@ -35,3 +36,16 @@ def test_fewer_domains_than_parts() -> None:
     """Each has one part of every object, and none is too heavy for that."""
     assert shares_of([node(1), node(2)], 3) == pytest.approx({1: 0.5, 2: 0.5})
     assert not heavy_domains([node(1), node(2)], 3)
+
+
+def test_width_in_use_is_what_all_stewards_have_seen() -> None:
+    """Of this epoch, all nodes that are up and have a share, and the default class; else every class that was ever set counts."""
+    nodes = [node(1), node(2), replace(node(3), state=NODE_DOWN), replace(node(4), standing=STANDING_DRAINING)]
+    cluster_map = ClusterMap(7, "c", nodes, ["replica:2", "ec:4+2"])
+    first, second = (replace(REPORT, node=number, seen_epoch=7, seen_width=width) for number, width in ((1, 0), (2, 3)))
+    assert seen_width(cluster_map, [first, second]) == 3
+    assert seen_width(cluster_map, [first, replace(second, seen_width=1)]) == 2, "new objects have the default class"
+    for reports in ([], [first], [first, replace(second, seen_epoch=6)]):
+        assert seen_width(cluster_map, reports) == 0
+        assert width_in_use(cluster_map, reports) == 6
+    assert width_in_use(cluster_map, [first, second]) == 3

@@ -21,7 +21,7 @@ def apply(work: Work, op: FollowStanding) -> ClusterMap:
     node = node_numbered(work, op.node)
     if op.standing == STANDING_LOST:
         if node.standing == STANDING_IN and node.state == NODE_DOWN:
-            put_standing(work, node, STANDING_LOST)
+            put_standing(work, node, STANDING_LOST, width=op.width)
     elif op.standing == STANDING_IN:
         if node.standing == STANDING_MAINTENANCE and node.until_ns <= work.leader_ns:
             put_standing(work, node, STANDING_IN)

@@ -25,5 +25,5 @@ def apply(work: Work, op: SetStanding) -> ClusterMap:
     if (op.standing == STANDING_MAINTENANCE) != (op.duration_s > 0):
         raise Refused(Code.INVALID, "maintenance, and nothing else, has a duration")
     until_ns = work.leader_ns + op.duration_s * 10**9 if op.duration_s else 0
-    put_standing(work, node_named(work, op.name), op.standing, until_ns)
+    put_standing(work, node_named(work, op.name), op.standing, until_ns, op.width)
     return cluster_map(work.rows)

@@ -93,11 +93,14 @@ def test_standings_refused(ring: TrialNamespace, name: str, standing: int, durat
 
 
 def test_the_refusal_names_the_class(ring: TrialNamespace) -> None:
-    """Also one that nothing has any more: an operator has to find out what keeps the node in."""
+    """Also one that nothing has any more, as long as nobody has looked: an operator has to find out what keeps the node in."""
     ring.do(m.SetXattr(ROOT_INODE, CLASS_XATTR, b"replica:3", 0, False))
     ring.do(m.RemoveXattr(ROOT_INODE, CLASS_XATTR))
-    with pytest.raises(Refused, match="replica:3 needs 3, and counts as in use since it was first set"):
+    with pytest.raises(Refused, match="replica:3 needs 3, and counts as in use until stewards have looked"):
         ring.system(SetStanding("data1", STANDING_DRAINING, 0))
+    with pytest.raises(Refused, match="objects are stored, or new ones would be, that need 3"):
+        ring.system(SetStanding("data1", STANDING_DRAINING, 0, 3))
+    assert ring.system(SetStanding("data1", STANDING_DRAINING, 0, 2)).nodes[0].standing == STANDING_DRAINING
 
 
 def test_too_few_domains_would_be_left(ring: TrialNamespace) -> None:
@@ -112,6 +115,16 @@ def test_too_few_domains_would_be_left(ring: TrialNamespace) -> None:
     assert ring.system(SetStanding("data1", STANDING_OUT, 0)).nodes[0].standing == STANDING_OUT, "that takes none away"
     ring.system(system.EnterNode("u4", "data4", "data4:1", "domain2", 100))
     assert ring.system(SetStanding("data2", STANDING_OUT, 0)).nodes[1].standing == STANDING_OUT, "its domain has another node"
+
+
+def test_time_goes_by_what_is_stored(ring: TrialNamespace) -> None:
+    """A class that was set once does not keep a dead node from being lost, if stewards have seen that nothing has it."""
+    ring.do(m.SetXattr(ROOT_INODE, CLASS_XATTR, b"replica:3", 0, False))
+    ring.system(system.SetNodeState(1, NODE_DOWN))
+    for width in (0, 3):
+        with refused(Code.INVALID):
+            ring.system(system.FollowStanding(1, STANDING_LOST, width))
+    assert ring.system(system.FollowStanding(1, STANDING_LOST, 2)).nodes[0].standing == STANDING_LOST
 
 
 def test_lost_and_found(ring: TrialNamespace) -> None:
