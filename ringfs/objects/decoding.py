@@ -67,8 +67,10 @@ class Gathering:
         #: Who is being asked → from when on that takes too long, and from when on something must be wrong.
         self._asked: dict[tuple[int, int], tuple[float, float]] = {}
         self._late: set[tuple[int, int]] = set()
-        #: So many fragments are to be had or asked for.
-        self._target = stretch.form.data
+        #: So many fragments are needed: more than K once the choice of parity was wrong.
+        self._needed = stretch.form.data
+        #: So many are asked for beside them, because others are late; none of these is waited for.
+        self._extra = 0
         self._failures: list[Failed] = []
         self._news = trio.Event()
 
@@ -85,12 +87,12 @@ class Gathering:
         content: memoryview | None = None
         async with trio.open_nursery() as nursery:
             while True:
-                if len(self._rows) >= self._target:
+                if len(self._rows) >= self._needed:
                     content = await self._decoded()
                     if content is not None:
                         break
                     # Some parity is wrong, and nothing says which: one more.
-                    self._target = len(self._rows) + 1
+                    self._needed = len(self._rows) + 1
                 self._ask_as_needed(nursery, fetched)
                 if not self._asked:
                     break
@@ -106,8 +108,8 @@ class Gathering:
         return content
 
     def _ask_as_needed(self, nursery: trio.Nursery, fetched: Fetched) -> None:
-        """Ask for as many fragments as are missing, each of one node at a time."""
-        while self._left and len(self._rows) + len(self._asked) < self._target:
+        """Ask for as many fragments as are missing, and for others beside what is late, each of one node at a time."""
+        while self._left and len(self._rows) + len(self._asked) < self._needed + self._extra:
             number, node = self._left.pop(0)
             if number not in self._rows and number != self._stretch.wanted:
                 now_s = trio.current_time()
@@ -137,7 +139,7 @@ class Gathering:
             if late_s <= now_s:
                 self._late.add(key)
                 may_add = now_s >= very_late_at_s or self._budget.take(1)
-                self._target += may_add
+                self._extra += may_add
                 self._asked[key] = (float("inf") if may_add else very_late_at_s, very_late_at_s)
 
     def _blame_late(self) -> None:

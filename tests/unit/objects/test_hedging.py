@@ -112,6 +112,39 @@ async def test_what_was_believed_is_wrong_and_the_last_holder_silent(
         assert await read_all(at, oid, 8) < 0.5
 
 
+async def test_the_last_fragments_are_late(autojump_clock: trio.testing.MockClock) -> None:
+    """Of six holders two are gone, and one of the last four is late: it is waited for, for there is nobody else to ask, however
+    many reads may be done twice."""
+    async with shelf(6, default_class="ec:4+2") as at:
+        other = await at.put(CONTENT[::-1], "ec:4+2")
+        oid = await at.put(CONTENT, "ec:4+2")
+        for node in at.nodes.values():
+            node.get_s = 0.002
+        gone, left = at.order(CONTENT)[:2], at.order(CONTENT)[2:]
+        for node in gone:
+            node.held.pop(oid)
+        for number in range(40):
+            for first in range(32):
+                assert not isinstance(await at.fetched(other, first, 1), Refused)
+            late = left[number % 4]
+            late.get_s = 0.3
+            assert await read_all(at, oid, 8) < 1.0
+            late.get_s = 0.002
+
+
+async def test_late_fragments_are_overtaken(autojump_clock: trio.testing.MockClock) -> None:
+    """Of six holders one is gone and one silent: what is lost is made of the other four, without waiting."""
+    async with shelf(6, default_class="ec:4+2") as at:
+        oid = await at.put(CONTENT, "ec:4+2")
+        for node in at.nodes.values():
+            node.get_s = 0.002
+        await read_all(at, oid)
+        gone, late = at.order(CONTENT)[:2]
+        gone.held.pop(oid)
+        late.is_mute = True
+        assert await read_all(at, oid, 8) < 1.0
+
+
 @pytest.mark.parametrize("stored_class", CLASSES)
 async def test_objects_that_nothing_is_known_of(stored_class: str, autojump_clock: trio.testing.MockClock) -> None:
     """As when each frame of a film is a file: a silent node keeps who asks all nodes waiting no longer than one who reads."""
