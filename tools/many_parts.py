@@ -237,10 +237,11 @@ async def _list(directory: Path) -> tuple[set[bytes], float, float, int]:
 
 
 def _memory(pid: int) -> Memory:
-    """What a process has in memory now."""
+    """What a process has in memory now. The kernel's high-water mark is of counters that lag by some pages (proc(5), VmHWM)."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text().partition("\n")[2] + Path(f"/proc/{pid}/status").read_text()
     lines = dict(line.split(":", 1) for line in text.splitlines())
-    return Memory(*(int(lines[name].split()[0]) / 1024 for name in ("Rss", "Anonymous", "Pss", "VmHWM")))
+    resident, own, proportional, peak = (int(lines[name].split()[0]) / 1024 for name in ("Rss", "Anonymous", "Pss", "VmHWM"))
+    return Memory(resident, own, proportional, max(peak, resident))
 
 
 def _cpu_s(pid: int) -> float:

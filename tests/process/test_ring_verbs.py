@@ -14,8 +14,8 @@ import pytest
 from tests.support.mounts import DevCluster, dev_cluster
 
 OK, NOT_CLEAN, USAGE = 0, 1, 2
-#: In objects of 8 MiB, and in one that small files share.
-LARGE = os.urandom(20_000_000)
+#: In objects of 8 MiB, so many that each node has a part of some (all but once in 10,000 times), and in one that small files share.
+LARGE = os.urandom(80_000_000)
 SMALL = [os.urandom(20_000) for _ in range(4)]
 
 
