@@ -5,8 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ringfs.cli.heal_view import objects_text, sums_of
-from ringfs.ring.classes import parse_class
-from ringfs.ring.shares import domains_with_share, is_away, is_left_short, width_in_use
+from ringfs.ring.shares import domains_with_share, is_away, is_left_short, who_needs, width_in_use
 from ringfs.wire.messages.cluster import NODE_UP, STANDING_IN, STANDING_LOST, STANDING_MAINTENANCE, ClusterMap, Node
 from ringfs.wire.messages.heal import HealStatus
 
@@ -65,9 +64,8 @@ def _never_lost(away: Sequence[Node], cluster_map: ClusterMap, width: int) -> li
 
 
 def _shortage(cluster_map: ClusterMap, width: int) -> str:
-    needing = next((text for text in cluster_map.classes if parse_class(text).width == width), "what is stored")
     left = len(domains_with_share(node for node in cluster_map.nodes if node.state == NODE_UP))
-    return f"{needing} needs {width} failure domains and {left} are up"
+    return f"{who_needs(cluster_map, width)} needs {width} failure domains and {left} are up"
 
 
 def _remedies(stuck: Sequence[Node]) -> str:

@@ -84,6 +84,11 @@ def seen_width(cluster_map: ClusterMap, reports: Iterable[HealReport]) -> int:
     return max(parse_class(cluster_map.classes[0]).width, *(seen[number] for number in stewards))
 
 
+def who_needs(cluster_map: ClusterMap, width: int) -> str:
+    """A class of that width, or what has one that is in the map no more."""
+    return next((text for text in cluster_map.classes if parse_class(text).width == width), "what is stored")
+
+
 def widest_class(cluster_map: ClusterMap) -> str:
     """The class of the map that needs most failure domains."""
     return max(cluster_map.classes, key=lambda text: parse_class(text).width)

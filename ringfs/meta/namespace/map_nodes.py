@@ -5,7 +5,7 @@ from ringfs.meta.namespace import keys
 from ringfs.meta.namespace.facts import cluster_map, nodes
 from ringfs.meta.namespace.records import NOTHING
 from ringfs.meta.namespace.work import Work
-from ringfs.ring.shares import is_left_short, widest_class, width_in_use
+from ringfs.ring.shares import is_left_short, who_needs, widest_class, width_in_use
 from ringfs.wire.messages.cluster import ClusterMap, Node
 from ringfs.wire.packing import pack, unpack
 
@@ -58,6 +58,6 @@ def put_standing(work: Work, node: Node, standing: int, until_ns: int = 0, width
 
 def _what_needs(before: ClusterMap, width: int) -> str:
     if width:
-        return f"objects are stored, or new ones would be, that need {width}"
+        return f"{who_needs(before, width)} needs {width}"
     needed = f"{widest_class(before)} needs {width_in_use(before)}"
     return f"{needed}, and counts as in use until stewards have looked at all that is stored: wait for 'ringfs heal wait'"
