@@ -11,7 +11,7 @@ from ringfs.base import mountinfo
 from ringfs.base.errors import UserError
 from ringfs.base.mountinfo import Mount
 from ringfs.cli import processes
-from ringfs.cli.in_time import Unresponsive, in_time
+from ringfs.cli.in_time import Unresponsive, in_time, statvfs_in_time
 from ringfs.cli.mount_record import read_record
 
 #: The mount process serves these on its root.
@@ -54,7 +54,7 @@ def mount_point_of(path: Path) -> Path:
 def real_path(path: Path) -> Path:
     """Absolute, without symlinks, also through mount points whose process is dead. Raises UserError if a mount does not answer."""
     try:
-        return Path(in_time(lambda: os.path.realpath(path)))
+        return Path(in_time(os.path.realpath, os.fspath(path)))
     except Unresponsive:
         raise UserError(f"{path} is in a mount that does not answer: look at its process, then try again") from None
 
@@ -68,7 +68,7 @@ def config_of(root: Path) -> Path:
     if record is not None and record.code is None and processes.command_line(record.pid):
         return Path(record.config)
     try:
-        return Path(os.fsdecode(in_time(lambda: os.getxattr(root, CONFIG_XATTR))))
+        return Path(os.fsdecode(in_time(os.getxattr, os.fspath(root), CONFIG_XATTR)))
     except Unresponsive:
         raise UserError(f"the mount at {root} does not answer: name the cluster with --cluster") from None
     except OSError as error:
@@ -81,7 +81,7 @@ def is_dead(point: Path) -> bool:
     """Whether the FUSE process behind a mount point is gone, or can do nothing any more but hold it."""
     try:
         # Not stat, which the kernel answers for a dead mount too, as long as it may believe the attributes that it has.
-        in_time(lambda: os.statvfs(point) and None)
+        statvfs_in_time(point)
     except Unresponsive:
         # A killed process whose thread waits for an answer of its own mount is a zombie that keeps the mount.
         record = read_record(point)

@@ -40,7 +40,7 @@ def find_in_cluster(path: str, cluster: str | None) -> tuple[ClusterConfig, int 
         return find_cluster(None), None
     config = load_config(mounts.config_of(root))
     try:
-        return config, in_time(lambda: os.lstat(place).st_ino)
+        return config, in_time(os.lstat, os.fspath(place)).st_ino
     except Unresponsive:
         raise UserError(
             f"the mount at {root} does not answer: name the cluster with --cluster, and the path below its root"

@@ -88,7 +88,7 @@ def test_silent_mount_is_dead_if_its_process_is(monkeypatch: pytest.MonkeyPatch,
     def silence(*_: object) -> None:
         raise Unresponsive
 
-    monkeypatch.setattr(mounts, "in_time", silence)
+    monkeypatch.setattr(mounts, "statvfs_in_time", silence)
     monkeypatch.setattr(mounts, "read_record", lambda _point: MountRecord("/mnt/ringfs", pid, "/etc/ringfs/cluster.toml"))
     assert mounts.is_dead(Path("/mnt/ringfs")) is is_dead
     monkeypatch.setattr(mounts, "read_record", lambda _point: None)
@@ -103,7 +103,7 @@ def test_what_a_dead_mount_says(monkeypatch: pytest.MonkeyPatch, number: int) ->
         if number:
             raise OSError(number, "said")
 
-    monkeypatch.setattr(mounts, "in_time", say)
+    monkeypatch.setattr(mounts, "statvfs_in_time", say)
     assert mounts.is_dead(Path("/mnt/ringfs")) is (number in (errno.ENOTCONN, errno.ECONNABORTED))
 
 
