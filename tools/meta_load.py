@@ -26,7 +26,8 @@ import trio
 from ringfs.base.ids import ROOT_INODE
 from ringfs.cli.place import find_cluster
 from ringfs.cli.reach import ask_status
-from ringfs.wire.messages.namespace import GetAttributes, Lookup, Mkdir, Mknod
+from ringfs.wire.messages.namespace import Mkdir, Mknod
+from ringfs.wire.messages.queries import GetAttributes, Lookup
 from ringfs.wire.messages.session import CloseSession, Mutate, OpenSession, Query, Recall, RecallDone
 from ringfs.wire.rpc import RpcClient, open_client
 

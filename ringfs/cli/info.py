@@ -14,7 +14,7 @@ from ringfs.cli.output import json_option
 from ringfs.cli.place import cluster_option, find_in_cluster
 from ringfs.cli.session import Session, open_session
 from ringfs.wire.messages.common import CLASS_XATTR, Attributes
-from ringfs.wire.messages.namespace import GetXattr, XattrFound
+from ringfs.wire.messages.queries import GetXattr, XattrFound
 
 
 @click.command("info")

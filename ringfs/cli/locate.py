@@ -15,7 +15,8 @@ from ringfs.cli.checking.snapshot import ObjectEntry, open_snapshot, read_object
 from ringfs.cli.session import Session
 from ringfs.ring.classes import parse_class
 from ringfs.wire.messages.common import Attributes
-from ringfs.wire.messages.namespace import HOLE, INLINE, Entry, Extents, GetAttributes, Lookup, ReadExtents
+from ringfs.wire.messages.namespace import HOLE, INLINE, Entry
+from ringfs.wire.messages.queries import Extents, GetAttributes, Lookup, ReadExtents
 from ringfs.wire.messages.session import Opened
 from ringfs.wire.rpc import RpcClient
 

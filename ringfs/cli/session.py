@@ -21,7 +21,7 @@ class Session:
         self._number = 0
 
     async def ask(self, question: Any) -> Any:
-        """The answer to a question of messages/namespace.py. Raises Refused, ConnectionLost."""
+        """The answer to a question of messages/queries.py. Raises Refused, ConnectionLost."""
         return (await self.leader.call(Query(self.opened.session, question), timeout_s=ANSWER_TIMEOUT_S)).message
 
     async def change(self, operation: Any) -> Any:

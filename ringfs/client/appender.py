@@ -18,7 +18,8 @@ from ringfs.client.inodes import Inode, InodeTable
 from ringfs.client.metadata import MetadataLink
 from ringfs.client.writer import INLINE_FLUSH_BYTES, Writer
 from ringfs.objects.objects import Objects
-from ringfs.wire.messages.namespace import INLINE, Extent, Extents, NewObject, ReadExtents
+from ringfs.wire.messages.namespace import INLINE, Extent, NewObject
+from ringfs.wire.messages.queries import Extents, ReadExtents
 from ringfs.wire.messages.sharing import Append, Appended, Rewrite
 from ringfs.wire.pieces import digest
 

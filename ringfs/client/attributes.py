@@ -18,6 +18,7 @@ from ringfs.client.ranges import nothing_on_its_way
 from ringfs.client.writer import Writer
 from ringfs.meta.namespace.xattrs import check_name
 from ringfs.wire.messages import namespace as ns
+from ringfs.wire.messages import queries
 from ringfs.wire.messages.common import CLASS_XATTR, Attributes
 
 
@@ -161,7 +162,7 @@ class AttributeChanges:
                     raise Refused(Code.NO_XATTR)
                 return value
         try:
-            found, epoch = await self._ask(ns.GetXattr(number, name))
+            found, epoch = await self._ask(queries.GetXattr(number, name))
         except Refused as refused:
             if refused.code is Code.NO_XATTR and inode is not None and self.inodes.leased(number) is inode:
                 inode.remember_xattr(name, None)
@@ -188,7 +189,7 @@ class AttributeChanges:
         inode = self.inodes.leased(number)
         if inode is not None and not inode.attributes.xattr_count and not inode.attributes.class_number:
             return []
-        answer, _ = await self._ask(ns.ListXattrs(number))
+        answer, _ = await self._ask(queries.ListXattrs(number))
         names: list[bytes] = answer.names
         return names
 

@@ -16,7 +16,8 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.client.file_system import Changes, FileSystem
 from ringfs.wire.messages.common import Attributes
-from ringfs.wire.messages.namespace import RENAME_NOREPLACE, DirectoryEntry, DirectoryPage
+from ringfs.wire.messages.namespace import RENAME_NOREPLACE
+from ringfs.wire.messages.queries import DirectoryEntry, DirectoryPage
 
 #: `.ringfs-clone.SESSION.SERIAL`: where a clone is built.
 HIDDEN_PREFIX = b".ringfs-clone."

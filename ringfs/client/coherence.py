@@ -14,8 +14,9 @@ from ringfs.client.inodes import Inode, InodeTable
 from ringfs.client.metadata import MetadataLink
 from ringfs.client.writer import Writer
 from ringfs.meta.namespace.ahead import NotHeld
-from ringfs.wire.messages.namespace import Extents as ExtentsAnswer
-from ringfs.wire.messages.namespace import GetAttributes, ReadExtents, Rename, Rmdir, Unlink
+from ringfs.wire.messages.namespace import Rename, Rmdir, Unlink
+from ringfs.wire.messages.queries import Extents as ExtentsAnswer
+from ringfs.wire.messages.queries import GetAttributes, ReadExtents
 from ringfs.wire.messages.session import OPEN_DIRTY, OPEN_READ, RECALL_FLUSH, RECALL_RETURN, Close, Open, OpenInode, Recall
 
 log = structlog.get_logger("ringfs.client.coherence")

@@ -30,6 +30,7 @@ from ringfs.client.removed import RecentlyRemoved
 from ringfs.client.space import Space
 from ringfs.client.writer import Writer
 from ringfs.wire.messages import namespace as ns
+from ringfs.wire.messages import queries
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.files import Tmpfile
 from ringfs.wire.messages.session import OPEN_READ, OPEN_WRITE, Open, Opened
@@ -130,7 +131,7 @@ class FileSystem:
         inode.server_mode = OPEN_WRITE
         return self._handle(inode, writes=True)
 
-    async def statfs(self, number: int = ROOT_INODE) -> ns.FsFigures:
+    async def statfs(self, number: int = ROOT_INODE) -> queries.FsFigures:
         """Space and inodes for an inode: the cluster's, or those of the narrowest quota above it."""
         return await self.space.figures(number)
 

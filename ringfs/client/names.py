@@ -13,6 +13,7 @@ from ringfs.client.coherence import Coherence
 from ringfs.client.inodes import ABSENT, Inode, InodeTable
 from ringfs.client.removed import RecentlyRemoved
 from ringfs.wire.messages import namespace as ns
+from ringfs.wire.messages import queries
 from ringfs.wire.messages.common import NOT_LEASED, Attributes
 
 
@@ -49,7 +50,7 @@ class Names:
             return found
         if is_known:
             raise Refused(Code.NOT_FOUND)
-        entry, epoch = await self._ask(ns.Lookup(parent, name))
+        entry, epoch = await self._ask(queries.Lookup(parent, name))
         directory = self.inodes.absorb(entry.parent, epoch, own=False, leased=entry.parent_leased)
         current = directory.attributes.change == entry.parent.change
         if entry.attributes is None:
@@ -83,7 +84,7 @@ class Names:
         if inode is not None and inode.is_removed_directory:
             return inode
         try:
-            opened, epoch = await self._ask(ns.GetAttributes(number))
+            opened, epoch = await self._ask(queries.GetAttributes(number))
         except Refused as refused:
             if self.has_vanished(refused, number):
                 return await self.getattr(number)
@@ -213,20 +214,20 @@ class Names:
         inode = self.inodes.get(number)
         if inode is not None and inode.target is not None:
             return inode.target
-        answer, _ = await self._ask(ns.ReadLink(number))
+        answer, _ = await self._ask(queries.ReadLink(number))
         if inode is not None:
             inode.target = answer.target
         target: bytes = answer.target
         return target
 
-    async def readdir(self, number: int, after: int, limit: int) -> ns.DirectoryPage:
+    async def readdir(self, number: int, after: int, limit: int) -> queries.DirectoryPage:
         """Entries after a cookie, with attributes; what is dirty here is not merged in: ask inodes.get(…).merged()."""
         known = self.inodes.get(number)
         is_empty = known is not None and known.attributes.size_bytes == 0 and self.inodes.leased(number) is not None
         if known is not None and (known.is_removed_directory or (is_empty and S_ISDIR(known.attributes.mode))):
-            return ns.DirectoryPage(known.attributes, [], False, NOT_LEASED)
-        page: ns.DirectoryPage
-        page, epoch = await self._ask(ns.ReadDirectory(number, after, min(limit, PAGE_ENTRIES_MAX)))
+            return queries.DirectoryPage(known.attributes, [], False, NOT_LEASED)
+        page: queries.DirectoryPage
+        page, epoch = await self._ask(queries.ReadDirectory(number, after, min(limit, PAGE_ENTRIES_MAX)))
         directory = self.inodes.absorb(page.directory, epoch, own=False, leased=page.leased)
         current = directory.attributes.change == page.directory.change
         for entry in page.entries:

@@ -9,7 +9,7 @@ import trio
 from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.client.inodes import Inode
-from ringfs.wire.messages.namespace import FsFigures, StatFs
+from ringfs.wire.messages.queries import FsFigures, StatFs
 
 #: Less free space than this is scarce; how often we ask.
 _SCARCE_BYTES = 1 << 30

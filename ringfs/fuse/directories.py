@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ringfs.client.file_system import FileSystem
 from ringfs.client.inodes import ABSENT, Inode
 from ringfs.fuse.entry import KernelEntry
-from ringfs.wire.messages.namespace import DirectoryEntry
+from ringfs.wire.messages.queries import DirectoryEntry
 
 #: Cookies of "." and ".."; those of entries are greater.
 _DOT, _DOT_DOT = 1, 2

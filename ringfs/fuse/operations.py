@@ -29,7 +29,7 @@ from ringfs.fuse.at_once import AtOnce, Caching, Timeouts
 from ringfs.fuse.directories import Directories
 from ringfs.fuse.entry import KernelEntry
 from ringfs.wire.messages.locks import LockFound, LockRange
-from ringfs.wire.messages.namespace import FsFigures
+from ringfs.wire.messages.queries import FsFigures
 
 #: Read-only attributes of the root, not listed: the absolute path of cluster.toml, for commands that are pointed at a mount;
 #: how many requests of each name came, as JSON, for tools/fuse_trace.py.

@@ -8,16 +8,8 @@ from typing import Any
 
 from ringfs.wire.messages.common import NOT_LEASED, Attributes
 from ringfs.wire.messages.content import ChunkFound, RangeCopied
-from ringfs.wire.messages.namespace import (
-    Committed,
-    DirectoryPage,
-    Entry,
-    Extents,
-    Removed,
-    Renamed,
-    XattrFound,
-    XattrNames,
-)
+from ringfs.wire.messages.namespace import Committed, Entry, Removed, Renamed
+from ringfs.wire.messages.queries import DirectoryPage, Extents, XattrFound, XattrNames
 from ringfs.wire.messages.session import Opened
 from ringfs.wire.messages.sharing import Appended
 

@@ -30,7 +30,8 @@ from ringfs.meta.targets import (
     removed_by,
 )
 from ringfs.wire.messages.common import CLASS_XATTR, Done
-from ringfs.wire.messages.namespace import Commit, FsFigures, GetAttributes, Mkdir, Mknod, ReadExtents, SetXattr, StatFs, Symlink
+from ringfs.wire.messages.namespace import Commit, Mkdir, Mknod, SetXattr, Symlink
+from ringfs.wire.messages.queries import FsFigures, GetAttributes, ReadExtents, StatFs
 from ringfs.wire.messages.quota import GetQuota, ListQuotas, SetQuota
 from ringfs.wire.messages.session import OPEN_READ, OPEN_WRITE, AheadDone, AheadItem, Close, Mutate, MutateAhead, Open, Query
 from ringfs.wire.messages.sharing import Append

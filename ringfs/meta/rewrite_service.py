@@ -11,7 +11,7 @@ from ringfs.base.ids import NO_SESSION
 from ringfs.meta.live import Live
 from ringfs.meta.namespace import machine
 from ringfs.wire.messages.common import NOT_LEASED
-from ringfs.wire.messages.namespace import Extents, ReadExtents
+from ringfs.wire.messages.queries import Extents, ReadExtents
 from ringfs.wire.messages.sharing import Rewrite
 from ringfs.wire.rpc import Request
 

@@ -20,7 +20,7 @@ from ringfs.meta.session_service import SessionService
 from ringfs.meta.snapshots import SnapshotService
 from ringfs.wire.messages import cluster, heal, session
 from ringfs.wire.messages.cluster import ServerStatus
-from ringfs.wire.messages.namespace import ReadExtents
+from ringfs.wire.messages.queries import ReadExtents
 from ringfs.wire.messages.sharing import Rewrite
 from ringfs.wire.rpc import Peer, Request
 

@@ -19,6 +19,7 @@ from ringfs.meta.namespace.condemned import find_condemned
 from ringfs.meta.namespace.promises import tolerance_of
 from ringfs.wire.messages import content, heal, quota
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from ringfs.wire.messages.common import CLASS_XATTR, Attributes
 from ringfs.wire.packing import unpack
 from tests.model.names_machine import DELIVERIES, NAMES, OFFSETS, PICK, NamesMachine
@@ -265,7 +266,7 @@ class NamespaceMachine(NamesMachine):
                 self._compare(number)
             else:
                 with pytest.raises(Refused):
-                    machine.query(self.view, m.GetAttributes(number))
+                    machine.query(self.view, q.GetAttributes(number))
         counters = facts.counters(self.view)
         live = self.model.live_bytes()
         assert counters.inode_count == len(self.model.inodes)
@@ -280,17 +281,17 @@ class NamespaceMachine(NamesMachine):
 
     def _compare(self, number: int) -> None:
         plain = self.model.inodes[number]
-        found: Attributes = machine.query(self.view, m.GetAttributes(number)).attributes
+        found: Attributes = machine.query(self.view, q.GetAttributes(number)).attributes
         assert (found.mode, found.gid) == (plain.kind | plain.permissions, plain.gid)
         assert found.links == self.model.links(number)
         assert facts.class_text(self.view, found.class_number) == (plain.service_class or "replica:2")
         is_shown = plain.service_class and plain.kind in (FILE, DIRECTORY)
         names = [*plain.xattrs, CLASS_XATTR] if is_shown else [*plain.xattrs]
-        assert machine.query(self.view, m.ListXattrs(number)).names == sorted(names)
+        assert machine.query(self.view, q.ListXattrs(number)).names == sorted(names)
         for name, value in plain.xattrs.items():
-            assert machine.query(self.view, m.GetXattr(number, name)).value == value
+            assert machine.query(self.view, q.GetXattr(number, name)).value == value
         if plain.kind == DIRECTORY:
-            page = machine.query(self.view, m.ReadDirectory(number, 0, 100))
+            page = machine.query(self.view, q.ReadDirectory(number, 0, 100))
             assert [(entry.name, entry.attributes.inode) for entry in page.entries] == list(plain.entries.items())
             assert found.size_bytes == len(plain.entries)
             if not plain.removed:
@@ -298,11 +299,11 @@ class NamespaceMachine(NamesMachine):
                 assert (figures.bytes_used, figures.files_used) == self.model.usage(number)
                 assert (figures.bytes_max, figures.files_max) == plain.limits
             for name, child in plain.entries.items():
-                assert machine.query(self.view, m.Lookup(number, name)).attributes.inode == child
+                assert machine.query(self.view, q.Lookup(number, name)).attributes.inode == child
         else:
             assert found.size_bytes == plain.size
             assert found.stored_bytes == len(plain.content)
-            extents = machine.query(self.view, m.ReadExtents(number, 0, 1000)).extents
+            extents = machine.query(self.view, q.ReadExtents(number, 0, 1000)).extents
             content = {extent.offset + i: origin for extent in extents for i, origin in enumerate(origins_of(extent))}
             assert content == plain.content
 

@@ -14,7 +14,8 @@ from ringfs.base.kv.store import Store
 from ringfs.meta import marks
 from ringfs.meta.journal.file import FileJournal
 from ringfs.meta.namespace.check import check
-from ringfs.wire.messages.namespace import Lookup, Mknod, ReadDirectory
+from ringfs.wire.messages.namespace import Mknod
+from ringfs.wire.messages.queries import Lookup, ReadDirectory
 from ringfs.wire.messages.session import Mutate, OpenSession, Query, ResumeSession
 from ringfs.wire.rpc import open_client
 from tests.support.meta_process import MetaProcess

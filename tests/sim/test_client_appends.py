@@ -9,7 +9,8 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import CHUNK_BYTES, KIB
 from ringfs.client.file_system import Caller, Changes, Handle
-from ringfs.wire.messages.namespace import INLINE, ReadExtents
+from ringfs.wire.messages.namespace import INLINE
+from ringfs.wire.messages.queries import ReadExtents
 from tests.support.seeds import seeds
 from tests.support.world import META, Mounted, World, open_world
 

@@ -7,7 +7,7 @@ from ringfs.base.ids import ROOT_INODE
 from ringfs.client.access_times import AccessTimes, Policy
 from ringfs.client.file_system import Caller, Changes, Handle
 from ringfs.wire.messages.files import FLAG_NOATIME
-from ringfs.wire.messages.namespace import GetAttributes
+from ringfs.wire.messages.queries import GetAttributes
 from tests.support.world import Mounted, World, open_world
 
 CALLER = Caller()

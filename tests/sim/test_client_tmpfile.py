@@ -5,7 +5,7 @@ import trio
 from ringfs.base.errors import Code
 from ringfs.base.ids import ROOT_INODE
 from ringfs.client.file_system import Caller
-from ringfs.wire.messages.namespace import StatFs
+from ringfs.wire.messages.queries import StatFs
 from tests.support.refusals import refused
 from tests.support.world import Mounted, open_world
 

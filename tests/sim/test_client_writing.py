@@ -12,7 +12,8 @@ from ringfs.base.limits import MIB, OBJECT_BYTES_MAX
 from ringfs.client.file_system import Caller, Changes, Handle
 from ringfs.meta.namespace import machine
 from ringfs.meta.namespace.machine import Transaction
-from ringfs.wire.messages.namespace import Commit, ReadExtents
+from ringfs.wire.messages.namespace import Commit
+from ringfs.wire.messages.queries import ReadExtents
 from tests.support.file_model import difference
 from tests.support.refusals import refused
 from tests.support.seeds import seeds

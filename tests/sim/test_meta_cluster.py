@@ -27,7 +27,8 @@ from ringfs.wire.messages.cluster import (
     SnapshotOpened,
 )
 from ringfs.wire.messages.common import Done
-from ringfs.wire.messages.namespace import Commit, Extent, FileCommit, FsFigures, Mkdir, NewObject, StatFs, Unlink
+from ringfs.wire.messages.namespace import Commit, Extent, FileCommit, Mkdir, NewObject, Unlink
+from ringfs.wire.messages.queries import FsFigures, StatFs
 from ringfs.wire.messages.session import Query
 from tests.support.meta_world import Client, MetaWorld
 from tests.support.refusals import refused

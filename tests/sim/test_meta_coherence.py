@@ -11,15 +11,8 @@ import trio
 
 from ringfs.base.errors import ConnectionLost, Refused
 from ringfs.base.limits import LEASE_NS
-from ringfs.wire.messages.namespace import (
-    INLINE,
-    SET_MODE,
-    Commit,
-    Extent,
-    FileCommit,
-    GetAttributes,
-    Setattr,
-)
+from ringfs.wire.messages.namespace import INLINE, SET_MODE, Commit, Extent, FileCommit, Setattr
+from ringfs.wire.messages.queries import GetAttributes
 from ringfs.wire.messages.session import (
     OPEN_WRITE,
     RECALL_FLUSH,

@@ -15,7 +15,8 @@ from ringfs.meta.journal.interface import JournalFailed
 from ringfs.meta.namespace.machine import Transaction
 from ringfs.meta.namespace.system import BeginSession
 from ringfs.wire.messages.cluster import GetStatus
-from ringfs.wire.messages.namespace import SET_SIZE, GetAttributes, Lookup, Mkdir, Rmdir, Setattr
+from ringfs.wire.messages.namespace import SET_SIZE, Mkdir, Rmdir, Setattr
+from ringfs.wire.messages.queries import GetAttributes, Lookup
 from ringfs.wire.messages.session import Query
 from tests.support.meta_doubles import CONFIG, MemoryJournal, MemoryStore, TrioClock
 from tests.support.meta_world import Client, MetaWorld

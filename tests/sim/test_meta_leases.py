@@ -19,15 +19,12 @@ from ringfs.wire.messages.namespace import (
     Commit,
     Extent,
     FileCommit,
-    GetAttributes,
     Link,
-    Lookup,
-    ReadDirectory,
-    ReadExtents,
     Rename,
     Setattr,
     Unlink,
 )
+from ringfs.wire.messages.queries import GetAttributes, Lookup, ReadDirectory, ReadExtents
 from ringfs.wire.messages.session import (
     OPEN_READ,
     OPEN_WRITE,

@@ -5,7 +5,8 @@ from typing import Any
 from ringfs.base.errors import Code
 from ringfs.wire.messages.common import NOT_LEASED
 from ringfs.wire.messages.heal import ListLive
-from ringfs.wire.messages.namespace import Commit, Extent, FileCommit, NewObject, ReadExtents
+from ringfs.wire.messages.namespace import Commit, Extent, FileCommit, NewObject
+from ringfs.wire.messages.queries import ReadExtents
 from ringfs.wire.messages.session import RECALL_DROP, RECALL_RETURN
 from ringfs.wire.messages.sharing import Rewrite
 from ringfs.wire.pieces import digest

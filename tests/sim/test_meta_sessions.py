@@ -12,7 +12,8 @@ from ringfs.meta import sessions
 from ringfs.meta.namespace import facts
 from ringfs.wire.messages.cluster import GetMap, GetStatus
 from ringfs.wire.messages.common import Done
-from ringfs.wire.messages.namespace import GetAttributes, Lookup, Mkdir, Mknod, Rename, StatFs, Unlink
+from ringfs.wire.messages.namespace import Mkdir, Mknod, Rename, Unlink
+from ringfs.wire.messages.queries import GetAttributes, Lookup, StatFs
 from ringfs.wire.messages.session import (
     OPEN_READ,
     OPEN_WRITE,

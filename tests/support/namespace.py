@@ -9,6 +9,7 @@ from ringfs.meta.namespace import keys, machine, system
 from ringfs.meta.namespace.check import check
 from ringfs.meta.namespace.machine import Outcome, Transaction
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from ringfs.wire.messages.common import Attributes
 
 SECOND = 10**9
@@ -91,7 +92,7 @@ class TrialNamespace:
 
     def attributes(self, number: int) -> Attributes:
         """An inode's attributes."""
-        attributes: Attributes = self.ask(m.GetAttributes(number)).attributes
+        attributes: Attributes = self.ask(q.GetAttributes(number)).attributes
         return attributes
 
     def exists(self, number: int) -> bool:
@@ -100,7 +101,7 @@ class TrialNamespace:
 
     def names(self, number: int = ROOT_INODE) -> list[bytes]:
         """A directory's names in its order."""
-        return [entry.name for entry in self.ask(m.ReadDirectory(number, 0, 4096)).entries]
+        return [entry.name for entry in self.ask(q.ReadDirectory(number, 0, 4096)).entries]
 
     def commit(self, number: int, *extents: m.Extent, objects: list[m.NewObject] | None = None, **others: Any) -> m.CommittedFile:
         """Commit extents of one file."""
@@ -114,7 +115,7 @@ class TrialNamespace:
 
     def extents(self, number: int) -> list[tuple[int, int, int, bytes]]:
         """A file's extents as (offset, length, object offset, source)."""
-        found = self.ask(m.ReadExtents(number, 0, 1 << 15)).extents
+        found = self.ask(q.ReadExtents(number, 0, 1 << 15)).extents
         return [(extent.offset, extent.length, extent.object_offset, extent.source) for extent in found]
 
 

@@ -9,7 +9,7 @@ from ringfs.base.errors import Code, Refused
 from ringfs.base.limits import PAGE_ENTRIES_MAX
 from ringfs.client.file_system import FileSystem
 from ringfs.wire.messages.common import Attributes
-from ringfs.wire.messages.namespace import DirectoryEntry
+from ringfs.wire.messages.queries import DirectoryEntry
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from ringfs.data.steward.reach import Reach
 from ringfs.data.steward.throttle import Throttle
 from ringfs.objects.objects import Objects
 from ringfs.wire.messages.heal import ListReferences, LiveObject
-from ringfs.wire.messages.namespace import Extent, NewObject, ReadExtents
+from ringfs.wire.messages.namespace import Extent, NewObject
+from ringfs.wire.messages.queries import ReadExtents
 from ringfs.wire.messages.sharing import Rewrite
 from ringfs.wire.pieces import digest
 

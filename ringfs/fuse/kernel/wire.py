@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from ringfs.fuse.entry import KernelEntry
 from ringfs.wire.messages.common import Attributes
-from ringfs.wire.messages.namespace import FsFigures
+from ringfs.wire.messages.queries import FsFigures
 
 MAJOR = 7
 #: The oldest protocol that is spoken: Linux 5.4. The newest whose structures are known here: Linux 6.18.

@@ -1,4 +1,4 @@
-"""Questions: what the view holds, as answers of messages/namespace.py. Every `leased` flag is LEASED; the server knows better."""
+"""Questions: what the view holds, as answers of messages/queries.py. Every `leased` flag is LEASED; the server knows better."""
 
 from collections.abc import Callable
 from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
@@ -14,6 +14,7 @@ from ringfs.meta.namespace.doomed import visible_chunks
 from ringfs.meta.namespace.facts import class_text, counters
 from ringfs.meta.namespace.records import Inode, unpack_attributes, unpack_inode
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from ringfs.wire.messages import quota
 from ringfs.wire.messages.common import CLASS_XATTR, LEASED, Attributes
 from ringfs.wire.messages.content import ChunkFound, FindChunk
@@ -50,7 +51,7 @@ def _directory(view: ReadView, number: int) -> Inode:
     return inode
 
 
-def _lookup(view: ReadView, op: m.Lookup) -> m.Entry:
+def _lookup(view: ReadView, op: q.Lookup) -> m.Entry:
     parent = _directory(view, op.parent)
     if len(op.name) > NAME_BYTES_MAX:
         raise Refused(Code.NAME_TOO_LONG)
@@ -65,13 +66,13 @@ def _lookup(view: ReadView, op: m.Lookup) -> m.Entry:
     return m.Entry(child, attributes, LEASED, LEASED)
 
 
-def _get_attributes(view: ReadView, op: m.GetAttributes) -> Opened:
+def _get_attributes(view: ReadView, op: q.GetAttributes) -> Opened:
     return Opened(_attributes(view, op.inode), LEASED)
 
 
-def _read_directory(view: ReadView, op: m.ReadDirectory) -> m.DirectoryPage:
+def _read_directory(view: ReadView, op: q.ReadDirectory) -> q.DirectoryPage:
     directory = _directory(view, op.inode)
-    entries: list[m.DirectoryEntry] = []
+    entries: list[q.DirectoryEntry] = []
     limit = min(max(op.limit, 1), PAGE_ENTRIES_MAX)
     more = False
     stop = after_prefix(keys.COOKIE + keys.u64(op.inode))
@@ -81,39 +82,39 @@ def _read_directory(view: ReadView, op: m.ReadDirectory) -> m.DirectoryPage:
                 more = True
                 break
             name, child = unpack(value)
-            entries.append(m.DirectoryEntry(keys.number_at(key, 9), name, _attributes(view, child), LEASED))
-    return m.DirectoryPage(directory.attributes(), entries, more, LEASED)
+            entries.append(q.DirectoryEntry(keys.number_at(key, 9), name, _attributes(view, child), LEASED))
+    return q.DirectoryPage(directory.attributes(), entries, more, LEASED)
 
 
-def _read_link(view: ReadView, op: m.ReadLink) -> m.LinkTarget:
+def _read_link(view: ReadView, op: q.ReadLink) -> q.LinkTarget:
     attributes = _attributes(view, op.inode)
     if S_IFMT(attributes.mode) != S_IFLNK:
         raise Refused(Code.INVALID, "no symlink")
     value = view.get(keys.target(op.inode))
     assert value is not None, "a symlink has a target"
-    return m.LinkTarget(unpack(value))
+    return q.LinkTarget(unpack(value))
 
 
-def _get_xattr(view: ReadView, op: m.GetXattr) -> m.XattrFound:
+def _get_xattr(view: ReadView, op: q.GetXattr) -> q.XattrFound:
     xattrs.check_name(op.name)
     inode = unpack_inode(op.inode, _row(view, op.inode))
     if op.name == CLASS_XATTR and not xattrs.may_not_have(inode, op.name):
-        return m.XattrFound(class_text(view, inode.class_number).encode(), LEASED)
+        return q.XattrFound(class_text(view, inode.class_number).encode(), LEASED)
     value = xattrs.find(view, op.inode, op.name) if inode.xattr_count else None
     if value is None:
         raise Refused(Code.NO_XATTR)
-    return m.XattrFound(value, LEASED)
+    return q.XattrFound(value, LEASED)
 
 
-def _list_xattrs(view: ReadView, op: m.ListXattrs) -> m.XattrNames:
+def _list_xattrs(view: ReadView, op: q.ListXattrs) -> q.XattrNames:
     attributes = _attributes(view, op.inode)
     names = xattrs.names(view, op.inode) if attributes.xattr_count else []
     if attributes.class_number and S_IFMT(attributes.mode) in (S_IFDIR, S_IFREG):
         names = sorted([*names, CLASS_XATTR])
-    return m.XattrNames(names, LEASED)
+    return q.XattrNames(names, LEASED)
 
 
-def _read_extents(view: ReadView, op: m.ReadExtents) -> m.Extents:
+def _read_extents(view: ReadView, op: q.ReadExtents) -> q.Extents:
     attributes = _attributes(view, op.inode)
     extents: list[m.Extent] = []
     size_bytes = 0
@@ -123,7 +124,7 @@ def _read_extents(view: ReadView, op: m.ReadExtents) -> m.Extents:
         if extents and size_bytes > _CHUNKS_BYTES_MAX:
             raise Refused(Code.RANGE, "more extents than one answer holds: ask for fewer chunks")
         extents += chunk_extents(value, index)
-    return m.Extents(attributes, extents, LEASED)
+    return q.Extents(attributes, extents, LEASED)
 
 
 def _find_chunk(view: ReadView, op: FindChunk) -> ChunkFound:
@@ -132,10 +133,10 @@ def _find_chunk(view: ReadView, op: FindChunk) -> ChunkFound:
     return ChunkFound(op.inode, -1 if found is None else found[0])
 
 
-def _stat_fs(view: ReadView, op: m.StatFs) -> m.FsFigures:
+def _stat_fs(view: ReadView, op: q.StatFs) -> q.FsFigures:
     """Bytes are those of the narrowest quota, 0 without one: the server knows what nodes have."""
     figures = counters(view)
-    answer = m.FsFigures(0, 0, figures.inode_count, 0, figures.quota_count)
+    answer = q.FsFigures(0, 0, figures.inode_count, 0, figures.quota_count)
     if figures.quota_count:
         of_bytes, of_files = quotas.narrowest(view, op.inode)
         if of_bytes is not None:
@@ -146,15 +147,15 @@ def _stat_fs(view: ReadView, op: m.StatFs) -> m.FsFigures:
 
 
 _QUESTIONS: dict[type, Callable[[ReadView, Any], Any]] = {
-    m.Lookup: _lookup,
-    m.GetAttributes: _get_attributes,
-    m.ReadDirectory: _read_directory,
-    m.ReadLink: _read_link,
-    m.GetXattr: _get_xattr,
-    m.ListXattrs: _list_xattrs,
-    m.ReadExtents: _read_extents,
+    q.Lookup: _lookup,
+    q.GetAttributes: _get_attributes,
+    q.ReadDirectory: _read_directory,
+    q.ReadLink: _read_link,
+    q.GetXattr: _get_xattr,
+    q.ListXattrs: _list_xattrs,
+    q.ReadExtents: _read_extents,
     FindChunk: _find_chunk,
-    m.StatFs: _stat_fs,
+    q.StatFs: _stat_fs,
     quota.GetQuota: quotas.get_quota,
     quota.ListQuotas: quotas.list_quotas,
 }

@@ -99,7 +99,7 @@ class Mutate:
 
 @message(0x0208)
 class Query:
-    """A question of a session that changes nothing. `operation` is a question of messages/namespace.py. Answer: its answer."""
+    """A question of a session that changes nothing. `operation` is a question of messages/queries.py. Answer: its answer."""
 
     session: U64
     operation: AnyMessage

@@ -17,6 +17,7 @@ from ringfs.cli.locate import Locator, Piece, find_inode, read_attributes
 from ringfs.cli.session import Session
 from ringfs.ring.parts import COPY, Part
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from ringfs.wire.messages.cluster import CloseSnapshot, ClusterMap, OpenSnapshot, Pair, ReadSnapshot, SnapshotOpened, SnapshotPage
 from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.data import WHOLE, Have, Held, HeldPart
@@ -42,7 +43,7 @@ class Server:
     def answer(self, request: Any) -> Any:
         """The answer."""
         match request:
-            case Query(1, m.ReadExtents(_, _, count)) if count > self.most_chunks:
+            case Query(1, q.ReadExtents(_, _, count)) if count > self.most_chunks:
                 raise Refused(Code.RANGE)
             case Query(1, question):
                 return self.trial.ask(question)

@@ -13,7 +13,8 @@ from ringfs.base.limits import LEASE_NS, REPLY_WINDOW_MAX, REQUESTS_URGENT
 from ringfs.client.metadata import MetadataLink
 from ringfs.wire.messages.cluster import ClusterMap, MapChanged
 from ringfs.wire.messages.common import Done
-from ringfs.wire.messages.namespace import GetAttributes, StatFs, Unlink
+from ringfs.wire.messages.namespace import Unlink
+from ringfs.wire.messages.queries import GetAttributes, StatFs
 from ringfs.wire.messages.session import (
     RECALL_DROP,
     CloseSession,

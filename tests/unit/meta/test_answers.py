@@ -7,6 +7,7 @@ import pytest
 
 from ringfs.meta.answers import clear_leases, inodes_of, set_leases
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from ringfs.wire.messages.common import Attributes, Done
 from ringfs.wire.messages.session import Opened
 from ringfs.wire.messages.sharing import Appended
@@ -21,18 +22,18 @@ CASES: list[tuple[Any, Any, list[int]]] = [
     (None, m.Entry(attributes(2), attributes(1), False, False), [1, 2]),
     (None, m.Entry(None, attributes(1), False, False), [1]),
     (None, Opened(attributes(3), False), [3]),
-    (None, m.Extents(attributes(3), [], False), [3]),
+    (None, q.Extents(attributes(3), [], False), [3]),
     (None, Appended(attributes(3), 5, 0), [3]),
-    (m.GetXattr(4, b"user.a"), m.XattrFound(b"", False), [4]),
-    (m.ListXattrs(4), m.XattrNames([], False), [4]),
-    (None, m.DirectoryPage(attributes(1), [m.DirectoryEntry(1, b"a", attributes(5), False)], False, False), [1, 5]),
+    (q.GetXattr(4, b"user.a"), q.XattrFound(b"", False), [4]),
+    (q.ListXattrs(4), q.XattrNames([], False), [4]),
+    (None, q.DirectoryPage(attributes(1), [q.DirectoryEntry(1, b"a", attributes(5), False)], False, False), [1, 5]),
     (None, attributes(6), [6]),
     (None, m.Removed(attributes(1), attributes(7)), [1, 7]),
     (None, m.Renamed(attributes(1), attributes(2), attributes(8), None), [1, 2, 8]),
     (None, m.Renamed(attributes(1), attributes(1), attributes(8), attributes(9)), [1, 1, 8, 9]),
     (None, m.Committed([m.CommittedFile(0, attributes(3)), m.CommittedFile(115, None)]), [3]),
     (None, Done(), []),
-    (None, m.LinkTarget(b"t"), []),
+    (None, q.LinkTarget(b"t"), []),
 ]
 
 
@@ -58,6 +59,6 @@ def test_inodes(question: Any, answer: Any, expected: list[int]) -> None:
 def test_no_answer_is_forgotten() -> None:
     """Every message with a leased flag is among the cases."""
     leased = {cls for cls in registered().values() if "leased" in {field.name for field in dataclasses.fields(cls)}} - {
-        m.DirectoryEntry
+        q.DirectoryEntry
     }
     assert leased == {type(answer) for question, answer, _ in CASES if set_leases(question, answer, lambda _inode: False)}

@@ -6,7 +6,7 @@ import trio
 from ringfs.base.errors import Code, Refused
 from ringfs.meta.standby_service import StandbyService
 from ringfs.wire.messages.cluster import ROLE_STANDBY, GetMap, GetServer, GetStatus, JoinNode, NodeHeartbeat, ServerStatus
-from ringfs.wire.messages.namespace import StatFs
+from ringfs.wire.messages.queries import StatFs
 from ringfs.wire.messages.session import Heartbeat, Mutate, OpenSession, Query, ResumeSession
 from ringfs.wire.rpc import open_client
 from tests.support.streams import Network

@@ -9,7 +9,8 @@ from ringfs.wire.messages.common import Attributes, Done, Refusal
 from ringfs.wire.messages.content import Allocate, ChunkFound, Clone, CopyRange, FindChunk, RangeCopied
 from ringfs.wire.messages.data import Get, Put
 from ringfs.wire.messages.locks import LOCK_END, LockFreed, LockRange, SetLock, WaitLock
-from ringfs.wire.messages.namespace import HOLE, INLINE, Commit, Entry, Extent, FileCommit, Lookup, NewObject, Rmdir
+from ringfs.wire.messages.namespace import HOLE, INLINE, Commit, Entry, Extent, FileCommit, NewObject, Rmdir
+from ringfs.wire.messages.queries import Lookup
 from ringfs.wire.messages.session import AheadDone, AheadItem, Mutate, MutateAhead, Query
 from ringfs.wire.schema import decode, encode
 

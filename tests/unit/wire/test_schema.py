@@ -135,6 +135,7 @@ def test_tag_ranges() -> None:
     ranges = {
         "common": 0x00,
         "namespace": 0x01,
+        "queries": 0x01,
         "content": 0x01,
         "locks": 0x01,
         "sharing": 0x01,

@@ -18,6 +18,7 @@ from ringfs.cli.verifying.report import FileResult, JsonView, TextView, Totals
 from ringfs.cli.verifying.verifier import Verifier
 from ringfs.ring.parts import COPY, Part
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from ringfs.wire.messages.data import Have, Held, HeldPart, Verified, Verify
 from ringfs.wire.rpc import Answer
 from tests.support.heal_reports import node
@@ -61,19 +62,19 @@ class Fs:
 
     async def getattr(self, number: int) -> Any:
         """See FileSystem."""
-        attributes = self.trial.ask(m.GetAttributes(number)).attributes
+        attributes = self.trial.ask(q.GetAttributes(number)).attributes
         return SimpleNamespace(attributes=replace(attributes, change=attributes.change + (number in self.changing)))
 
     async def readdir(self, number: int, after: int, _limit: int) -> Any:
         """A page of one entry."""
-        return self.trial.ask(m.ReadDirectory(number, after, 1))
+        return self.trial.ask(q.ReadDirectory(number, after, 1))
 
     async def open(self, number: int, *, writes: bool) -> Any:
         """See FileSystem."""
         assert not writes
         if number in self.unreadable:
             raise Refused(self.unreadable[number])
-        return SimpleNamespace(inode=SimpleNamespace(number=number, attributes=self.trial.ask(m.GetAttributes(number)).attributes))
+        return SimpleNamespace(inode=SimpleNamespace(number=number, attributes=self.trial.ask(q.GetAttributes(number)).attributes))
 
     async def read(self, handle: Any, offset: int, _size_bytes: int) -> bytes:
         """In two pieces."""
@@ -111,7 +112,7 @@ def number_of(trial: TrialNamespace, *names: bytes) -> int:
     """The inode at a path."""
     number = 1
     for name in names:
-        number = trial.ask(m.Lookup(number, name)).attributes.inode
+        number = trial.ask(q.Lookup(number, name)).attributes.inode
     return number
 
 

@@ -9,7 +9,7 @@ from ringfs.fuse.entry import KernelEntry
 from ringfs.fuse.kernel import opcodes, wire
 from ringfs.fuse.kernel.answers import changes_of
 from ringfs.wire.messages.common import Attributes
-from ringfs.wire.messages.namespace import FsFigures
+from ringfs.wire.messages.queries import FsFigures
 from tests.support.fuse_requests import CAPTURED, captured
 from tests.support.refusals import refused
 

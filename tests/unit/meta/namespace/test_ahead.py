@@ -15,6 +15,7 @@ from ringfs.meta.namespace.ahead import AHEAD_OPERATIONS, NotHeld, apply_ahead
 from ringfs.meta.namespace.facts import child_number
 from ringfs.meta.namespace.marks import AheadMark, mark_of
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.packing import unpack
 from tests.support.namespace import SECOND, TrialNamespace, inline
@@ -37,7 +38,7 @@ class Held:
         """See Holdings."""
         if number in self.inodes_missing or self.view.get(keys.inode(number)) is None:
             raise NotHeld
-        attributes: Attributes = machine.query(self.view, m.GetAttributes(number)).attributes
+        attributes: Attributes = machine.query(self.view, q.GetAttributes(number)).attributes
         return attributes
 
     def child(self, parent: int, name: bytes) -> int:

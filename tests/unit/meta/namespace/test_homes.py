@@ -3,6 +3,7 @@
 import pytest
 
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from ringfs.wire.messages.quota import GetQuota
 from tests.support.namespace import TrialNamespace, inline
 
@@ -29,7 +30,7 @@ def test_once_where_it_was_made(trial: TrialNamespace, places: list[int]) -> Non
 
 def test_the_next_home(trial: TrialNamespace, places: list[int]) -> None:
     """When the home's last name goes, the first directory that has one takes over."""
-    trial.do(m.Link(trial.ask(m.Lookup(places[0], b"f")).attributes.inode, places[0], b"g"))
+    trial.do(m.Link(trial.ask(q.Lookup(places[0], b"f")).attributes.inode, places[0], b"g"))
     trial.do(m.Unlink(places[0], b"f"))
     assert counted(trial, places) == [10, 0, 0]
     trial.do(m.Unlink(places[0], b"g"))

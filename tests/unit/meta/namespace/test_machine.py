@@ -8,6 +8,7 @@ from ringfs.base.limits import REPLY_WINDOW_MAX
 from ringfs.meta.namespace import machine, system
 from ringfs.meta.namespace.machine import Transaction
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from ringfs.wire.messages.common import Done
 from tests.support.namespace import START_NS, TrialNamespace
 
@@ -82,7 +83,7 @@ def test_unknown_session(trial: TrialNamespace) -> None:
 def test_who_may_ask(trial: TrialNamespace) -> None:
     """A client cannot act as the leader, questions are no transactions, the leader acts on no client's behalf."""
     assert code_of(trial.apply(transaction(trial, 1, 1, system.EndSession(1)))) is Code.BAD_REQUEST
-    assert code_of(trial.apply(transaction(trial, 1, 1, m.Lookup(1, b"a")))) is Code.BAD_REQUEST
+    assert code_of(trial.apply(transaction(trial, 1, 1, q.Lookup(1, b"a")))) is Code.BAD_REQUEST
     assert code_of(trial.apply(Transaction(0, 0, 0, START_NS, [], mkdir(b"a")))) is Code.NO_SESSION
     with pytest.raises(Refused) as refused:
         trial.ask(Done())

@@ -6,6 +6,7 @@ from ringfs.base.errors import Code
 from ringfs.base.limits import CHUNK_BYTES, INLINE_CHUNK_BYTES_MAX
 from ringfs.meta.namespace import facts
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from ringfs.wire.schema import decode, encode
 from tests.support.namespace import TrialNamespace, inline
 from tests.support.refusals import refused
@@ -15,34 +16,34 @@ def test_lookup(trial: TrialNamespace) -> None:
     """An entry with its directory; no attributes for no name; "." and ".."."""
     a = trial.directory(b"a")
     f = trial.file(b"f", a)
-    found = trial.ask(m.Lookup(a, b"f"))
+    found = trial.ask(q.Lookup(a, b"f"))
     assert found == m.Entry(trial.attributes(f), trial.attributes(a), True, True)
-    assert trial.ask(m.Lookup(a, b"g")).attributes is None
-    assert trial.ask(m.Lookup(a, b".")).attributes.inode == a
-    assert trial.ask(m.Lookup(a, b"..")).attributes.inode == 1
-    assert trial.ask(m.Lookup(1, b"..")).attributes.inode == 1
+    assert trial.ask(q.Lookup(a, b"g")).attributes is None
+    assert trial.ask(q.Lookup(a, b".")).attributes.inode == a
+    assert trial.ask(q.Lookup(a, b"..")).attributes.inode == 1
+    assert trial.ask(q.Lookup(1, b"..")).attributes.inode == 1
 
 
 def test_lookup_refused(trial: TrialNamespace) -> None:
     """STALE, NOT_DIRECTORY, NAME_TOO_LONG."""
     file = trial.file(b"f")
     with refused(Code.STALE):
-        trial.ask(m.Lookup(99, b"f"))
+        trial.ask(q.Lookup(99, b"f"))
     with refused(Code.NOT_DIRECTORY):
-        trial.ask(m.Lookup(file, b"f"))
+        trial.ask(q.Lookup(file, b"f"))
     with refused(Code.NAME_TOO_LONG):
-        trial.ask(m.Lookup(1, b"n" * 256))
+        trial.ask(q.Lookup(1, b"n" * 256))
 
 
 @pytest.mark.parametrize(
     "question",
     [
-        m.GetAttributes(99),
-        m.ReadDirectory(99, 0, 1),
-        m.ReadLink(99),
-        m.GetXattr(99, b"user.a"),
-        m.ListXattrs(99),
-        m.ReadExtents(99, 0, 1),
+        q.GetAttributes(99),
+        q.ReadDirectory(99, 0, 1),
+        q.ReadLink(99),
+        q.GetXattr(99, b"user.a"),
+        q.ListXattrs(99),
+        q.ReadExtents(99, 0, 1),
     ],
 )
 def test_unknown_inode(trial: TrialNamespace, question: object) -> None:
@@ -55,32 +56,32 @@ def test_read_directory_in_pages(trial: TrialNamespace) -> None:
     """In order of creation, each entry with its attributes, pages that end where more begins."""
     for index in range(5):
         trial.file(b"%d" % index)
-    first = trial.ask(m.ReadDirectory(1, 0, 2))
+    first = trial.ask(q.ReadDirectory(1, 0, 2))
     assert first.directory == trial.attributes(1)
     assert ([entry.name for entry in first.entries], first.more) == ([b"0", b"1"], True)
     assert first.entries[0].attributes == trial.attributes(first.entries[0].attributes.inode)
-    rest = trial.ask(m.ReadDirectory(1, first.entries[-1].cookie, 3))
+    rest = trial.ask(q.ReadDirectory(1, first.entries[-1].cookie, 3))
     assert ([entry.name for entry in rest.entries], rest.more) == ([b"2", b"3", b"4"], False)
-    end = trial.ask(m.ReadDirectory(1, rest.entries[-1].cookie, 3))
+    end = trial.ask(q.ReadDirectory(1, rest.entries[-1].cookie, 3))
     assert (end.entries, end.more) == ([], False)
-    assert trial.ask(m.ReadDirectory(1, (1 << 64) - 1, 3)).entries == []
-    assert len(trial.ask(m.ReadDirectory(1, 0, 0)).entries) == 1, "a page is never empty for want of a limit"
+    assert trial.ask(q.ReadDirectory(1, (1 << 64) - 1, 3)).entries == []
+    assert len(trial.ask(q.ReadDirectory(1, 0, 0)).entries) == 1, "a page is never empty for want of a limit"
 
 
 def test_cookies_while_entries_come_and_go(trial: TrialNamespace) -> None:
     """What stays is read once, though others are removed, made anew, replaced and renamed between two pages."""
     for index in range(6):
         trial.file(b"%d" % index)
-    seen = [entry.name for entry in trial.ask(m.ReadDirectory(1, 0, 3)).entries]
-    after = trial.ask(m.ReadDirectory(1, 0, 3)).entries[-1].cookie
+    seen = [entry.name for entry in trial.ask(q.ReadDirectory(1, 0, 3)).entries]
+    after = trial.ask(q.ReadDirectory(1, 0, 3)).entries[-1].cookie
     trial.do(m.Unlink(1, b"1"))
     trial.file(b"1")
     trial.do(m.Unlink(1, b"2"))
     trial.do(m.Rename(1, b"0", 1, b"zero", 0))
     trial.do(m.Rename(1, b"4", 1, b"5", 0))
-    rest = [entry.name for entry in trial.ask(m.ReadDirectory(1, after, 100)).entries]
+    rest = [entry.name for entry in trial.ask(q.ReadDirectory(1, after, 100)).entries]
     assert (seen, rest) == ([b"0", b"1", b"2"], [b"3", b"5", b"1"])
-    cookies = [entry.cookie for entry in trial.ask(m.ReadDirectory(1, 0, 100)).entries]
+    cookies = [entry.cookie for entry in trial.ask(q.ReadDirectory(1, 0, 100)).entries]
     assert cookies == sorted(set(cookies))
     assert cookies[-1] == 9, "no cookie was used twice"
 
@@ -88,25 +89,25 @@ def test_cookies_while_entries_come_and_go(trial: TrialNamespace) -> None:
 def test_read_directory_of_a_file(trial: TrialNamespace) -> None:
     """NOT_DIRECTORY."""
     with refused(Code.NOT_DIRECTORY):
-        trial.ask(m.ReadDirectory(trial.file(b"f"), 0, 1))
+        trial.ask(q.ReadDirectory(trial.file(b"f"), 0, 1))
 
 
 def test_read_link_of_a_file(trial: TrialNamespace) -> None:
     """INVALID, as readlink(2)."""
     with refused(Code.INVALID):
-        trial.ask(m.ReadLink(trial.file(b"f")))
+        trial.ask(q.ReadLink(trial.file(b"f")))
 
 
 def test_extents_of_chunks(trial: TrialNamespace) -> None:
     """Exactly the chunks asked for."""
     file = trial.file(b"f")
     trial.commit(file, *[inline(index * CHUNK_BYTES + 5, b"abc") for index in range(4)])
-    found = trial.ask(m.ReadExtents(file, 1, 2))
+    found = trial.ask(q.ReadExtents(file, 1, 2))
     assert found.attributes == trial.attributes(file)
     assert [extent.offset // CHUNK_BYTES for extent in found.extents] == [1, 2]
-    assert trial.ask(m.ReadExtents(file, 4, 100)).extents == []
-    assert trial.ask(m.ReadExtents(file, 0xFFFFFFFF, 0xFFFF)).extents == []
-    assert trial.ask(m.ReadExtents(file, 0, 0)).extents == []
+    assert trial.ask(q.ReadExtents(file, 4, 100)).extents == []
+    assert trial.ask(q.ReadExtents(file, 0xFFFFFFFF, 0xFFFF)).extents == []
+    assert trial.ask(q.ReadExtents(file, 0, 0)).extents == []
 
 
 def test_extents_fit_a_frame(trial: TrialNamespace) -> None:
@@ -116,15 +117,15 @@ def test_extents_fit_a_frame(trial: TrialNamespace) -> None:
         for index in range(15):
             trial.commit(file, inline(chunk * CHUNK_BYTES + index * INLINE_CHUNK_BYTES_MAX, b"x" * INLINE_CHUNK_BYTES_MAX))
     with refused(Code.RANGE):
-        trial.ask(m.ReadExtents(file, 0, 3))
-    answer = trial.ask(m.ReadExtents(file, 0, 2))
+        trial.ask(q.ReadExtents(file, 0, 3))
+    answer = trial.ask(q.ReadExtents(file, 0, 2))
     assert decode(encode(answer)) == answer
 
 
 def test_stat_fs(trial: TrialNamespace) -> None:
     """Inodes are counted, the root included."""
     trial.file(b"f")
-    assert trial.ask(m.StatFs(1)).inode_count == 2
+    assert trial.ask(q.StatFs(1)).inode_count == 2
 
 
 def test_facts(trial: TrialNamespace) -> None:

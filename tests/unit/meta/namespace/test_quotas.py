@@ -3,6 +3,7 @@
 from ringfs.base.errors import Code
 from ringfs.base.limits import QUOTA_PATH_BYTES_MAX
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from ringfs.wire.messages.quota import GetQuota, ListQuotas, SetQuota
 from ringfs.wire.schema import decode, encode
 from tests.support.namespace import TrialNamespace, inline
@@ -49,13 +50,13 @@ def test_room_is_that_of_the_narrowest(trial: TrialNamespace) -> None:
     inner = trial.directory(b"inner", outer)
     file = trial.file(b"f", inner)
     trial.commit(file, inline(0, b"x" * 10))
-    assert trial.ask(m.StatFs(file)).total_bytes == 0
+    assert trial.ask(q.StatFs(file)).total_bytes == 0
     trial.do(SetQuota(outer, 100, 5))
     trial.do(SetQuota(inner, 1000, 2))
     for number in (file, inner):
-        figures = trial.ask(m.StatFs(number))
+        figures = trial.ask(q.StatFs(number))
         assert (figures.total_bytes, figures.free_bytes) == (100, 90)
         assert (figures.inode_count, figures.inode_max, figures.quota_count) == (1, 2, 2)
-    assert trial.ask(m.StatFs(1)).total_bytes == 0
+    assert trial.ask(q.StatFs(1)).total_bytes == 0
     trial.do(m.Unlink(inner, b"f"), holders=[trial.session])
-    assert trial.ask(m.StatFs(file)).total_bytes == 0
+    assert trial.ask(q.StatFs(file)).total_bytes == 0

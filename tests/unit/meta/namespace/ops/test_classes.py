@@ -8,6 +8,7 @@ from ringfs.meta.namespace import classes, facts, system
 from ringfs.meta.namespace.live_objects import list_live
 from ringfs.meta.namespace.ops import reclass
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from ringfs.wire.messages.cluster import STANDING_OUT
 from ringfs.wire.messages.common import CLASS_XATTR
 from ringfs.wire.messages.content import Clone
@@ -30,12 +31,12 @@ def set_class(trial: TrialNamespace, inode: int, text: str, flags: int = 0) -> N
 
 
 def class_of(trial: TrialNamespace, inode: int) -> str:
-    value: bytes = trial.ask(m.GetXattr(inode, CLASS_XATTR)).value
+    value: bytes = trial.ask(q.GetXattr(inode, CLASS_XATTR)).value
     return value.decode()
 
 
 def listed(trial: TrialNamespace, inode: int) -> list[bytes]:
-    names: list[bytes] = trial.ask(m.ListXattrs(inode)).names
+    names: list[bytes] = trial.ask(q.ListXattrs(inode)).names
     return names
 
 

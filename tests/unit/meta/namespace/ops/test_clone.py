@@ -6,6 +6,7 @@ from ringfs.base.errors import Code
 from ringfs.base.limits import CHUNK_BYTES, COPIED_EXTENTS_MAX
 from ringfs.meta.namespace import acl
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from ringfs.wire.messages.common import Attributes
 from ringfs.wire.messages.content import Clone
 from tests.support.namespace import TrialNamespace, inline, piece_of
@@ -42,7 +43,7 @@ def test_file(trial: TrialNamespace) -> None:
     assert (got.links, got.ctime_ns, got.btime_ns) == (1, trial.now_ns, trial.now_ns)
     assert trial.extents(got.inode) == trial.extents(inode)
     for name in (b"user.a", acl.ACCESS, b"security.capability"):
-        assert trial.ask(m.GetXattr(got.inode, name)) == trial.ask(m.GetXattr(inode, name))
+        assert trial.ask(q.GetXattr(got.inode, name)) == trial.ask(q.GetXattr(inode, name))
     assert trial.attributes(inode) == before
 
 
@@ -66,7 +67,7 @@ def test_directory(trial: TrialNamespace) -> None:
 def test_others(trial: TrialNamespace) -> None:
     """A symlink keeps its target, a device its number."""
     link = clone(trial, trial.symlink(b"s", b"over there"), b"t")
-    assert (trial.ask(m.ReadLink(link.inode)).target, link.size_bytes) == (b"over there", 10)
+    assert (trial.ask(q.ReadLink(link.inode)).target, link.size_bytes) == (b"over there", 10)
     device = clone(trial, trial.file(b"device", mode=0o060660, rdev=0x0801), b"d")
     assert (device.mode, device.rdev) == (0o060660, 0x0801)
 

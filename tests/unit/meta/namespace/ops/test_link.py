@@ -5,6 +5,7 @@ import pytest
 from ringfs.base.errors import Code
 from ringfs.meta.namespace.ops import link
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from tests.support.namespace import TrialNamespace
 from tests.support.refusals import refused
 
@@ -18,7 +19,7 @@ def test_two_names(trial: TrialNamespace) -> None:
     assert (answer.attributes.ctime_ns, answer.attributes.mtime_ns) == (trial.now_ns, made_ns)
     trial.do(m.Unlink(1, b"a"))
     assert trial.attributes(inode).links == 1
-    assert trial.ask(m.Lookup(1, b"b")).attributes.inode == inode
+    assert trial.ask(q.Lookup(1, b"b")).attributes.inode == inode
 
 
 def test_symlinks_and_fifos_too(trial: TrialNamespace) -> None:

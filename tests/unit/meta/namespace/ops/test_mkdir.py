@@ -6,6 +6,7 @@ from ringfs.base import limits
 from ringfs.base.errors import Code
 from ringfs.meta.namespace.ops import mkdir
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from tests.support.namespace import TrialNamespace
 from tests.support.refusals import refused
 
@@ -36,7 +37,7 @@ def test_cookies_start_above_two(trial: TrialNamespace) -> None:
     """The first entry has cookie 3."""
     top = trial.directory(b"a")
     trial.file(b"x", top)
-    assert [entry.cookie for entry in trial.ask(m.ReadDirectory(top, 0, 10)).entries] == [3]
+    assert [entry.cookie for entry in trial.ask(q.ReadDirectory(top, 0, 10)).entries] == [3]
 
 
 def test_too_many_links(trial: TrialNamespace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from ringfs.base.errors import Code
 from ringfs.meta.namespace import acl
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from tests.support.namespace import TrialNamespace
 from tests.support.refusals import refused
 
@@ -15,7 +16,7 @@ def test_removed(trial: TrialNamespace) -> None:
     assert got == trial.attributes(inode)
     assert (got.xattr_count, got.ctime_ns) == (0, trial.now_ns)
     with refused(Code.NO_XATTR):
-        trial.ask(m.GetXattr(inode, b"user.a"))
+        trial.ask(q.GetXattr(inode, b"user.a"))
 
 
 def test_refused(trial: TrialNamespace) -> None:

@@ -5,6 +5,7 @@ import pytest
 from ringfs.base.errors import Code
 from ringfs.meta.namespace.ops import rename
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from tests.support.namespace import TrialNamespace, inline
 from tests.support.refusals import refused
 
@@ -12,7 +13,7 @@ NOREPLACE, EXCHANGE = m.RENAME_NOREPLACE, m.RENAME_EXCHANGE
 
 
 def cookies(trial: TrialNamespace, number: int) -> dict[bytes, int]:
-    return {entry.name: entry.cookie for entry in trial.ask(m.ReadDirectory(number, 0, 4096)).entries}
+    return {entry.name: entry.cookie for entry in trial.ask(q.ReadDirectory(number, 0, 4096)).entries}
 
 
 def test_within_a_directory(trial: TrialNamespace) -> None:
@@ -48,7 +49,7 @@ def test_directory_moves(trial: TrialNamespace) -> None:
     moved = trial.directory(b"d", a)
     trial.do(m.Rename(a, b"d", b, b"e", 0))
     assert (trial.attributes(a).links, trial.attributes(b).links) == (2, 3)
-    assert trial.ask(m.Lookup(moved, b"..")).attributes.inode == b
+    assert trial.ask(q.Lookup(moved, b"..")).attributes.inode == b
 
 
 def test_replaces_a_file(trial: TrialNamespace) -> None:
@@ -162,10 +163,10 @@ def test_exchange(trial: TrialNamespace) -> None:
     file, directory = trial.file(b"f", a), trial.directory(b"d", b)
     places = cookies(trial, a)[b"f"], cookies(trial, b)[b"d"]
     answer = trial.do(m.Rename(a, b"f", b, b"d", EXCHANGE))
-    assert (trial.ask(m.Lookup(a, b"f")).attributes.inode, trial.ask(m.Lookup(b, b"d")).attributes.inode) == (directory, file)
+    assert (trial.ask(q.Lookup(a, b"f")).attributes.inode, trial.ask(q.Lookup(b, b"d")).attributes.inode) == (directory, file)
     assert (trial.attributes(a).links, trial.attributes(b).links) == (3, 2)
     assert (cookies(trial, a)[b"f"], cookies(trial, b)[b"d"]) == places
-    assert trial.ask(m.Lookup(directory, b"..")).attributes.inode == a
+    assert trial.ask(q.Lookup(directory, b"..")).attributes.inode == a
     assert {x.ctime_ns for x in (answer.parent, answer.new_parent, answer.moved, answer.other)} == {trial.now_ns}
     trial.do(m.Rename(b, b"d", a, b"f", EXCHANGE))
     trial.do(m.Rename(a, b"f", b, b"d", EXCHANGE))
@@ -176,7 +177,7 @@ def test_exchange_in_one_directory(trial: TrialNamespace) -> None:
     """A file and a directory side by side."""
     file, directory = trial.file(b"f"), trial.directory(b"d")
     trial.do(m.Rename(1, b"f", 1, b"d", EXCHANGE))
-    assert (trial.ask(m.Lookup(1, b"d")).attributes.inode, trial.ask(m.Lookup(1, b"f")).attributes.inode) == (file, directory)
+    assert (trial.ask(q.Lookup(1, b"d")).attributes.inode, trial.ask(q.Lookup(1, b"f")).attributes.inode) == (file, directory)
 
 
 def test_refused(trial: TrialNamespace) -> None:
@@ -211,8 +212,8 @@ def test_whiteout(trial: TrialNamespace, across: bool, replaces: bool) -> None:
     if replaces:
         trial.file(b"b", place)
     trial.do(m.Rename(1, b"a", place, b"b", m.RENAME_WHITEOUT))
-    assert trial.ask(m.Lookup(place, b"b")).attributes.inode == file
-    left = trial.ask(m.Lookup(1, b"a")).attributes
+    assert trial.ask(q.Lookup(place, b"b")).attributes.inode == file
+    left = trial.ask(q.Lookup(1, b"a")).attributes
     assert (left.mode, left.rdev, left.links) == (0o020000, 0, 1)
 
 

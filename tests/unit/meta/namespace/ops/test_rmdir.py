@@ -3,6 +3,7 @@
 from ringfs.base.errors import Code
 from ringfs.meta.namespace import acl
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from tests.support.namespace import TrialNamespace
 from tests.support.refusals import refused
 
@@ -33,8 +34,8 @@ def test_held(trial: TrialNamespace) -> None:
     trial.do(m.Rmdir(1, b"d"), holders=[trial.session])
     assert trial.attributes(inode).links == 0
     assert trial.names(inode) == []
-    assert trial.ask(m.Lookup(inode, b"a")).attributes is None
-    assert trial.ask(m.Lookup(inode, b"..")).attributes.inode == inode
+    assert trial.ask(q.Lookup(inode, b"a")).attributes is None
+    assert trial.ask(q.Lookup(inode, b"..")).attributes.inode == inode
 
 
 def test_xattrs_go_too(trial: TrialNamespace) -> None:

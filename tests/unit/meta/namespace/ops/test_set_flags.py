@@ -8,6 +8,7 @@ from ringfs.base.errors import Code
 from ringfs.meta.namespace import acl
 from ringfs.wire.messages import content
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from ringfs.wire.messages.files import FLAG_APPEND, FLAG_IMMUTABLE, FLAG_NOATIME, FLAG_NODUMP, SetFlags, Tmpfile
 from ringfs.wire.messages.session import OPEN_WRITE
 from tests.support.namespace import TrialNamespace, inline
@@ -184,7 +185,7 @@ def test_what_is_made_takes_over(trial: TrialNamespace) -> None:
     set_flags(trial, place, FLAG_NOATIME)
     trial.do(m.Rename(place, b"1", place, b"5", m.RENAME_WHITEOUT))
     assert trial.do(m.Mknod(place, b"6", 0o100644, 0, 0, 0, 0, 0, True)).attributes.flags == FLAG_NOATIME
-    whiteout = trial.ask(m.Lookup(place, b"1")).attributes
+    whiteout = trial.ask(q.Lookup(place, b"1")).attributes
     assert (whiteout.mode, whiteout.flags) == (0o020000, FLAG_NOATIME)
     assert trial.do(content.Clone(file, place, b"7")).attributes.flags == 0
     trial.do(m.Rename(1, b"f", place, b"f", 0))

@@ -6,6 +6,7 @@ from ringfs.base.errors import Code
 from ringfs.base.limits import XATTR_LIST_BYTES_MAX
 from ringfs.meta.namespace import acl
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from ringfs.wire.messages.common import CLASS_XATTR, Attributes
 from tests.support.namespace import TrialNamespace
 from tests.support.refusals import refused
@@ -20,7 +21,7 @@ def put(trial: TrialNamespace, inode: int, name: bytes, value: bytes = b"v", fla
 
 
 def value_of(trial: TrialNamespace, inode: int, name: bytes) -> bytes:
-    value: bytes = trial.ask(m.GetXattr(inode, name)).value
+    value: bytes = trial.ask(q.GetXattr(inode, name)).value
     return value
 
 
@@ -42,7 +43,7 @@ def test_set_and_replace(trial: TrialNamespace) -> None:
     assert put(trial, inode, b"user.a", b"x" * 65536).xattr_count == 1
     assert put(trial, inode, b"trusted.b").xattr_count == 2
     assert value_of(trial, inode, b"user.a") == b"x" * 65536
-    assert trial.ask(m.ListXattrs(inode)).names == [b"trusted.b", b"user.a"]
+    assert trial.ask(q.ListXattrs(inode)).names == [b"trusted.b", b"user.a"]
     with refused(Code.XATTR_TOO_BIG):
         put(trial, inode, b"user.a", b"x" * 65537)
 

@@ -6,6 +6,7 @@ from ringfs.base.errors import Code
 from ringfs.base.limits import CHUNK_BYTES, FILE_BYTES_MAX
 from ringfs.meta.namespace import acl, facts
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from ringfs.wire.messages.common import Attributes
 from tests.support.namespace import TrialNamespace, inline, piece_of
 from tests.support.refusals import refused
@@ -151,7 +152,7 @@ def test_chmod_and_acl(trial: TrialNamespace) -> None:
     trial.do(m.SetXattr(inode, acl.ACCESS, acl.serialize([acl.AclEntry(tag, bits, 5) for tag, bits in entries]), 0, False))
     assert trial.attributes(inode).mode & 0o777 == 0o774
     setattr(trial, inode, m.SET_MODE, mode=0o610)
-    got = acl.parse(trial.ask(m.GetXattr(inode, acl.ACCESS)).value)
+    got = acl.parse(trial.ask(q.GetXattr(inode, acl.ACCESS)).value)
     assert [(entry.tag, entry.permissions) for entry in got] == [
         *((acl.USER_OBJ, 6), (acl.USER, 6), (acl.GROUP_OBJ, 5), (acl.MASK, 1), (acl.OTHER, 0)),
     ]

@@ -2,6 +2,7 @@
 
 from ringfs.base.errors import Code
 from ringfs.wire.messages import namespace as m
+from ringfs.wire.messages import queries as q
 from tests.support.namespace import TrialNamespace
 from tests.support.refusals import refused
 
@@ -10,7 +11,7 @@ def test_looks(trial: TrialNamespace) -> None:
     """Mode 0777, size the target's; ReadLink gives it back."""
     link = trial.symlink(b"a", b"some/where")
     assert (trial.attributes(link).mode, trial.attributes(link).size_bytes) == (0o120777, 10)
-    assert trial.ask(m.ReadLink(link)).target == b"some/where"
+    assert trial.ask(q.ReadLink(link)).target == b"some/where"
 
 
 def test_removed_with_its_target(trial: TrialNamespace) -> None:
