@@ -10,7 +10,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,11 @@ class Row:
         )
 
 
+def moved_since(before: Mapping[str, int], after: Mapping[str, int]) -> int:
+    """What was moved between two looks, by stewards of these names; one that began anew meanwhile, or that is new, counts from 0."""
+    return sum(count - begun if (begun := before.get(name, 0)) <= count else count for name, count in after.items())
+
+
 class RingEvents:
     """Events one after the other on one cluster; the first application is the reader."""
 
@@ -84,7 +89,7 @@ class RingEvents:
             application.check_running()
         self._writers.wait_acknowledged(1)
         self._check(kind)
-        row = Row(kind, self._pause_s(begun_ns), healed_s, max(0, self._moved_bytes() - moved_before))
+        row = Row(kind, self._pause_s(begun_ns), healed_s, moved_since(moved_before, self._moved_bytes()))
         self.rows.append(row)
         return row
 
@@ -99,10 +104,10 @@ class RingEvents:
         layout = open_layout(str(self._cluster.directory))
         return [server.name for server in layout.servers() if server.verb == "data"]
 
-    def _moved_bytes(self) -> int:
-        """What stewards have rebuilt and moved, as far as they are the same processes still."""
+    def _moved_bytes(self) -> dict[str, int]:
+        """By node, what its steward has rebuilt and moved since it began."""
         reports = self._ask("heal", "status")["nodes"]
-        return sum(report["healed_bytes"] + report["moved_bytes"] for report in reports)
+        return {report["name"]: report["healed_bytes"] + report["moved_bytes"] for report in reports}
 
     def _wait_healed(self) -> None:
         """Every node is up, and every steward has found nothing to do in the newest map. Raises Stuck."""
