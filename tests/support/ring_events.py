@@ -51,7 +51,7 @@ class Row:
 
 
 def moved_since(before: Mapping[str, int], after: Mapping[str, int]) -> int:
-    """What was moved between two looks, by stewards of these names; one that began anew meanwhile, or that is new, counts from 0."""
+    """What was moved between two looks, by stewards of these names; one that is new, or began anew, counts from 0."""
     return sum(count - begun if (begun := before.get(name, 0)) <= count else count for name, count in after.items())
 
 
