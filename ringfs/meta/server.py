@@ -5,8 +5,8 @@ share: live.py.
 """
 
 from collections.abc import Callable
+from functools import partial
 
-import structlog
 import trio
 
 from ringfs.base.errors import Code, Refused
@@ -18,18 +18,12 @@ from ringfs.meta.releaser import Releaser
 from ringfs.meta.rewrite_service import RewriteService
 from ringfs.meta.session_service import SessionService
 from ringfs.meta.snapshots import SnapshotService
+from ringfs.meta.standstill import TICK_S, Standstill
 from ringfs.wire.messages import cluster, heal, session
 from ringfs.wire.messages.cluster import ServerStatus
 from ringfs.wire.messages.queries import ReadExtents
 from ringfs.wire.messages.sharing import Rewrite
 from ringfs.wire.rpc import Peer, Request
-
-#: How often silence, grace and old snapshots are looked at.
-TICK_S = 0.5
-#: A tick that comes so much later than it should means that this process stood still.
-STALL_NS = 2 * 10**9
-
-log = structlog.get_logger("ringfs.meta")
 
 
 class MetaServer:
@@ -44,18 +38,19 @@ class MetaServer:
         healing = HealService(live)
         rewriting = RewriteService(live)
         self._releaser = Releaser(live)
+        self._standstill = Standstill(live)
         self._actions: dict[type, Callable[[Request], None]] = {
             session.Mutate: namespace.mutate,
             session.MutateAhead: namespace.mutate_ahead,
             session.Query: namespace.query,
             session.OpenSession: self._sessions.open,
             session.ResumeSession: self._sessions.resume,
-            session.Heartbeat: self._sessions.heartbeat,
+            session.Heartbeat: partial(self._hear, self._sessions.heartbeat),
             session.CloseSession: self._sessions.close,
             session.RecallDone: self._sessions.recall_done,
             cluster.GetMap: self._cluster.get_map,
             cluster.JoinNode: self._cluster.join,
-            cluster.NodeHeartbeat: self._cluster.heartbeat,
+            cluster.NodeHeartbeat: partial(self._hear, self._cluster.heartbeat),
             cluster.ListCondemned: self._cluster.list_condemned,
             cluster.Reaped: self._cluster.reaped,
             cluster.GetStatus: self._cluster.get_status,
@@ -94,6 +89,11 @@ class MetaServer:
         except Refused as refused:
             self.live.reply(request, refused)
 
+    def _hear(self, action: Callable[[Request], None], request: Request) -> None:
+        """Before a word brings anybody to look at who is silent: it may have waited while this process stood still."""
+        self._standstill.look()
+        action(request)
+
     def disconnected(self, peer: Peer) -> None:
         """See rpc.Handler."""
         peer.state.is_connected = False
@@ -102,23 +102,17 @@ class MetaServer:
 
     async def run(self) -> None:
         """Watch time, and release what is doomed, until cancelled."""
+        self._standstill.begin()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._releaser.run)
             nursery.start_soon(self._watch_time)
 
     async def _watch_time(self) -> None:
-        clock = self.live.clock
-        before_ns = clock.monotonic_ns()
         while True:
             await trio.sleep(TICK_S)
-            now_ns = clock.monotonic_ns()
-            late_ns = now_ns - before_ns - int(TICK_S * 1e9)
-            before_ns = now_ns
-            if late_ns > STALL_NS:
-                log.warning("the server stood still", seconds=round(late_ns / 1e9, 1))
-                self.live.sessions.stood_still(late_ns)
-                self.live.nodes.stood_still(late_ns)
+            self._standstill.look()
             self.live.look_at_grace()
             self._cluster.follow_liveness()
+            now_ns = self.live.clock.monotonic_ns()
             self._sessions.end_dead(now_ns)
             self.snapshots.close_old(now_ns)

@@ -1,7 +1,11 @@
 """Data nodes, capacity, condemned objects, status and snapshots, at the metadata server."""
 
+from typing import cast
+from unittest.mock import Mock
+
 import pytest
 import trio
+import trio.testing
 
 from ringfs.base.errors import Code
 from ringfs.base.ids import ROOT_INODE
@@ -30,6 +34,7 @@ from ringfs.wire.messages.common import Done
 from ringfs.wire.messages.namespace import Commit, Extent, FileCommit, Mkdir, NewObject, Unlink
 from ringfs.wire.messages.queries import FsFigures, StatFs
 from ringfs.wire.messages.session import Query
+from ringfs.wire.rpc import Peer, Request
 from tests.support.meta_world import Client, MetaWorld
 from tests.support.refusals import refused
 
@@ -88,6 +93,22 @@ async def test_silence_takes_a_node_down_and_a_heartbeat_brings_it_back(autojump
         assert maps(alice)[-1].nodes[0].state == NODE_UP
         with refused(Code.NOT_FOUND):
             await alice.ask(beat(77, 1))
+
+
+async def test_a_process_that_stood_still_takes_no_node_down(autojump_clock: trio.testing.MockClock) -> None:
+    """What came in meanwhile is heard first: the words of one node say nothing of another's silence."""
+    async with MetaWorld.open() as world:
+        alice = await world.client("alice")
+        first, second = [await join(alice, number) for number in (1, 2)]
+        await trio.sleep(1)
+        epoch = (await alice.ask(GetMap())).epoch
+        autojump_clock.jump(60)
+        for node in (first, second):
+            world.server.handle(Request(beat(node, epoch), memoryview(b""), cast(Peer, Mock()), 1))
+        await trio.sleep(1)
+        found = await alice.ask(GetMap())
+        assert [node.state for node in found.nodes] == [NODE_UP, NODE_UP]
+        assert found.epoch == epoch
 
 
 async def test_capacity_counts_shared_space_once(autojump_clock: object) -> None:
