@@ -6,6 +6,7 @@ import trio
 
 from ringfs.base.config import ClusterConfig
 from ringfs.base.errors import ConnectionLost
+from ringfs.cli.exits import NotReachable
 from ringfs.cli.heal_view import sums_of, work_text
 from ringfs.cli.output import Progress
 from ringfs.cli.reach import ask_leader
@@ -13,6 +14,8 @@ from ringfs.wire.messages.heal import GetHeal, HealStatus
 
 #: Between two looks.
 LOOK_S = 0.5
+#: So long nobody may answer who has answered before: what takes minutes outlives a failover.
+_PATIENCE_S = 60.0
 
 
 class Bar:
@@ -31,20 +34,27 @@ class Bar:
 
 
 async def wait_healed(config: ClusterConfig, verb: str, epoch: int, shown: Callable[[HealStatus], None]) -> HealStatus:
-    """Return once stewards have nothing left to do at that epoch of the map, or a later one. Raises NotReachable, Refused."""
+    """Return once stewards have nothing left to do at that epoch of the map, or a later one. Raises Refused, and NotReachable if no
+    leader answers for long, or at first."""
+    reached_s = float("-inf")
     while True:
-        status = await _look(config, verb)
+        status = await _look(config, verb, is_patient=trio.current_time() < reached_s + _PATIENCE_S)
         if status is not None:
+            reached_s = trio.current_time()
             shown(status)
             if status.is_healed and status.epoch >= epoch:
                 return status
         await trio.sleep(LOOK_S)
 
 
-async def _look(config: ClusterConfig, verb: str) -> HealStatus | None:
-    """None if the leader is just being replaced."""
+async def _look(config: ClusterConfig, verb: str, *, is_patient: bool) -> HealStatus | None:
+    """None if the leader is just being replaced, or started again."""
     try:
         status: HealStatus = await ask_leader(config, verb, GetHeal())
     except ConnectionLost:
+        return None
+    except NotReachable:
+        if not is_patient:
+            raise
         return None
     return status

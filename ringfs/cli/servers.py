@@ -15,6 +15,7 @@ from ringfs.wire.scouting import ask_server, role_text
 
 #: A server answers at once, whatever it is busy with; one that is stopped never does.
 _TIMEOUT_S = 3.0
+_SILENT = f"does not answer in {_TIMEOUT_S:g} s"
 #: After one has said that it leads, another one may still say that it does in a newer term.
 _NEWER_TERM_S = 0.2
 
@@ -28,8 +29,16 @@ def caller_name(verb: str) -> str:
 
 
 async def ask_servers(config: ClusterConfig, verb: str, *, leader_is_enough: bool = False) -> Told:
-    """Ask all. leader_is_enough: who has not answered soon after the leader is left out."""
-    told: Told = {server.name: f"does not answer in {_TIMEOUT_S:g} s" for server in config.meta}
+    """Ask all; once more if nobody answers, since it may be this machine that stood still. leader_is_enough: who has not answered
+    soon after the leader is left out."""
+    told = await _ask_once(config, verb, leader_is_enough=leader_is_enough)
+    if _SILENT in told.values() and not any(isinstance(status, ServerStatus) for status in told.values()):
+        told = await _ask_once(config, verb, leader_is_enough=leader_is_enough)
+    return told
+
+
+async def _ask_once(config: ClusterConfig, verb: str, *, leader_is_enough: bool) -> Told:
+    told: Told = dict.fromkeys((server.name for server in config.meta), _SILENT)
     connect = partial(open_client, key=config.load_key(), name=caller_name(verb))
 
     async def ask(server: MetaConfig) -> None:

@@ -10,12 +10,14 @@ import pytest
 import trio
 
 from ringfs.base.config import ClusterConfig, MetaConfig, MountConfig
+from ringfs.cli import servers
 from ringfs.cli.exits import NotReachable
 from ringfs.cli.reach import ask_status, reach_leader, status_at
 from ringfs.cli.servers import ask_servers, leader_among
 from ringfs.meta.standby_service import StandbyService
 from ringfs.wire.messages.cluster import ROLE_LEADER, ROLE_STANDBY, ROLE_STARTING, GetServer, ServerStatus
 from ringfs.wire.rpc import serve_tcp
+from ringfs.wire.scouting import Connect
 
 STANDBY = ServerStatus("meta1", ROLE_STANDBY, 4, 9, "", "", [], 0, "")
 LEADER = replace(STANDBY, role=ROLE_LEADER)
@@ -65,6 +67,22 @@ async def test_all_are_heard(tmp_path: Path) -> None:
         assert told["meta1"] == "does not answer in 3 s"
         assert "cannot connect to" in str(told["meta2"])
         assert told["meta3"] == replace(STANDBY, name="meta3")
+
+
+async def test_silence_is_asked_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: object) -> None:
+    """Where nobody answers at all it may be this machine that stood still."""
+    asked: list[str] = []
+
+    async def ask(_connect: Connect, address: str) -> ServerStatus:
+        asked.append(address)
+        if len(asked) == 1:
+            await trio.sleep_forever()
+        return LEADER
+
+    monkeypatch.setattr(servers, "ask_server", ask)
+    async with cluster(tmp_path, "gone") as config:
+        assert await ask_servers(config, "test") == {"meta1": LEADER}
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(
