@@ -6,8 +6,9 @@ import trio
 
 #: fcntl(2)'s command, on every architecture.
 F_OFD_SETLKW = 38
-#: A thread that has just sent its request may be about to fall asleep: it is looked at so often, with so long between.
-_LOOKS = 20
+#: A thread that has just sent its request may be about to fall asleep: it is looked at so often, with so long between. Seconds in
+#: all, for on a busy machine it may wait for a processor.
+_LOOKS = 2500
 _LOOK_AGAIN_S = 0.002
 
 
