@@ -16,8 +16,8 @@ from ringfs.cli.reach import ask_status
 from ringfs.cli.servers import ask_servers, role_of
 from ringfs.wire.messages.cluster import NODE_UP, ROLE_LEADER, ROLE_STANDBY, ServerStatus, Status
 
-_NODES_TIMEOUT_S = 30.0
-_MOUNT_TIMEOUT_S = 30.0
+_NODES_TIMEOUT_S = 120.0
+_MOUNT_TIMEOUT_S = 120.0
 #: Between two looks at the nodes.
 _LOOK_S = 0.1
 

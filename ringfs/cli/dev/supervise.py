@@ -15,7 +15,9 @@ from ringfs.cli.dev.spawning import last_lines
 from ringfs.cli.processes import Process
 from ringfs.cli.run_dir import EXIT_NAME
 
+#: After SIGKILL: when a mount is helped to end, and when no end is in sight.
 _KILL_TIMEOUT_S = 3.0
+_GONE_TIMEOUT_S = 30.0
 
 
 def is_running(server: Server) -> bool:
@@ -92,7 +94,7 @@ def kill_process(process: Process) -> None:
         return
     if verb_of(process) == "mount":
         mounts.abort(Path(process.argv[-1]))  # one of its threads waits for an answer of its own mount
-    if not process.wait(_KILL_TIMEOUT_S):
+    if not process.wait(_GONE_TIMEOUT_S):
         raise exits.NotClean(f"process {process.pid} does not end after SIGKILL: look at /proc/{process.pid}/stack")
 
 

@@ -17,7 +17,7 @@ from ringfs.cli.servers import ask_servers
 from ringfs.wire.messages.cluster import ROLE_LEADER, ROLE_STANDBY, Promote, ServerStatus
 
 #: How long is waited for the named server to lead.
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 30.0
 _LOOK_S = 0.05
 
 
