@@ -14,7 +14,6 @@ import json
 import os
 import random
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -33,6 +32,7 @@ from ringfs.base.config import ClusterConfig, load_config
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import KIB, MIB
 from ringfs.base.memory import collect_seldom, keep_freed_pages
+from ringfs.cli.dev.ports import free_ports
 from ringfs.client.file_system import Caller, FileSystem, Handle
 from ringfs.client.opening import open_file_system
 
@@ -124,7 +124,7 @@ def running_cluster(node_count: int, stored_class: str) -> Iterator[Cluster]:
     """A fresh cluster, gone at the end."""
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="ringfs-load-") as name, ExitStack() as stack:
         directory = Path(name)
-        ports = _free_ports(node_count + 1)
+        ports = free_ports(node_count + 1)
         text = _HEAD.format(cluster=uuid.uuid4(), stored_class=stored_class, address=f"127.0.0.1:{ports[0]}")
         names = [f"data{number}" for number in range(1, node_count + 1)]
         for node, port in zip(names, ports[1:], strict=True):
@@ -149,14 +149,6 @@ def _started(stack: ExitStack, *verb: str) -> int:
     if not server.stdout.readline():
         raise SystemExit(f"{verb[0]} did not start")
     return server.pid
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 # --- the kinds of load --------------------------------------------------------------------------------------------------

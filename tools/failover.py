@@ -50,7 +50,7 @@ _METAS = ("meta1", "meta2", "meta3")
 _STOPPED_S = (3.0, 15.0)
 #: Between an event and what comes next.
 _SETTLE_S = 4.0
-_JOIN_S = 90.0
+_JOIN_S = 300.0
 
 
 class Failovers:

@@ -49,7 +49,7 @@ def _run(cluster: DevCluster, options: argparse.Namespace) -> list[str]:
     books = cluster.new_books()
     writers = CrashRun(cluster, books, options.seed)
     golden = (str(cluster.mount / "golden"), str(_FILES), str(options.seed))
-    subprocess.run([*_READER, "make", *golden], check=True, timeout=120)
+    subprocess.run([*_READER, "make", *golden], check=True, timeout=600)
     applications: list[Application] = []
     try:
         reader = Application("the reader", [*_READER, "read", *golden])

@@ -23,7 +23,7 @@ PARTS = ("json", "email", "asyncio", "unittest", "encodings", "lib2to3")
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
     """Runs a program; one that fails fails the test with what it said."""
-    finished = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
+    finished = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
     assert finished.returncode == 0, f"{command}: {finished.returncode}\n{finished.stdout}\n{finished.stderr}"
     return finished.stdout
 
@@ -90,7 +90,7 @@ def test_fsx(place: Path, tmp_path: Path, options: list[str], capsys: pytest.Cap
 
 def add_rows(path: Path, worker: int, count: int, journal_mode: str) -> None:
     """What each SQLite process does: count transactions of two rows that must stay together."""
-    with closing(sqlite3.connect(path, timeout=120, isolation_level=None)) as database:
+    with closing(sqlite3.connect(path, timeout=600, isolation_level=None)) as database:
         database.execute(f"pragma journal_mode={journal_mode}")
         for number in range(count):
             database.execute("begin immediate")

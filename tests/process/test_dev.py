@@ -7,12 +7,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ringfs.cli import mounts, processes
 from tests.support.mounts import DevCluster, dev_cluster
+from tests.support.waiting import PATIENCE_S
 
 OK, NOT_CLEAN, USAGE, NOT_REACHABLE = 0, 1, 2, 3
 OTHER_CLUSTER = """\
@@ -46,15 +46,9 @@ def own() -> Iterator[DevCluster]:
         yield cluster
 
 
-def rows(cluster: DevCluster) -> dict[str, dict[str, Any]]:
-    """What `dev status` says, by name."""
-    said = cluster.dev("status", "--json", check=False).stdout
-    return {row["name"]: row for row in json.loads(said)}
-
-
 def pid_of(cluster: DevCluster, name: str) -> int:
     """As status tells it; it is the one in the pid file."""
-    pid = rows(cluster)[name]["pid"]
+    pid = cluster.rows()[name]["pid"]
     assert (cluster.directory / name / "pid").read_text() == f"{pid}\n"
     assert isinstance(pid, int)
     return pid
@@ -82,10 +76,9 @@ def refused(cluster: DevCluster, *arguments: str | Path, code: int = USAGE) -> s
 
 def test_up_is_healthy_and_mounted(shared: DevCluster) -> None:
     """When `up` returns all processes run, the mount answers, and files can be written and read."""
-    found = rows(shared)
+    found = shared.rows_without_notes()
     assert list(found) == ["meta1", "data1", "data2", "data3", "mount1"]
     assert {row["state"] for row in found.values()} == {"running"}
-    assert {row["note"] for row in found.values()} == {""}
     (shared.mount / "file").write_bytes(CONTENT)
     assert (shared.mount / "file").read_bytes() == CONTENT
     for name in found:
@@ -94,9 +87,9 @@ def test_up_is_healthy_and_mounted(shared: DevCluster) -> None:
 
 def test_up_again_changes_nothing(shared: DevCluster) -> None:
     """What runs is left alone."""
-    before = rows(shared)
+    before = shared.rows()
     shared.up()
-    assert {name: row["pid"] for name, row in rows(shared).items()} == {name: row["pid"] for name, row in before.items()}
+    assert {name: row["pid"] for name, row in shared.rows().items()} == {name: row["pid"] for name, row in before.items()}
 
 
 def test_status_finds_the_cluster(shared: DevCluster) -> None:
@@ -189,7 +182,7 @@ def test_mount_points_that_are_none(shared: DevCluster, tmp_path: Path) -> None:
     assert "is not empty" in refused(shared, "dev", "mount", shared.directory, tmp_path)
     assert "mount option 'wrong'" in refused(shared, "mount", config, tmp_path, "-o", "rw,wrong")
     assert "no ringfs is mounted" in refused(shared, "umount", tmp_path)
-    assert list(rows(shared)) == ["meta1", "data1", "data2", "data3", "mount1"]
+    assert list(shared.rows()) == ["meta1", "data1", "data2", "data3", "mount1"]
 
 
 def test_second_server_on_the_same_state(shared: DevCluster) -> None:
@@ -235,7 +228,7 @@ def test_down_and_up_keep_everything(own: DevCluster) -> None:
     assert "4 processes stopped, nothing left running" in said
     assert processes_of(own) == []
     assert own.mounted() == []
-    assert {row["state"] for row in rows(own).values()} == {"stopped"}
+    assert {row["state"] for row in own.rows().values()} == {"stopped"}
     assert "0 processes stopped" in own.dev("down").stdout
     own.up()
     assert (own.mount / "d" / "file").read_bytes() == CONTENT
@@ -250,7 +243,7 @@ def test_up_after_kills(own: DevCluster) -> None:
     left = pid_of(own, "data1")
     for name in ("mount1", "data2", "meta1"):
         own.dev("kill", name)
-    states = {name: row["state"] for name, row in rows(own).items()}
+    states = {name: row["state"] for name, row in own.rows().items()}
     assert states == {"meta1": "killed", "data1": "running", "data2": "killed", "mount1": "killed"}
     assert mounts.is_dead(own.mount)
     assert own.dev("status", check=False).returncode == NOT_CLEAN
@@ -265,7 +258,7 @@ def test_stop_and_start_one(own: DevCluster) -> None:
     (own.mount / "file").write_bytes(CONTENT)
     subprocess.run(["sync", own.mount / "file"], check=True)
     own.dev("stop", "data1")
-    assert rows(own)["data1"]["state"] == "stopped"
+    assert own.rows()["data1"]["state"] == "stopped"
     assert "does not run" in refused(own, "dev", "kill", own.directory, "data1")
     assert (own.mount / "file").read_bytes() == CONTENT
     told = own.ringfs("check", "--json", "--cluster", own.directory, check=False)
@@ -287,9 +280,9 @@ def test_second_mount(own: DevCluster) -> None:
     second = own.another_mount("second")
     (own.mount / "file").write_bytes(CONTENT)
     assert (second / "file").read_bytes() == CONTENT
-    assert list(rows(own)) == ["meta1", "data1", "data2", "mount1", "mount2"]
+    assert list(own.rows()) == ["meta1", "data1", "data2", "mount1", "mount2"]
     assert "everything is durable" in own.ringfs("umount", second).stdout
-    assert rows(own)["mount2"]["state"] == "stopped"
+    assert own.rows()["mount2"]["state"] == "stopped"
     own.up()
     assert (second / "file").read_bytes() == CONTENT
 
@@ -305,7 +298,7 @@ def test_umount_makes_everything_durable(own: DevCluster) -> None:
             assert process is not None
             with process:
                 subprocess.run([*unmount, own.mount], check=True)
-                assert process.wait(30)
+                assert process.wait(PATIENCE_S)
         for server in ("data1", "data2", "meta1"):
             own.dev("kill", server)
         own.up()
@@ -328,15 +321,15 @@ def test_mount_that_hangs(own: DevCluster) -> None:
     """Its process is stopped: verbs do not hang with it, --force frees the mount point and whoever waits there."""
     os.kill(pid_of(own, "mount1"), signal.SIGSTOP)
     with subprocess.Popen(["stat", own.mount / "nothing"], stderr=subprocess.DEVNULL) as waiting:
-        assert rows(own)["mount1"]["note"] == "does not answer in 3 s"
+        assert own.rows()["mount1"]["note"] == "does not answer in 3 s"
         assert json.loads(own.ringfs("status", "--json", own.mount / "nothing").stdout)["healthy"] is True
         assert waiting.poll() is None
         assert "is free" in refused(own, "umount", "--force", own.mount, code=NOT_CLEAN)
-        assert waiting.wait(30) != 0
+        assert waiting.wait(PATIENCE_S) != 0
     assert own.mounted() == []
     own.dev("kill", "mount1")
     own.up()
-    assert rows(own)["mount1"]["note"] == ""
+    own.rows_without_notes()
 
 
 def test_stale_pid_file_kills_nobody(own: DevCluster) -> None:
@@ -345,7 +338,7 @@ def test_stale_pid_file_kills_nobody(own: DevCluster) -> None:
         pid_file = own.directory / "data1" / "pid"
         truth = int(pid_file.read_text())
         pid_file.write_text(f"{stranger.pid}\n")
-        assert rows(own)["data1"]["pid"] == truth
+        assert own.rows()["data1"]["pid"] == truth
         own.dev("kill", "data1")
         pid_file.write_text(f"{stranger.pid}\n")
         assert "does not run" in refused(own, "dev", "kill", own.directory, "data1")
@@ -376,7 +369,7 @@ def test_what_does_not_start_says_why(own: DevCluster) -> None:
     said = refused(own, "dev", "up", own.directory)
     assert "data1 did not start: disk" in said
     assert "ringfs-disk is damaged" in said
-    assert {name: row["state"] for name, row in rows(own).items()} == {
+    assert {name: row["state"] for name, row in own.rows().items()} == {
         "meta1": "running",
         "data1": "failed",
         "data2": "running",
@@ -400,7 +393,7 @@ def test_up_after_an_interrupted_up(own: DevCluster) -> None:
             assert interrupted.poll() is None
         interrupted.kill()
     own.dev("up")
-    assert {row["note"] for row in rows(own).values()} == {""}
+    own.rows_without_notes()
     assert len(processes_of(own)) == 4
 
 

@@ -1,6 +1,5 @@
 """`ringfs dev` with several metadata servers and the etcd that they share, as real processes. Each test leaves nothing running."""
 
-import json
 import os
 import shutil
 import signal
@@ -8,7 +7,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +14,9 @@ from ringfs.cli.dev import layout as layouts
 from ringfs.cli.dev.etcd import read_members
 from ringfs.meta.etcd.client import Access, EtcdClient
 from ringfs.meta.etcd.interface import Get, Put
+from tests.support.etcd import patiently
 from tests.support.mounts import RINGFS, DevCluster, dev_cluster
+from tests.support.waiting import wait_for
 
 NOT_CLEAN, USAGE = 1, 2
 MEMBERS = ["etcd1", "etcd2", "etcd3"]
@@ -43,21 +43,18 @@ def own() -> Iterator[DevCluster]:
         yield cluster
 
 
-def rows(cluster: DevCluster) -> dict[str, dict[str, Any]]:
-    """What `dev status` says, by name."""
-    said = cluster.dev("status", "--json", check=False).stdout
-    return {row["name"]: row for row in json.loads(said)}
-
-
 def states(cluster: DevCluster) -> list[str]:
     """Of the members."""
-    found = rows(cluster)
+    found = cluster.rows()
     return [found[name]["state"] for name in MEMBERS]
 
 
 def leader(cluster: DevCluster, of: Sequence[str]) -> str:
-    """Which of those leads."""
-    (name,) = (name for name, row in rows(cluster).items() if name in of and row["role"] == "leader")
+    """Which of those leads, once one does."""
+    (name,) = wait_for(
+        lambda: [name for name, row in cluster.rows().items() if name in of and row["role"] == "leader"],
+        lambda names: len(names) == 1,
+    )
     return name
 
 
@@ -72,7 +69,8 @@ async def put_and_get(cluster: DevCluster, value: bytes) -> list[bytes]:
     """Set a key through etcd as it is; what was there before."""
     client = EtcdClient(Access(tuple(member.client for member in read_members(cluster.directory))))
     try:
-        found = await client.transact([], [Get(b"k"), Put(b"k", value)], timeout_s=30)
+        found = await patiently(lambda: client.transact([], [Get(b"k")], timeout_s=30))
+        await patiently(lambda: client.transact([], [Put(b"k", value)], timeout_s=30))
         return [pair.value for pair in found.found[0]]
     finally:
         client.close()
@@ -81,20 +79,21 @@ async def put_and_get(cluster: DevCluster, value: bytes) -> list[bytes]:
 async def test_members(made: DevCluster) -> None:
     """Started, killed, stopped, started again: what they answered is there as long as two of three run, and after `down`."""
     made.dev("start", "etcd1")
-    assert rows(made)["etcd1"]["note"] == "no quorum: 1 of 3 members run"
+    assert made.rows()["etcd1"]["note"] == "no quorum: 1 of 3 members run"
     made.dev("start", "etcd2")
     made.dev("start", "etcd3")
     assert states(made) == ["running"] * 3
-    assert {rows(made)[name]["note"] for name in MEMBERS} == {""}
+    wait_for(lambda: [made.rows()[name]["note"] for name in MEMBERS], lambda notes: not any(notes))
     assert await put_and_get(made, b"1") == []
 
-    first, second = (name for name in MEMBERS if name != leader(made, MEMBERS))
+    leading = leader(made, MEMBERS)
+    first, second = (name for name in MEMBERS if name != leading)
     made.dev("kill", first)
-    assert rows(made)[first]["state"] == "killed"
+    assert made.rows()[first]["state"] == "killed"
     made.dev("start", first)
     assert "does not run" in refused(made, "dev", "kill", made.directory, "meta1")
     made.dev("stop", second)
-    assert rows(made)[second]["state"] == "stopped"
+    assert made.rows()[second]["state"] == "stopped"
     assert await put_and_get(made, b"2") == [b"1"]
 
     assert "2 processes stopped, nothing left running" in made.dev("down").stdout
@@ -113,7 +112,7 @@ def test_a_member_that_lost_its_data(made: DevCluster) -> None:
     shutil.rmtree(made.directory / "etcd1" / "state")
     assert "etcd1 did not start: " in (said := refused(made, "dev", "start", made.directory, "etcd1", code=NOT_CLEAN))
     assert "has already been bootstrapped" in said
-    assert "has already been bootstrapped" in rows(made)["etcd1"]["note"]
+    assert "has already been bootstrapped" in made.rows()["etcd1"]["note"]
     assert states(made) == ["failed", "running", "running"]
 
 
@@ -122,15 +121,15 @@ def test_a_metadata_server_without_etcd(made: DevCluster) -> None:
     made.dev("start", "etcd1")
     said = refused(made, "dev", "start", made.directory, "meta1", code=NOT_CLEAN)
     assert "etcd has no quorum: 1 of 3 members run" in said
-    row = rows(made)["meta1"]
-    assert (row["state"], row["role"]) == ("running", "starting")
+    row = wait_for(lambda: made.rows()["meta1"], lambda row: row["role"] == "starting")
+    assert row["state"] == "running"
 
 
 def test_whole_cluster(own: DevCluster) -> None:
     """Healthy is: one leads, two stand by. Without the leaders of both it goes on; `up` and `down` do all there is to do."""
-    found = rows(own)
+    found = own.rows_without_notes()
     assert list(found) == [*MEMBERS, *METAS, "data1", "mount1"]
-    assert {(row["state"], row["note"]) for row in found.values()} == {("running", "")}
+    assert {row["state"] for row in found.values()} == {"running"}
     assert sorted(found[name]["role"] for name in METAS) == ["leader", "standby", "standby"]
     (own.mount / "file").write_bytes(b"before")
 
@@ -144,12 +143,13 @@ def test_whole_cluster(own: DevCluster) -> None:
     assert leader(own, METAS) not in killed
     assert own.dev("status", check=False).returncode == NOT_CLEAN
     own.up()
-    assert {(row["state"], row["note"]) for row in rows(own).values()} == {("running", "")}
+    found = own.rows_without_notes()
+    assert {row["state"] for row in found.values()} == {"running"}
 
-    standby = next(name for name, row in rows(own).items() if row["role"] == "standby")
-    os.kill(rows(own)[standby]["pid"], signal.SIGSTOP)
-    assert rows(own)[standby]["note"] == "does not answer in 3 s"
-    os.kill(rows(own)[standby]["pid"], signal.SIGCONT)
+    standby = next(name for name, row in found.items() if row["role"] == "standby")
+    os.kill(found[standby]["pid"], signal.SIGSTOP)
+    assert own.rows()[standby]["note"] == "does not answer in 3 s"
+    os.kill(found[standby]["pid"], signal.SIGCONT)
 
     assert "8 processes stopped, nothing left running" in own.dev("down").stdout
     assert own.pids() == []

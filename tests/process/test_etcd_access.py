@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import trio
 
 from ringfs.base.config import EtcdConfig
 from ringfs.meta.etcd.client import Access, EtcdClient
 from ringfs.meta.etcd.connect import access_of
 from ringfs.meta.etcd.interface import Absent, EtcdMisused, EtcdUnavailable, Get, Put
-from tests.support.etcd import RealEtcd
+from tests.support.etcd import PatientEtcd, RealEtcd, patiently
 
 SUBJECTS = {"authority": "/CN=authority", "stranger": "/CN=stranger", "member": "/CN=member", "server": "/CN=a metadata server"}
 
@@ -92,7 +91,7 @@ def guarded(tmp_path: Path) -> Iterator[GuardedEtcd]:
 
 async def ask(access: Access) -> None:
     """A transaction such as the metadata service makes."""
-    client = EtcdClient(access)
+    client = PatientEtcd(access)
     try:
         await client.transact([Absent(b"/ringfs/leader")], [Put(b"/ringfs/format", b"1")], [Get(b"/ringfs/format")])
     finally:
@@ -101,12 +100,7 @@ async def ask(access: Access) -> None:
 
 async def wait_serving(access: Access) -> None:
     """Until it answers."""
-    with trio.fail_after(30):
-        while True:
-            try:
-                return await ask(access)
-            except EtcdUnavailable:
-                await trio.sleep(0.05)
+    await patiently(lambda: ask(access))
 
 
 async def test_certificates(guarded: GuardedEtcd) -> None:
@@ -131,7 +125,7 @@ async def test_users(guarded: GuardedEtcd) -> None:
     with pytest.raises(EtcdMisused):
         await ask(guarded.access(user="ringfs", password="secret of lowly"))
     access = guarded.access(user="ringfs", password="secret of ringfs")
-    client, watcher = EtcdClient(access), EtcdClient(access)
+    client, watcher = PatientEtcd(access), PatientEtcd(access)
     try:
         await first_change(watcher)
         # Ends with a defragmentation: whatever was before is on disk, and tokens are not.
@@ -153,7 +147,7 @@ async def test_a_user_that_may_write_its_keys_only(guarded: GuardedEtcd) -> None
     """It may neither write others nor defragment: no other member is tried for that."""
     await wait_serving(guarded.access())
     guarded.add_users()
-    client = EtcdClient(guarded.access(user="lowly", password="secret of lowly"))
+    client = PatientEtcd(guarded.access(user="lowly", password="secret of lowly"))
     try:
         await client.transact([], [Put(b"/ringfs/format", b"")])
         with pytest.raises(EtcdMisused, match="permission denied"):
@@ -172,7 +166,7 @@ async def first_change(client: EtcdClient) -> None:
 
 async def everything(client: EtcdClient) -> None:
     """Whatever the metadata service asks of etcd."""
-    lease, ttl_s = await client.grant(2)
+    lease, ttl_s = await client.grant(60)
     revision = (await client.transact([], [Put(b"/ringfs/leader", b"me", lease)])).revision
     assert await client.keep_alive(lease) == ttl_s
     async with client.watch(b"/ringfs/", b"/ringfs0", from_revision=revision) as changes:

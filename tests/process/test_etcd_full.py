@@ -16,8 +16,8 @@ from ringfs.meta.etcd.client import Access, EtcdClient
 from ringfs.meta.etcd.interface import Delete, EtcdFull, EtcdUnavailable, Get, Put
 from tests.support.etcd import RealEtcd, running_etcd
 from tests.support.mounts import DevCluster
+from tests.support.waiting import PATIENCE_S
 
-_WAIT_S = 60.0
 _QUOTA_BYTES = 8 * MIB
 _FULL = "etcd's database is full"
 
@@ -69,7 +69,7 @@ def status(cluster: DevCluster) -> tuple[int, str]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Other processes bring it about."""
-    with trio.fail_after(_WAIT_S):
+    with trio.fail_after(PATIENCE_S):
         while not await trio.to_thread.run_sync(condition):  # noqa: ASYNC110 -- other processes bring it about
             await trio.sleep(0.2)
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.mounts import dev_cluster
-
-SECONDS_MAX = 30
+from tests.support.waiting import PATIENCE_S, wait_for
 
 
 @contextmanager
@@ -28,10 +26,7 @@ def stopped(pid: int) -> Iterator[None]:
 
 def wait_in_kernel(pid: int) -> None:
     """Until a process waits for an answer of a FUSE mount."""
-    deadline = time.monotonic() + SECONDS_MAX
-    while not Path(f"/proc/{pid}/wchan").read_text().startswith(("request_wait_answer", "fuse_")):
-        assert time.monotonic() < deadline
-        os.sched_yield()
+    wait_for(Path(f"/proc/{pid}/wchan").read_text, lambda where: where.startswith(("request_wait_answer", "fuse_")))
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
@@ -44,7 +39,7 @@ def test_killed_while_it_waits(sent: signal.Signals) -> None:
             asking = subprocess.Popen(program)
             wait_in_kernel(asking.pid)
             os.kill(asking.pid, sent)
-            assert asking.wait(SECONDS_MAX) == -sent
+            assert asking.wait(PATIENCE_S) == -sent
         os.statvfs(cluster.mount)
         (cluster.mount / "file").write_text("content")
         assert (cluster.mount / "file").read_text() == "content"

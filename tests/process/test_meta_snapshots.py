@@ -15,13 +15,12 @@ from ringfs.meta.etcd.client import Access, EtcdClient
 from ringfs.meta.snapshot_pointer import SnapshotPointer, look_at_pointer
 from tests.support.etcd import RealEtcd, running_etcd
 from tests.support.mounts import RINGFS, DevCluster, dev_cluster
-
-_WAIT_S = 60.0
+from tests.support.waiting import PATIENCE_S
 
 
 async def settled(condition: Callable[[], bool]) -> None:
     """Until other processes have brought it about."""
-    with trio.fail_after(_WAIT_S):
+    with trio.fail_after(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 -- other processes bring it about
             await trio.sleep(0.1)
 
@@ -30,7 +29,7 @@ async def snapshot(etcd: RealEtcd) -> SnapshotPointer:
     """The one that etcd points to, once there is one."""
     client = EtcdClient(Access(etcd.endpoints))
     try:
-        with trio.fail_after(_WAIT_S):
+        with trio.fail_after(PATIENCE_S):
             while (seen := await look_at_pointer(client, b"/ringfs/")) is None:  # noqa: ASYNC110 -- another process brings it about
                 await trio.sleep(0.1)
         return seen.read()

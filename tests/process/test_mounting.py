@@ -12,7 +12,7 @@ from ringfs.base.errors import UserError
 from ringfs.fuse.kernel import channel, opcodes, wire
 from ringfs.fuse.kernel.channel import Channel
 
-SECONDS_MAX = 10
+SECONDS_MAX = 60
 WAYS = {"mount(2)": channel._mount_as_root, "fusermount3": channel._mount_with_helper}
 ways = pytest.mark.parametrize("mount", WAYS.values(), ids=WAYS)
 

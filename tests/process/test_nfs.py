@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.mounts import DevCluster, dev_cluster
 
-SECONDS_MAX = 60
+SECONDS_MAX = 300
 PORT = 22049
 CONFIGURATION = f"""
 NFS_CORE_PARAM {{

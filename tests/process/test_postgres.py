@@ -37,7 +37,7 @@ def postgres(cluster: DevCluster) -> Iterator[Postgres]:
             server.kill()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_kills(cluster: DevCluster, postgres: Postgres) -> None:
     """The server is killed, then its mount, then everything there is, each in the middle of commits; it recovers every time."""
     postgres.start_clients(CLIENTS)

@@ -13,6 +13,7 @@ import pytest
 
 from ringfs.cli.main import cli
 from tests.support.mounts import DevCluster, dev_cluster
+from tests.support.waiting import wait_for
 
 OK, NOT_CLEAN, USAGE = 0, 1, 2
 CONTENT = b"only here" * 100_000
@@ -145,11 +146,10 @@ def test_the_last_holder(cluster: DevCluster) -> None:
 
 def wait_down(cluster: DevCluster, name: str) -> None:
     """Nodes are down some seconds after they are gone."""
-    for _ in range(100):
-        told = json.loads(cluster.ringfs("node", "list", "--json", *on(cluster)).stdout)
-        if any(row["name"] == name and row["state"] == "down" for row in told["nodes"]):
-            return
-    pytest.fail(f"{name} does not go down")
+    wait_for(
+        lambda: json.loads(cluster.ringfs("node", "list", "--json", *on(cluster)).stdout)["nodes"],
+        lambda rows: any(row["name"] == name and row["state"] == "down" for row in rows),
+    )
 
 
 def test_force_is_rare() -> None:

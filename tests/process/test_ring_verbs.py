@@ -3,6 +3,7 @@ and each test leaves it healed."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.mounts import DevCluster, dev_cluster
+from tests.support.waiting import wait_for
 
 OK, NOT_CLEAN, USAGE = 0, 1, 2
 #: In objects of 8 MiB, so many that each node has a part of some (all but once in 10,000 times), and in one that small files share.
@@ -54,7 +56,7 @@ def nodes(cluster: DevCluster) -> dict[str, dict[str, Any]]:
 
 def is_whole(cluster: DevCluster, *, node_count: int = 4) -> None:
     """Healed, every part where it belongs, and all bytes right."""
-    cluster.ringfs("heal", "wait", "--timeout", "100", "--cluster", cluster.directory)
+    cluster.ringfs("heal", "wait", "--timeout", "250", "--cluster", cluster.directory)
     told = verb(cluster, "check", "--deep")
     assert told["clean"], told
     assert told["to_move"] == 0
@@ -100,7 +102,8 @@ def test_maintenance(ring: DevCluster) -> None:
     (ring.mount / "meanwhile").write_bytes(LARGE[::-1])
     ring.dev("start", "data3")
     notes = verb(ring, "status")["notes"]
-    assert any(note.startswith("data3 is in maintenance, 59 min") for note in notes)
+    # An hour less what this took.
+    assert any(re.match(r"data3 is in maintenance, [345]\d min", note) for note in notes), notes
     verb(ring, "node", "in", "data3")
     is_whole(ring)
     assert (ring.mount / "meanwhile").read_bytes() == LARGE[::-1]
@@ -125,10 +128,7 @@ def test_new_disk(ring: DevCluster) -> None:
 
 def wait_down(cluster: DevCluster, name: str) -> None:
     """Nodes are down some seconds after they are gone."""
-    for _ in range(100):
-        if nodes(cluster)[name]["state"] == "down":
-            return
-    pytest.fail(f"{name} does not go down")
+    wait_for(lambda: nodes(cluster)[name]["state"], lambda state: state == "down")
 
 
 def test_verify(ring: DevCluster, tmp_path: Path) -> None:
@@ -159,10 +159,10 @@ def test_verify(ring: DevCluster, tmp_path: Path) -> None:
 
 def wait_mended(cluster: DevCluster) -> None:
     """What a check finds bad on a disk is mended soon after."""
-    for _ in range(50):
-        if cluster.ringfs("check", "--deep", "--cluster", cluster.directory, check=False).returncode == OK:
-            return
-    pytest.fail(cluster.ringfs("scrub", "status", "--cluster", cluster.directory, check=False).stdout)
+    wait_for(
+        lambda: cluster.ringfs("check", "--deep", "--cluster", cluster.directory, check=False),
+        lambda checked: checked.returncode == OK,
+    )
 
 
 def damage_segments(cluster: DevCluster, name: str) -> None:

@@ -25,7 +25,7 @@ GRACE_S = DELETE_GRACE_NS / 10**9
 #: Between two deletions, so that there is a time when one has been carried out and the other has not.
 APART_S = 15
 #: How much longer than the grace it may take to be felt, on a machine that is busy.
-SLACK_S = 90
+SLACK_S = 180
 LOOK_S = 1.5
 
 
@@ -45,10 +45,12 @@ def write(path: Path, size: int) -> None:
         os.fsync(file.fileno())
 
 
-def settled(cluster: DevCluster) -> Space:
-    """Once two looks in a row, with a heartbeat between them, see the same."""
+def settled(cluster: DevCluster, has_come: Callable[[Space], bool] = lambda _: True) -> Space:
+    """Once that has come, and two looks in a row, with a heartbeat between them, see the same."""
+    until_s = time.monotonic() + SLACK_S
     last, space = None, measure(cluster)
-    while space != last:
+    while space != last or not has_come(space):
+        assert time.monotonic() < until_s, f"still {space}"
         time.sleep(LOOK_S)
         last, space = space, measure(cluster)
     return space
@@ -74,7 +76,7 @@ def check_statfs(space: Space) -> None:
     assert space.total == pytest.approx(space.free + sum(space.used) / 1.5, rel=0.01)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_space(cluster: DevCluster) -> None:
     """Written, overwritten, cut, removed while it is open, removed; at each step nodes, disks and statfs say what theory does."""
     mount = cluster.mount
@@ -87,9 +89,9 @@ def test_space(cluster: DevCluster) -> None:
     write(mount / "copies" / "file", COPIES_BYTES)
     for name in ("held", "overwritten", "cut", "removed"):
         write(mount / name, LARGE_BYTES)
-    full = settled(cluster)
     copies = stored_bytes(COPIES_BYTES, "replica:2")
     large = stored_bytes(LARGE_BYTES, CLASS)
+    full = settled(cluster, lambda space: sum(space.used) >= copies + 4 * large)
     assert is_near(sum(full.used), copies + 4 * large)
     assert is_near(full.in_segments, copies + 4 * large)
     check_statfs(full)
@@ -100,28 +102,30 @@ def test_space(cluster: DevCluster) -> None:
         (mount / "removed").unlink()
         write(mount / "overwritten", LARGE_BYTES)
         os.truncate(mount / "cut", CUT_BYTES)
-        pending = settled(cluster)
+        pending = settled(cluster, lambda space: sum(space.used) >= copies + 5 * large and space.dead > 0)
         # Nothing is free before it is deleted, whatever metadata thinks of it.
         assert is_near(sum(pending.used), copies + 5 * large)
         assert pending.live < full.live
-        assert pending.dead > 0
         check_statfs(pending)
         # What is said to be free can be written.
         most = int(0.97 * pending.free) // MIB * MIB
         write(mount / "most", most)
-        brim = wait_for(cluster, lambda _: time.monotonic() > begun_s + APART_S, begun_s + GRACE_S)
-        assert sum(brim.used) > sum(pending.used)
+        all_bytes = sum(pending.used) + stored_bytes(most, CLASS)
+        brim = settled(cluster, lambda space: sum(space.used) >= all_bytes and time.monotonic() > begun_s + APART_S)
         check_statfs(brim)
         assert len(held.read()) == LARGE_BYTES
+    second_s = time.monotonic()
     for path in ("most", "overwritten", "cut", "copies/file"):
         (mount / path).unlink()
     ended_s = time.monotonic()
 
-    # The first deletion is carried out, the second is not: what was open until then is among the rest.
+    # The first deletion is carried out, the second is not: what was open until then is among the rest. Where looking takes so long
+    # that the second is due as well there is nothing to be seen of that.
     rest = copies + 2 * large + stored_bytes(CUT_BYTES + most, CLASS)
-    between = wait_for(cluster, lambda space: sum(space.used) <= 1.02 * rest, begun_s + GRACE_S + SLACK_S)
-    assert is_near(sum(between.used), rest)
-    assert is_near(between.in_segments, rest)
+    between = wait_for(cluster, lambda space: max(sum(space.used), space.in_segments) <= 1.02 * rest, begun_s + GRACE_S + SLACK_S)
+    is_second_due = time.monotonic() > second_s + GRACE_S
+    assert is_second_due or is_near(sum(between.used), rest)
+    assert is_second_due or is_near(between.in_segments, rest)
 
     peak = sum(brim.used)
     wait_for(
@@ -129,8 +133,7 @@ def test_space(cluster: DevCluster) -> None:
         lambda space: max(sum(space.used), space.in_segments, space.allocated) <= 0.01 * peak,
         ended_s + GRACE_S + SLACK_S,
     )
-    end = settled(cluster)
-    assert end.live == end.dead == 0
+    end = settled(cluster, lambda space: space.live == space.dead == 0)
     check_statfs(end)
     assert end.free >= 0.99 * empty.free
     cluster.ringfs("check", "--cluster", cluster.directory)

@@ -4,17 +4,17 @@ a fourth node is enough: the rest follows by itself."""
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support.mounts import DevCluster, dev_cluster
+from tests.support.waiting import wait_for
 
 CONTENT = [os.urandom(200_000) for _ in range(6)]
 #: A dead node is lost after half a minute, if that is possible.
-_LIMIT_S = 150.0
+_LIMIT_S = 300.0
 
 
 @pytest.fixture
@@ -37,20 +37,16 @@ def told(ring: DevCluster, *words: str) -> dict[str, Any]:
     return found
 
 
-def wait_for(ring: DevCluster, exposed: int) -> dict[str, Any]:
+def wait_exposed(ring: DevCluster, exposed: int) -> dict[str, Any]:
     """Until so many objects wait, and stewards have nothing to do."""
-    deadline_s = time.monotonic() + _LIMIT_S
-    while True:
-        heal = told(ring, "heal", "status")
-        if heal["healed"] and heal["exposed"] == exposed:
-            return heal
-        assert time.monotonic() < deadline_s, heal
-        time.sleep(0.5)
+    return wait_for(
+        lambda: told(ring, "heal", "status"), lambda heal: heal["healed"] and heal["exposed"] == exposed, patience_s=_LIMIT_S
+    )
 
 
 def is_whole(ring: DevCluster) -> None:
     """All bytes right, every part where it belongs, nothing to say."""
-    heal = wait_for(ring, 0)
+    heal = wait_exposed(ring, 0)
     assert not heal["advice"], heal
     check = told(ring, "check", "--deep")
     assert check["clean"], check
@@ -60,7 +56,7 @@ def is_whole(ring: DevCluster) -> None:
 def test_a_dead_node_that_nobody_can_make_up_for(ring: DevCluster) -> None:
     ring.dev("kill", "data2")
     count = len(CONTENT)
-    text = wait_for(ring, count)["advice"]
+    text = wait_exposed(ring, count)["advice"]
     assert text.startswith(f"{count} objects would not survive the next loss: nothing can be rebuilt without data2")
     assert "'ringfs node replace data2'" in text
     assert "'ringfs node add'" in text
@@ -74,7 +70,7 @@ def test_a_dead_node_that_nobody_can_make_up_for(ring: DevCluster) -> None:
     ring.dev("start", "data2")
     is_whole(ring)
     ring.dev("kill", "data3")
-    wait_for(ring, count)
+    wait_exposed(ring, count)
     ring.dev("add")
     is_whole(ring)
     assert {row["name"]: row["standing"] for row in told(ring, "node", "list")["nodes"]}["data3"] == "lost"

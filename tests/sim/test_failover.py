@@ -31,5 +31,5 @@ def test_a_seed_does_the_same_again() -> None:
     """Here, and in another process: else a failure could not be looked into."""
     digest = run(4).digest
     assert run(4).digest == digest
-    told = subprocess.run([sys.executable, _TOOL, "--seeds", "4"], capture_output=True, text=True, check=True, timeout=120)
+    told = subprocess.run([sys.executable, _TOOL, "--seeds", "4"], capture_output=True, text=True, check=True, timeout=600)
     assert f"digest {digest}" in told.stdout

@@ -13,7 +13,7 @@ from tests.support.crashes import ROOT, Stuck
 #: Of what it says beside numbers, the last lines are told if it fails.
 LAST_WORDS = 40
 #: How long one may take to end.
-END_SECONDS_MAX = 90.0
+END_SECONDS_MAX = 300.0
 
 
 class Application:

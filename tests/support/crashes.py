@@ -23,7 +23,7 @@ from tests.support.mounts import DevCluster
 ROOT = Path(__file__).resolve().parents[2]
 WRITERS = 3
 #: The longest that a writer may be without an acknowledgement while everything runs, and that checking a directory may take.
-PAUSE_SECONDS_MAX = 60
+PAUSE_SECONDS_MAX = 180
 #: What calls return that were cut off by the death of their mount, and those after it.
 DEAD_MOUNT_ERRORS = {"ENOTCONN", "ECONNABORTED", "EIO"}
 

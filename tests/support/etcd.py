@@ -3,16 +3,43 @@
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import trio
 
 from ringfs.cli.dev.ports import free_ports
 from ringfs.meta.etcd.client import Access, EtcdClient
+from ringfs.meta.etcd.interface import EtcdUnavailable
+from tests.support.waiting import PATIENCE_S
 
-_HEALTHY_S = 30.0
+Found = TypeVar("Found")
+
+
+class PatientEtcd(EtcdClient):
+    """Of one member, so that no other would answer sooner: it waits also for one that stands still for seconds."""
+
+    async def _call_once(
+        self, endpoint: str, name: str, request: Any, answer: Any, timeout_s: float, metadata: list[tuple[str, str]]
+    ) -> Any:
+        return await super()._call_once(endpoint, name, request, answer, max(timeout_s, PATIENCE_S), metadata)
+
+    async def keep_alive(self, lease: int, *, timeout_s: float = PATIENCE_S) -> int:
+        """See Etcd."""
+        return await super().keep_alive(lease, timeout_s=timeout_s)
+
+
+async def patiently(call: Callable[[], Awaitable[Found]]) -> Found:
+    """What a call gives that may be made twice: etcd chooses a leader, or answers later than is waited for."""
+    with trio.fail_after(PATIENCE_S):
+        while True:
+            try:
+                return await call()
+            except EtcdUnavailable:
+                await trio.sleep(0.05)
+    raise AssertionError("fail_after raises")
 
 
 class RealEtcd:
@@ -77,7 +104,7 @@ class RealEtcd:
         """Until every member answers and knows a leader."""
         client = EtcdClient(Access(self.endpoints))
         try:
-            with trio.fail_after(_HEALTHY_S):
+            with trio.fail_after(PATIENCE_S):
                 while any(member.reason for member in await client.members()):  # noqa: ASYNC110 -- another process brings it about
                     await trio.sleep(0.02)
         finally:

@@ -38,7 +38,7 @@ def pace(directory: Path) -> None:
 def sqlite(directory: Path) -> None:
     """See the module."""
     number = 0
-    connection = sqlite3.connect(directory / DATABASE, timeout=60, isolation_level=None)
+    connection = sqlite3.connect(directory / DATABASE, timeout=300, isolation_level=None)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("CREATE TABLE rows (number INTEGER PRIMARY KEY, fill TEXT)")
     while _goes_on(PACE_S):

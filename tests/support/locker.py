@@ -30,7 +30,7 @@ F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW = 36, 37, 38
 READ, WRITE, NONE = fcntl.F_RDLCK, fcntl.F_WRLCK, fcntl.F_UNLCK
 #: A waiter that has no answer after so long is taken to wait.
 _WAITING_S = 0.4
-_ANSWER_S = 100.0
+_ANSWER_S = 300.0
 
 
 class Locker:
@@ -72,6 +72,17 @@ class Locker:
         """Whether what was begun has no answer yet, some time later."""
         return not select.select([self.answers], [], [], _WAITING_S)[0]
 
+    def begin_interruptible(self, verb: str, *arguments: Any) -> None:
+        """Have it do something that `interrupt` may end. Asked something before: one that is being started dies of signals."""
+        self.ask("size")
+        self.begin("interruptible", verb, *arguments)
+
+    def interrupt(self) -> Any:
+        """What came of that. Signals are sent until there is an answer: one that is there before the call waits is lost."""
+        while self.is_waiting():
+            os.kill(self.pid, signal.SIGALRM)
+        return self.answer()
+
     def kill(self) -> None:
         """SIGKILL."""
         self._process.kill()
@@ -100,6 +111,7 @@ class _Worker:
     def __init__(self, path: str) -> None:
         self._path = path
         self._fds = [os.open(path, os.O_RDWR | os.O_CREAT, 0o666)]
+        self._is_interruptible = False
 
     def _fcntl(self, command: int, kind: int, start: int, length: int, fd: int = 0) -> list[int]:
         answer = fcntl.fcntl(self._fds[fd], command, _FLOCK.pack(kind, os.SEEK_SET, start, length, 0))
@@ -158,18 +170,19 @@ class _Worker:
             os.pwrite(self._fds[0], b"%08d" % (before + 1), 0)
             self.unlock(0, 8)
 
-    def alarmed(self, seconds: float, verb: str, *arguments: Any) -> Any:
+    def interruptible(self, verb: str, *arguments: Any) -> Any:
         """Do something that SIGALRM interrupts."""
-
-        def interrupt(_number: int, _frame: object) -> None:
-            raise _Interrupted
-
-        signal.signal(signal.SIGALRM, interrupt)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        self._is_interruptible = True
         try:
             return getattr(self, verb)(*arguments)
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._is_interruptible = False
+
+    def on_alarm(self, _number: int, _frame: object) -> None:
+        """SIGALRM: once for each call."""
+        if self._is_interruptible:
+            self._is_interruptible = False
+            raise _Interrupted
 
 
 def _outcome(function: Callable[..., Any], arguments: list[Any]) -> Any:
@@ -185,6 +198,7 @@ def _outcome(function: Callable[..., Any], arguments: list[Any]) -> Any:
 
 if __name__ == "__main__":
     worker = _Worker(sys.argv[1])
+    signal.signal(signal.SIGALRM, worker.on_alarm)
     for line in sys.stdin:
         verb, *arguments = json.loads(line)
         print(json.dumps(_outcome(getattr(worker, verb), arguments)), flush=True)

@@ -5,6 +5,7 @@ machine without FUSE can not pass by skipping. RINGFS_TEST_DIRECTORY=DIR runs te
 a file system that one trusts, that shows whether a test is right. RINGFS_TEST_DRIVER=pyfuse3 mounts through that driver.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -15,17 +16,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ringfs.fuse import DRIVERS
+from tests.support.waiting import wait_for
 
 TEST_DIRECTORY_VARIABLE = "RINGFS_TEST_DIRECTORY"
 DRIVER_VARIABLE = "RINGFS_TEST_DRIVER"
 #: The longest that a command on a cluster may take before its test fails.
-COMMAND_SECONDS_MAX = 120
+COMMAND_SECONDS_MAX = 300
 #: And how long killed processes may take to be gone.
-KILL_SECONDS_MAX = 10
+KILL_SECONDS_MAX = 60
 RINGFS = Path(sys.executable).with_name("ringfs")
 
 
@@ -66,6 +69,15 @@ class DevCluster:
     def dev(self, verb: str, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`ringfs dev VERB DIR ARGUMENTS`."""
         return self.ringfs("dev", verb, self.directory, *arguments, check=check)
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """What `dev status` says, by name."""
+        said = self.dev("status", "--json", check=False).stdout
+        return {row["name"]: row for row in json.loads(said)}
+
+    def rows_without_notes(self) -> dict[str, dict[str, Any]]:
+        """The same, once nothing is noted: who stood still for seconds, with the whole machine, is noted as not answering."""
+        return wait_for(self.rows, lambda rows: not any(row["note"] for row in rows.values()))
 
     def up(self, *options: str) -> None:
         """Starts it, or what of it does not run; mounted when it returns."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 USER = "postgres"
-SECONDS_MAX = 120
+SECONDS_MAX = 300
 #: What may be lost at a crash is nothing: fsync, full_page_writes and synchronous_commit are on by default.
 _SETTINGS = {
     "listen_addresses": "",

@@ -20,10 +20,11 @@ from ringfs.cli.dev.layout import open_layout
 from tests.support.applications import Application
 from tests.support.crashes import CrashRun, Stuck
 from tests.support.mounts import DevCluster
+from tests.support.waiting import wait_for
 
 KINDS = ("lose-disk", "lose-two", "rolling", "slow", "flip-bits", "flip-index", "truncate", "fill", "grow-shrink")
 #: The longest that healing may take, and a fault be noticed.
-HEALED_SECONDS_MAX = 300.0
+HEALED_SECONDS_MAX = 600.0
 _STOPPED_S = 8.0
 #: What a disk may hold while it is "full".
 _SMALL_BYTES = 64 << 20
@@ -96,8 +97,9 @@ class RingEvents:
     # --- what is asked ----------------------------------------------------------------------------------------------------
 
     def _ask(self, *arguments: str) -> Any:
-        """What a verb says with --json."""
-        said = self._cluster.ringfs(*arguments, "--cluster", self._cluster.directory, "--json", check=False).stdout
+        """What a verb says with --json, once it gets an answer."""
+        words: list[str | Path] = [*arguments, "--cluster", self._cluster.directory, "--json"]
+        said = wait_for(lambda: self._cluster.ringfs(*words, check=False).stdout, lambda said: "{" in said)
         return json.loads(said[said.index("{") :])
 
     def _nodes(self) -> list[str]:

@@ -4,7 +4,8 @@ It stands where others look for the node (`advertise` of cluster.toml). It takes
 a slow or lossy way is bytes that come late, and in order, and that is made here:
 
     delay S      each chunk, either way, arrives S seconds after it was sent; as many as there are may be on their way
-    loss P       such a share of chunks, either way, is lost and sent once more, 0.2 to 0.4 s later; those behind it wait for it
+    loss P [S]   such a share of chunks, either way, is lost and sent once more, S (by default 0.2) to 2 S seconds later; those
+                 behind it wait for it
     off          nothing is held back
 
 These are lines on the program's standard input; each is answered by one line: how many bytes the server has sent so far. It ends
@@ -28,8 +29,8 @@ from tests.support.mounts import DevCluster
 
 #: So much is on its way at the most, in each direction of a connection: a bound, not a window.
 _CHUNKS_MAX = 1024
-#: The shortest and the longest that what was lost takes to come again.
-LOST_S_MIN, LOST_S_MAX = 0.2, 0.4
+#: The shortest that what was lost takes to come again, if it is not said.
+_LOST_S = 0.2
 
 
 class Weather:
@@ -39,20 +40,21 @@ class Weather:
         self._random = random.Random(seed)
         self._delay_s = 0.0
         self._loss = 0.0
+        self._lost_s = _LOST_S
         #: Of the server's bytes.
         self.sent_bytes = 0
 
     def obey(self, line: str) -> None:
         """A line of the module's list."""
-        kind, *value = line.split()
-        amount = float(value[0]) if value else 0.0
+        kind, *given = line.split()
+        amount, self._lost_s = [*map(float, given), *(0.0, _LOST_S)[len(given) :]]
         self._delay_s = amount if kind == "delay" else 0.0
         self._loss = amount if kind == "loss" else 0.0
 
     def held_back_s(self) -> float:
         """How much later the next chunk arrives."""
         is_lost = self._loss and self._random.random() < self._loss
-        return self._random.uniform(LOST_S_MIN, LOST_S_MAX) if is_lost else self._delay_s
+        return self._random.uniform(self._lost_s, 2 * self._lost_s) if is_lost else self._delay_s
 
 
 async def _forward(weather: Weather, source: trio.SocketStream, target: trio.SocketStream, *, is_server: bool) -> None:

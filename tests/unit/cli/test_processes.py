@@ -66,7 +66,7 @@ def test_signal_and_wait(child: subprocess.Popen[bytes]) -> None:
         assert resident_bytes is not None
         assert resident_bytes > 1 << 20
         process.signal(signal.SIGKILL)
-        assert process.wait(10)
+        assert process.wait(60)
         process.signal(signal.SIGKILL)  # to one that has ended: nothing happens
     assert child.wait() == -signal.SIGKILL
 
@@ -77,6 +77,6 @@ def test_zombie_is_not_found(child: subprocess.Popen[bytes]) -> None:
     assert process is not None
     with process:
         process.signal(signal.SIGKILL)
-        assert process.wait(10)
+        assert process.wait(60)
     assert list(processes.find(is_marked)) == []
     assert processes.hold(child.pid, is_marked) is None

@@ -62,7 +62,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def cluster(disk: Path, clock: TickingClock | None = None, faults: Faults | None = None) -> AsyncIterator[Cluster]:
     """All of it running."""
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with running(disk, clock=clock, faults=faults) as store, trio.open_nursery() as nursery:
             made_cluster = Cluster(store, disk)
             await nursery.start(made_cluster.network.serve, made_cluster.meta, KEY, META)
@@ -165,7 +165,7 @@ async def test_another_cluster(tmp_path: Path) -> None:
         lost = Cluster(store, tmp_path)
         lost.meta.cluster = "another"
         await nursery.start(lost.network.serve, lost.meta, KEY, META)
-        with trio.fail_after(10), pytest.raises(UserError, match=r"is of another cluster \(another, not "):
+        with trio.fail_after(120), pytest.raises(UserError, match=r"is of another cluster \(another, not "):
             await lost.membership.run()
         assert lost.meta.join_count == 0
         nursery.cancel_scope.cancel()
@@ -180,7 +180,7 @@ async def test_who_is_not_wanted_ends(tmp_path: Path, code: Code, advice: str) -
         unwanted = Cluster(store, tmp_path)
         unwanted.meta.refuse_join = code
         await nursery.start(unwanted.network.serve, unwanted.meta, KEY, META)
-        with trio.fail_after(10), pytest.raises(UserError, match=advice):
+        with trio.fail_after(120), pytest.raises(UserError, match=advice):
             await unwanted.membership.run()
         nursery.cancel_scope.cancel()
 

@@ -73,7 +73,7 @@ def is_up(meta: FakeMeta, join_count: int, addresses: list[str]) -> bool:
 async def test_serves_until_sigterm_and_again(config: ClusterConfig) -> None:
     """It joins, serves, remembers its number, ends cleanly on SIGTERM, and has everything at the next start."""
     meta = FakeMeta()
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with trio.open_nursery() as nursery:
             await nursery.start(lambda task_status: serve_tcp(meta, KEY, config.meta[0].address, task_status=task_status))
             for start in (1, 2):
@@ -103,7 +103,7 @@ async def test_serves_until_sigterm_and_again(config: ClusterConfig) -> None:
 async def test_a_disk_whose_identity_vanishes_is_not_written_to(config: ClusterConfig) -> None:
     """As when it is unmounted: puts are refused, gets go on, the heartbeat says why."""
     meta = FakeMeta()
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with trio.open_nursery() as nursery:
             await nursery.start(lambda task_status: serve_tcp(meta, KEY, config.meta[0].address, task_status=task_status))
             nursery.start_soon(run_data, config, "data1")
@@ -123,7 +123,7 @@ async def test_a_disk_whose_identity_vanishes_is_not_written_to(config: ClusterC
 
 async def test_mistakes_are_user_errors(config: ClusterConfig) -> None:
     """A name that is not in the file, an address in use, a name that the cluster gave to another disk: one line each."""
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         with pytest.raises(UserError, match=r"no .*data9"):
             await run_data(config, "data9")
         with socket.socket() as taken:
@@ -166,7 +166,7 @@ async def served(config: ClusterConfig) -> AsyncIterator[tuple[FakeMeta, trio.Ev
             mistakes.append(mistake)
         ended.set()
 
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with trio.open_nursery() as nursery:
             await nursery.start(lambda task_status: serve_tcp(meta, KEY, config.meta[0].address, task_status=task_status))
             nursery.start_soon(serve)

@@ -216,7 +216,7 @@ async def test_wrong_parts_wait_to_be_mended(tmp_path: Path, monkeypatch: pytest
         nursery.start_soon(wait)
         assert store.health.take_bad_parts() == []
         assert await ask(client, Get(things[0].oid, 0, 1, False)) is Code.CORRUPT
-        with trio.fail_after(10):
+        with trio.fail_after(120):
             await met.wait()
         for thing in things:
             assert (await ask(client, Verify(thing.oid))).bad_blocks == [0]
@@ -321,7 +321,7 @@ async def test_a_client_that_does_not_read_waits_alone(tmp_path: Path) -> None:
             async with trio.open_nursery() as getters:
                 for _ in range(20):
                     getters.start_soon(get)
-                with trio.fail_after(20):
+                with trio.fail_after(120):
                     while slow_peers[0].has_room:
                         await trio.lowlevel.checkpoint()
                 for _ in range(3):

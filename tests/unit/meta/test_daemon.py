@@ -99,7 +99,7 @@ async def test_a_stop_makes_everything_durable(machine: Machine) -> None:
                 await machine.make_directory(address, b"b")
 
         nursery.start_soon(make_unanswered)
-        with trio.fail_after(10):
+        with trio.fail_after(120):
             await machine.store.wrote_second_session.wait()
         machine.journal.gate = None
         nursery.cancel_scope.cancel()

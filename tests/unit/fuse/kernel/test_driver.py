@@ -85,7 +85,7 @@ class Kernel:
 
     async def reply(self) -> tuple[int, int, bytes]:
         """unique, errno, payload of the next reply."""
-        with trio.fail_after(5):
+        with trio.fail_after(120):
             said = await self.sock.recv(1 << 21)
         length, error, unique = wire.OUT_HEADER.unpack_from(said)
         assert length == len(said)
@@ -103,7 +103,7 @@ async def kernel() -> AsyncIterator[Kernel]:
     ours.close()
     agreements: list[Agreement] = []
     loop = Loop(cast(Operations, operations), channel, Notifier(), agreements.append)
-    with trio.fail_after(20):
+    with trio.fail_after(120):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(loop.run)
             at = Kernel(theirs, operations, loop)

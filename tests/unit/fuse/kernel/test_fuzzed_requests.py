@@ -59,7 +59,7 @@ async def answered(sent: list[tuple[int, bytes]]) -> list[int]:
     ours.close()
     kernel = trio.socket.from_stdlib_socket(theirs)
     replies = []
-    with trio.fail_after(10):
+    with trio.fail_after(120):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(Loop(cast(Operations, RefusingOperations()), channel, Notifier()).run)
             for unique, (opcode, body) in enumerate([*sent, (40, b"")], 1):

@@ -21,7 +21,7 @@ class Told:
 
     async def messages(self, count: int) -> list[bytes]:
         """The next ones."""
-        with trio.fail_after(5):
+        with trio.fail_after(120):
             return [await self._sock.recv(4096) for _ in range(count)]
 
 

@@ -98,7 +98,7 @@ async def test_no_more_at_once_than_the_bound(steps_at_once: bool) -> None:
 async def test_cancelled_while_waiting(steps_at_once: bool) -> None:
     """The end of the nursery ends idle workers and those that wait."""
     served = Served()
-    with trio.fail_after(5):
+    with trio.fail_after(120):
         async with working(served, steps_at_once=steps_at_once) as workers:
             for request in ("a", "now", "b"):
                 await workers.wait_idle()
@@ -138,7 +138,7 @@ async def test_the_task_never_knows_of_what_was_answered_at_once() -> None:
 async def test_cancelled_by_what_is_served(waits: bool) -> None:
     """The end comes from within: what needs no waiting is finished, then the worker ends; what waits ends there."""
     done: list[str] = []
-    with trio.fail_after(5):
+    with trio.fail_after(120):
         async with trio.open_nursery() as nursery:
 
             async def serve(request: str) -> None:
@@ -166,7 +166,7 @@ async def test_one_that_waits_is_cancelled_where_it_waits() -> None:
         finally:
             done.append(request)
 
-    with trio.fail_after(5):
+    with trio.fail_after(120):
         async with trio.open_nursery() as nursery:
             workers: Workers[str] = Workers(serve, 1, steps_at_once=True)
             workers.open(nursery)
