@@ -7,6 +7,9 @@ stops the process. Numbers are never reused.
 import enum
 import errno
 from dataclasses import dataclass
+from typing import TypeVar
+
+_Error = TypeVar("_Error", bound=Exception)
 
 
 class Retry(enum.Enum):
@@ -132,3 +135,19 @@ class ConnectionLost(Exception):
 
 class UserError(Exception):
     """A mistake a person can mend: one line that says what happened, to what, and what to do. Exit code 2."""
+
+
+def kept(error: _Error) -> _Error:
+    """An error that was caught, to be kept as data: without its traceback and its causes. Their frames would stay with it, and all
+    that they had in hand, buffers too; if one of them has the error, until the collector of cycles comes by, which is seldom."""
+    error.__cause__ = error.__context__ = error.__traceback__ = None
+    return error
+
+
+def again(error: _Error) -> _Error:
+    """A copy of an error that is kept as data, to be raised: the traceback of what is raised holds the frame that raises it, which
+    has the one that is kept."""
+    # Not copy.copy, which calls the class with the arguments that it gave to Exception.
+    copy = type(error).__new__(type(error), *error.args)
+    copy.__dict__.update(error.__dict__)
+    return copy

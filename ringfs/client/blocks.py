@@ -8,7 +8,7 @@ from functools import partial
 
 import structlog
 
-from ringfs.base.errors import Refused
+from ringfs.base.errors import Refused, again
 from ringfs.base.limits import BLOCK_BYTES
 from ringfs.base.lru import BoundedCache
 from ringfs.client.later import Later
@@ -164,7 +164,7 @@ def _came_ahead(oid: bytes, content: memoryview | Refused) -> None:
 def _or_raised(part: memoryview | Refused | None) -> memoryview:
     assert part is not None, "every part was filled"
     if isinstance(part, Refused):
-        raise part
+        raise again(part)
     return part
 
 

@@ -11,7 +11,7 @@ import trio
 
 from ringfs.base.checksums import Buffer
 from ringfs.base.clock import Clock
-from ringfs.base.errors import Code, Refused
+from ringfs.base.errors import Code, Refused, again
 from ringfs.base.ids import ROOT_INODE
 from ringfs.base.limits import FILE_BYTES_MAX, LEASE_NS
 from ringfs.client.access_times import AccessTimes
@@ -292,7 +292,7 @@ class FileSystem:
         await self.link.settled()
         failure = self._coherence.take_failure(number)
         if failure is not None:
-            raise failure
+            raise again(failure)
 
     async def release(self, handle: Handle) -> None:
         """The handle is closed. What is dirty goes on being flushed in the background."""

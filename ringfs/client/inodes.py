@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import trio
 
-from ringfs.base.errors import Code, Refused
+from ringfs.base.errors import Code, Refused, kept
 from ringfs.client.dirty import DirtyFile, Times
 from ringfs.client.extents import ExtentMap
 from ringfs.wire.messages.common import DELEGATED, LEASED, NOT_LEASED, Attributes
@@ -173,7 +173,7 @@ class Inode:
     def fail(self, refused: Refused) -> None:
         """A background write failed: every open handle will say so once."""
         self.error_count += 1
-        self.error = refused if refused.code in _TOLD_AS_THEY_ARE else Refused(Code.IO, str(refused))
+        self.error = kept(refused) if refused.code in _TOLD_AS_THEY_ARE else Refused(Code.IO, str(refused))
 
 
 class InodeTable:

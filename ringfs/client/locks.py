@@ -12,7 +12,7 @@ from typing import Protocol
 import structlog
 import trio
 
-from ringfs.base.errors import Code, Refused
+from ringfs.base.errors import Code, Refused, again, kept
 from ringfs.client.coherence import Coherence, KernelCache
 from ringfs.client.inodes import Inode, InodeTable
 from ringfs.client.metadata import MetadataLink
@@ -264,7 +264,7 @@ class Locks:
                 await function(*arguments)
                 outcome.append(None)
             except Refused as refused:
-                outcome.append(refused)
+                outcome.append(kept(refused))
             finally:
                 done.set()
 
@@ -274,4 +274,4 @@ class Locks:
             await done.wait()
         refused = outcome[0] if outcome else Refused(Code.IO, "the client has ended")
         if refused is not None:
-            raise refused
+            raise again(refused)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import trio
 
-from ringfs.base.errors import Code, ConnectionLost, Refused, Retry
+from ringfs.base.errors import Code, ConnectionLost, Refused, Retry, kept
 from ringfs.client.patience import bounded
 from ringfs.client.window import RequestWindow
 from ringfs.wire.messages.session import Mutate
@@ -109,7 +109,7 @@ class Mutator:
         try:
             answer = await self.mutate(operation, urgent=True, session=session)
         except Refused as refused:
-            answer = refused
+            answer = kept(refused)
         on_done(answer)
 
     def _answered(self, client: RpcClient, mutation: _Mutation, on_done: OnDone, answer: Answer | Refused | ConnectionLost) -> None:
@@ -127,7 +127,7 @@ class Mutator:
         try:
             answer = await self._ask(mutation, None, pause_s)
         except Refused as refused:
-            answer = refused
+            answer = kept(refused)
         on_done(answer)
 
     # --- one transaction ----------------------------------------------------------------------------------------------

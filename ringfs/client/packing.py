@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from ringfs.base.errors import Refused
+from ringfs.base.errors import Refused, kept
 from ringfs.base.limits import CHUNK_BYTES, OBJECT_BYTES_MAX
 from ringfs.client.blocks import UNIT_BYTES
 from ringfs.client.dirty import Flight
@@ -92,7 +92,7 @@ class Packer:
                 if pack.is_of_small_files:
                     self._remember(new.object, pack.parts)
             except Refused as error:
-                refused = error
+                refused = kept(error)
         touched: dict[int, Flight] = {}
         for flight, offset, length, place in pack.places:
             touched[id(flight)] = flight

@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 import trio
 
-from ringfs.base.errors import BY_NUMBER, Code, Refused
+from ringfs.base.errors import BY_NUMBER, Code, Refused, kept
 from ringfs.base.limits import CHUNK_BYTES, COMMIT_FILES_MAX, FRAME_BODY_BYTES_MAX, INLINE_CHUNK_BYTES_MAX, OBJECT_BYTES_MAX
 from ringfs.client.dirty import Flight, Times
 from ringfs.client.inodes import Inode, InodeTable
@@ -322,7 +322,7 @@ class Writer:
                 for flight in flights:
                     flight.refused_count += refused.code is Code.NO_OBJECT
                     if flight.refused_count > _PUTS_AGAIN_MAX:
-                        flight.failure = refused
+                        flight.failure = kept(refused)
                 self._fly_again(inode)
             return
         for inode, flights in batch:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import structlog
 import trio
 
-from ringfs.base.errors import Refused
+from ringfs.base.errors import Refused, again
 from ringfs.base.ids import NO_SESSION
 from ringfs.base.kv.store import Snapshot, StoreFull
 from ringfs.base.limits import ETCD_JOURNAL_BYTES_MAX, KIB, MIB, PAGE_ENTRIES_MAX
@@ -244,7 +244,7 @@ class SnapshotKeeper:
         self._live.leader.admit(act)
         await done.wait()
         if isinstance(answers[0], Refused):
-            raise answers[0]
+            raise again(answers[0])
         return answers[0]
 
     def _map(self) -> ClusterMap:

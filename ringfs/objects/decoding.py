@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import trio
 
+from ringfs.base.errors import kept
 from ringfs.base.limits import BLOCK_BYTES
 from ringfs.objects.asking import Asker
 from ringfs.objects.coding import decoded
@@ -124,7 +125,7 @@ class Gathering:
         try:
             rows = await self._asker.rows(stretch.oid, stretch.known, node, part, stretch.first, stop - start)
         except Failed as failed:
-            self._failures.append(failed)
+            self._failures.append(kept(failed))
         else:
             self._rows.setdefault(number, rows)
             if not part.is_parity:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import trio
 
-from ringfs.base.errors import ConnectionLost, Refused
+from ringfs.base.errors import ConnectionLost, Refused, kept
 from ringfs.base.limits import BLOCK_BYTES
 from ringfs.objects.asking import GET_TIMEOUT_S, Asker
 from ringfs.objects.locating import Known, Places
@@ -139,7 +139,7 @@ class Fetcher:
         try:
             content: memoryview | Refused = await self._long_reader.read(oid, first_block, block_count)
         except Refused as refused:
-            content = refused
+            content = kept(refused)
         on_content(content)
 
     # --- what is late -----------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class Fetcher:
             try:
                 content = await self._long_reader.read(request.object, request.first_block, request.block_count, ask.node)
             except Refused as refused:
-                content = refused
+                content = kept(refused)
         if ask.is_done or content is None:
             return
         if isinstance(content, Refused) and not ask.is_answered:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import structlog
 import trio
 
-from ringfs.base.errors import Code, ConnectionLost, Refused
+from ringfs.base.errors import Code, ConnectionLost, Refused, again, kept
 from ringfs.base.limits import BLOCK_BYTES
 from ringfs.objects.asking import Asker
 from ringfs.objects.coding import Job, Whole, jobs_for, put_of
@@ -59,13 +59,13 @@ class Mover:
             try:
                 await self._put(job, target)
             except Refused as refused:
-                refusals.append(refused)
+                refusals.append(kept(refused))
 
         async with trio.open_nursery() as nursery:
             for job, target in zip(jobs, targets, strict=True):
                 nursery.start_soon(put, job, target)
         if refusals:
-            raise refusals[0]
+            raise again(refusals[0])
         return sum(job.size_bytes for job in jobs)
 
     async def _data_job(self, oid: bytes, known: Known, part: Part) -> Job:

@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 import trio
 
+from ringfs.base.errors import kept
+
 #: So much later a read is very late, and something is wrong with the node: then no budget is asked.
 _VERY_LATE_TIMES = 2
 _VERY_LATE_S_MIN = 0.7
@@ -125,7 +127,7 @@ class Race(Generic[T]):
         try:
             content = await self._ways[index].go()
         except Failed as failed:
-            self._failures.append(failed)
+            self._failures.append(kept(failed))
         else:
             self._won = content if self._won is None else self._won
         del self._running[index]

@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from ringfs.base.buffers import buffers
-from ringfs.base.errors import Code, Refused
+from ringfs.base.errors import Code, Refused, again, kept
 from ringfs.base.limits import BLOCK_BYTES
 from ringfs.base.lru import BoundedCache
 from ringfs.objects.asking import Asker
@@ -168,7 +168,7 @@ class LongReader:
                 try:
                     found[index] = await self._stretch(wish, stretches[index], numbers)
                 except Failed as failed:
-                    found[index] = failed
+                    found[index] = kept(failed)
                     nursery.cancel_scope.cancel()
 
             for index in range(len(stretches)):
@@ -225,5 +225,5 @@ def _start_and_count(stretch: Stretch) -> tuple[int, int]:
 
 def _or_raised(found: memoryview | Failed) -> memoryview:
     if isinstance(found, Failed):
-        raise found
+        raise again(found)
     return found

@@ -10,7 +10,7 @@ import trio
 
 from ringfs.base.address import split_address
 from ringfs.base.checksums import Buffer
-from ringfs.base.errors import BY_NUMBER, Code, ConnectionLost, PeerBrokeProtocol, Refused
+from ringfs.base.errors import BY_NUMBER, Code, ConnectionLost, PeerBrokeProtocol, Refused, again
 from ringfs.base.limits import HANDSHAKE_TIMEOUT_S, REQUESTS_IN_FLIGHT_MAX, REQUESTS_URGENT
 from ringfs.wire.connection import Connection
 from ringfs.wire.frames import KIND_PUSH, KIND_REPLY, KIND_REQUEST, Frame, FrameReader, FrameSealer
@@ -139,7 +139,7 @@ class RpcClient:
         answer: Answer | Refused | ConnectionLost = await trio.lowlevel.wait_task_rescheduled(abort)
         if isinstance(answer, Answer):
             return answer
-        raise answer
+        raise again(answer)
 
     def call_soon(
         self,

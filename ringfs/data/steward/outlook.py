@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import trio
 
-from ringfs.base.errors import ConnectionLost, Refused
+from ringfs.base.errors import ConnectionLost, Refused, again, kept
 from ringfs.data.steward.reach import Reach
 from ringfs.ring.healing import KnownNodes
 from ringfs.ring.placement import Ring
@@ -67,10 +67,10 @@ class Outlooks:
                 await work()
             except (Refused, ConnectionLost) as error:
                 # Out of the nursery by value: it would wrap it.
-                failure = error
+                failure = kept(error)
             nursery.cancel_scope.cancel()
         if failure is not None:
-            raise failure
+            raise again(failure)
 
     async def _cancel_when_replaced(self, outlook: Outlook, scope: trio.CancelScope) -> None:
         await self._reach.member.wait_map(outlook.map.epoch)
