@@ -29,6 +29,7 @@ class _Ask:
         "_fetcher",
         "_known",
         "_on_content",
+        "asked",
         "is_answered",
         "is_done",
         "lane",
@@ -39,11 +40,20 @@ class _Ask:
     )
 
     def __init__(
-        self, fetcher: "Fetcher", node: Node, lane: Lane, known: Known | None, request: Get, on_content: OnContent
+        self,
+        fetcher: "Fetcher",
+        node: Node,
+        lane: Lane,
+        known: Known | None,
+        request: Get,
+        on_content: OnContent,
+        asked: tuple[int, ...],
     ) -> None:
         self._fetcher = fetcher
         self._known = known
         self.node = node
+        #: The nodes, by number, that have been asked for this, itself included.
+        self.asked = (*asked, node.node)
         self.lane = lane
         self.request = request
         self._on_content = on_content
@@ -83,6 +93,8 @@ class _Ask:
             self.done(content)
             if self.overtaking is not None:
                 self.overtaking.cancel()
+        elif self.overtaking is None and self._known is None and not isinstance(answer, Answer):
+            self._fetcher.ask_another(self)
         elif self.overtaking is None:
             self._fetcher.go_long(self)
 
@@ -111,14 +123,22 @@ class Fetcher:
         if spare is not None:
             on_content(spare)
             return
-        guess = self._places.guess(oid, first_block, block_count)
+        self._ask(oid, first_block, block_count, on_content, ())
+
+    def ask_another(self, ask: _Ask) -> None:
+        """Nothing is known of the object, and it was not where it was looked for."""
+        request = ask.request
+        self._ask(request.object, request.first_block, request.block_count, ask.done, ask.asked)
+
+    def _ask(self, oid: bytes, first_block: int, block_count: int, on_content: OnContent, asked: tuple[int, ...]) -> None:
+        guess = self._places.guess(oid, first_block, block_count, asked)
         if guess is None:
             self._places.nodes.start_soon(self._long, oid, first_block, block_count, on_content)
             return
         node, known = guess
         request = Get(oid, first_block, block_count, known is None)
         lane = self._places.lane(node)
-        ask = _Ask(self, node, lane, known, request, on_content)
+        ask = _Ask(self, node, lane, known, request, on_content, asked)
         if not lane.call_soon(request, ask.on_answer, timeout_s=GET_TIMEOUT_S):
             self._places.nodes.start_soon(self._long, oid, first_block, block_count, on_content)
         elif not ask.is_answered:

@@ -211,18 +211,30 @@ class Places:
         """Nothing is known of it."""
         self._known.drop(oid)
 
-    def guess(self, oid: bytes, first_block: int, count: int) -> tuple[Node, Known | None] | None:
-        """The node that has all these blocks, as far as one can know, and what is known; None if somebody has to look closer."""
+    def guess(self, oid: bytes, first_block: int, count: int, asked: Collection[int] = ()) -> tuple[Node, Known | None] | None:
+        """The node that has all these blocks, as far as one can know, and what is known; None if somebody has to look closer. If
+        nothing is known, nodes that were asked already are none."""
         known = self.known(oid)
-        if known is None:
-            order = self.order(oid)
-            # Which fragment it is in, if it is as large as most are.
-            default = self._default_class
-            place = first_block // row_count(OBJECT_BYTES_MAX, default.data) if isinstance(default, ErasureClass) else 0
-            node = order[place] if place < len(order) else None
-        else:
+        if known is not None:
             node = self._believed(oid, known, first_block, count)
-        return None if node is None or self.is_doubtful(node) else (node, known)
+            return None if node is None or self.is_doubtful(node) else (node, known)
+        for node in self._likely_holders(oid, first_block):
+            if node.node not in asked and not self.is_doubtful(node):
+                return node, None
+        return None
+
+    def _likely_holders(self, oid: bytes, first_block: int) -> Iterable[Node]:
+        """Of an object of which nothing is known: who has that block if it is as large as most are; then who has copies if it is
+        small. Whoever has any part says what it is."""
+        default = self._default_class
+        place = first_block // row_count(OBJECT_BYTES_MAX, default.data) if isinstance(default, ErasureClass) else 0
+        yield from self.order(oid)[place : place + 1]
+        yield from self._copy_holders(oid)
+
+    def _copy_holders(self, oid: bytes) -> list[Node]:
+        """The nodes that should have copies: small objects of an EC class are as wide as that, and not as the class."""
+        copies = self._default_class.tolerance + 1
+        return self.order(oid, copies)[:copies]
 
     def _believed(self, oid: bytes, known: Known, first_block: int, count: int) -> Node | None:
         if known.form is None:
@@ -241,8 +253,7 @@ class Places:
         """By fragment; or the nodes that have copies, or that should."""
         if known.nodes:
             return [self._by_number.get(number) for number in known.nodes]
-        copies = self._default_class.tolerance + 1
-        return [*self.order(oid, copies)[:copies]]
+        return [*self._copy_holders(oid)]
 
     def learn(self, oid: bytes, node: Node, answer: Blocks, known: Known | None) -> Known:
         """What a node's answer says, if the table in it has been proven, or if its size and table are those that are known."""

@@ -78,6 +78,7 @@ class MemoryNode:
         self.is_mute = False
         self.put_count = 0
         self.get_count = 0
+        self.have_count = 0
         #: Puts that were being stored at one time, at most.
         self.puts_at_once_max = 0
         self._puts_at_once = 0
@@ -104,6 +105,7 @@ class MemoryNode:
             case Get():
                 request.peer.start_soon(self._get, request)
             case Have():
+                self.have_count += 1
                 request.reply(Held([HeldPart(oid, part.pack()) for oid in request.message.objects for part in self.parts(oid)]))
             case ListObjects():
                 request.reply(self._page(request.message))
