@@ -15,13 +15,14 @@ _EVERYWHERE = ("0.0.0.0", "::")
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """A data node: one disk. `weight` is its share of the ring; `capacity_bytes` caps what it uses of its disk, None does not."""
+    """A data node: one disk. `weight` is the share of the ring with which it begins, None: that which its size says;
+    `capacity_bytes` caps what it uses of its disk, None does not."""
 
     name: str
     address: str
     disk: Path
     domain: str
-    weight: int
+    weight: int | None
     capacity_bytes: int | None
     #: The [[data]] section with several disks that it is one of; empty: it has a section of its own name.
     section: str = ""
@@ -44,7 +45,7 @@ def data_nodes(table: Table, folder: Path, failure_domain: str) -> list[DataConf
     name = table.take("name", as_name)
     host, port = split_address(table.take("address", as_address))
     domain = _domain(table, name, failure_domain)
-    weight = table.take_or("weight", between(1, WEIGHT_MAX), 100)
+    weight = table.take_or("weight", between(1, WEIGHT_MAX), None)
     capacity_bytes = table.take_or("capacity_bytes", between(1, 1 << 63), None)
     advertise = table.take_or("advertise", as_address, "")
     if host in _EVERYWHERE and not advertise:

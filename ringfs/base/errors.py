@@ -81,6 +81,8 @@ class Code(enum.Enum):
     FORGOTTEN = Row(204, errno.EIO, Retry.NEVER, "the answer was acknowledged and forgotten")
     TOO_MANY_OPEN = Row(205, errno.ENFILE, Retry.NEVER, "too many open files in the cluster")
     TOO_MANY_SESSIONS = Row(206, errno.EAGAIN, Retry.NEVER, "too many sessions")
+    #: The leader has not yet heard from everybody whom it depends on.
+    TOO_EARLY = Row(207, errno.EAGAIN, Retry.RESEND, "it is too early to say")
 
     NOT_HELD = Row(301, errno.EIO, Retry.NEVER, "the node does not hold the object")
     CORRUPT = Row(302, errno.EIO, Retry.NEVER, "the bytes do not match their id")

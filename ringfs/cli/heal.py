@@ -10,6 +10,7 @@ from ringfs.cli import exits
 from ringfs.cli.exposure import exposure_text
 from ringfs.cli.heal_view import Names, dangers_of, heal_json, heal_text
 from ringfs.cli.healing import Bar, wait_healed
+from ringfs.cli.node_view import misfits_text
 from ringfs.cli.output import json_option, progress
 from ringfs.cli.place import cluster_option, find_cluster
 from ringfs.cli.reach import ANSWER_TIMEOUT_S, ask_leader, ask_status, reach_leader
@@ -74,9 +75,15 @@ async def ask_heal(config: ClusterConfig, verb: str) -> tuple[HealStatus, Cluste
 
 
 async def ask_status_and_advice(config: ClusterConfig, verb: str) -> tuple[Status, str]:
-    """The cluster's status; what to do about objects that stewards cannot help just now, or "". Raises NotReachable, Refused."""
+    """The cluster's status; what to do about objects that stewards cannot help just now, and about weights, or "". Raises
+    NotReachable, Refused."""
     status = await ask_status(config, verb)
-    return status, exposure_text(await ask_leader(config, verb, GetHeal()), status.map)
+    return status, advice_of(status, await ask_leader(config, verb, GetHeal()))
+
+
+def advice_of(status: Status, heal: HealStatus) -> str:
+    """A line for each matter, or ""."""
+    return "\n".join(filter(None, [exposure_text(heal, status.map), misfits_text(status)]))
 
 
 def names_in(cluster_map: ClusterMap) -> Names:

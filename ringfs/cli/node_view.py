@@ -6,7 +6,11 @@ from dataclasses import asdict
 from typing import Any
 
 from ringfs.cli.output import age_text, size_text, table
+from ringfs.ring.shares import has_share
+from ringfs.ring.weights import Weighed, is_misfit, weight_for
 from ringfs.wire.messages.cluster import NODE_UP, STANDING_MAINTENANCE, STANDING_NAMES, Node, NodeStatus, Status
+
+_MISFITS_SHOWN = 5
 
 
 def state_text(node: Node) -> str:
@@ -44,6 +48,22 @@ def node_table(status: Status) -> str:
         rows.append((node.name, state_text(node), standing_text(node), node.address, node.domain, *sizes, row.trouble))
     head = ("NODE", "STATE", "STANDING", "ADDRESS", "DOMAIN", "USED", "FREE", "OBJECTS", "HEARD", "TROUBLE")
     return table(head, rows, right=(5, 6, 7, 8))
+
+
+def misfits_text(status: Status) -> str:
+    """Weights that fit the sizes of their disks badly, in one line, or ""."""
+    sizes = {row.node: row.size_bytes for row in status.nodes}
+    disks = {node.name: Weighed(node.weight, sizes.get(node.node, 0)) for node in status.map.nodes if has_share(node)}
+    misfits = [
+        f"{name} ({size_text(disk.size_bytes)}) weighs {disk.weight}, by its size {weight_for(disk.size_bytes, disks.values())}"
+        for name, disk in disks.items()
+        if is_misfit(disk, disks.values())
+    ]
+    if not misfits:
+        return ""
+    more = f", and {len(misfits) - _MISFITS_SHOWN} others" if len(misfits) > _MISFITS_SHOWN else ""
+    told = ", ".join(misfits[:_MISFITS_SHOWN]) + more
+    return f"weights do not fit the disks, so some get full before others: {told} ('ringfs node weight')"
 
 
 def ago_text(silent_ms: int) -> str:

@@ -196,6 +196,11 @@ class Disk:
         figures = os.fstatvfs(self._directory_descriptor)
         return figures.f_bavail * figures.f_frsize
 
+    def size_bytes(self) -> int:
+        """What the file system has in all, for whomever."""
+        figures = os.fstatvfs(self._directory_descriptor)
+        return figures.f_blocks * figures.f_frsize
+
     def file_system(self) -> str:
         """The same text for all disks on the same file system of this machine."""
         return f"{os.uname().nodename}:{os.fstat(self._directory_descriptor).st_dev:x}"

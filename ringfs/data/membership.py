@@ -122,7 +122,15 @@ class Membership:
     async def _join(self, client: RpcClient) -> int:
         config = self._config
         disk, loss_count = str(self._store.identity.disk), self._store.health.loss_count
-        joining = JoinNode(disk, config.name, self._address, config.domain, config.weight, loss_count > self._told_loss_count)
+        joining = JoinNode(
+            uuid=disk,
+            name=config.name,
+            address=self._address,
+            domain=config.domain,
+            weight=config.weight or 0,
+            has_losses=loss_count > self._told_loss_count,
+            size_bytes=self._store.figures().size_bytes,
+        )
         joined: NodeJoined = (await client.call(joining, timeout_s=_TIMEOUT_S)).message
         self._told_loss_count = loss_count
         await self._on_joined(joined.node)
@@ -157,6 +165,7 @@ class Membership:
             filesystem=store.disk.file_system(),
             filesystem_free_bytes=figures.disk_free_bytes,
             trouble=store.health.trouble,
+            size_bytes=figures.size_bytes,
         )
 
     async def _reap(self, client: RpcClient, node: int) -> None:

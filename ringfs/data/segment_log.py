@@ -151,6 +151,11 @@ class SegmentLog:
         on_disk_bytes = self._disk_bytes() + self.room_bytes
         return min(self._allowance_bytes, on_disk_bytes), on_disk_bytes
 
+    def size_bytes(self) -> int:
+        """What the disk can hold at most, whatever is on it. Asks the file system. Raises OSError."""
+        size_bytes = self._disk.size_bytes()
+        return size_bytes if self._sizes.capacity_bytes is None else min(size_bytes, self._sizes.capacity_bytes)
+
     def look_for_space(self) -> None:
         """Notice that a full disk has space again though nobody puts anything. Raises OSError."""
         if self._health.is_full and self._disk_bytes() >= self._sizes.segment_bytes_min and self._allowance_bytes >= _LARGEST_BYTES:

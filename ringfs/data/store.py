@@ -47,13 +47,15 @@ _LOOK_S = 0.25
 @dataclass(frozen=True, slots=True)
 class StoreFigures:
     """used_bytes: records of parts held; free_bytes: what more can be stored, after reserve and configured capacity;
-    disk_free_bytes: the same without a configured capacity."""
+    disk_free_bytes: the same without a configured capacity; size_bytes: what the disk can hold, whatever is on it. All
+    three are 0 if the disk failed."""
 
     used_bytes: int
     free_bytes: int
     disk_free_bytes: int
     part_count: int
     segment_count: int
+    size_bytes: int
 
 
 class Got(NamedTuple):
@@ -129,12 +131,13 @@ class ObjectStore:
         """Asks the file system for its free space, which takes microseconds."""
         try:
             self._log.look_for_space()
-            free_bytes, disk_free_bytes = self._log.free_bytes() if self.health.failure is None else (0, 0)
+            space = (*self._log.free_bytes(), self._log.size_bytes()) if self.health.failure is None else (0, 0, 0)
         except OSError as error:
             self.health.fail(f"statvfs: {error.strerror or error}")
-            free_bytes = disk_free_bytes = 0
+            space = 0, 0, 0
+        free_bytes, disk_free_bytes, size_bytes = space
         index = self._index
-        return StoreFigures(index.live_bytes, free_bytes, disk_free_bytes, index.part_count, len(index.segments))
+        return StoreFigures(index.live_bytes, free_bytes, disk_free_bytes, index.part_count, len(index.segments), size_bytes)
 
     # --- operations --------------------------------------------------------------------------------------------------
 

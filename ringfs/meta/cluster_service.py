@@ -6,6 +6,7 @@ transactions, and every change of the map is pushed to the sessions once it is d
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -62,16 +63,25 @@ class ClusterService:
         live = self._live
         node, cluster_map = self._as_in_map(message), live.nodes.map
         if node is None:
-            fields = (message.uuid, message.name, message.address, message.domain, message.weight, message.has_losses)
-            joined = live.transact_own(EnterNode(*fields))
+            joined = self._entered(message)
             if isinstance(joined, Refused):
                 live.reply(request, joined)
                 return
             log.info("node joined", node=joined.node, name=message.name, address=message.address, lost=message.has_losses)
             node, cluster_map = joined.node, joined.map
-        live.nodes.joined(node, live.clock.monotonic_ns())
+        live.nodes.joined(node, live.clock.monotonic_ns(), message.size_bytes)
         live.take_map(cluster_map)
         live.reply(request, NodeJoined(node, cluster_map))
+
+    def _entered(self, joining: JoinNode) -> Any:
+        """NodeJoined, or Refused."""
+        weight = joining.weight or self._live.nodes.weight_for(joining.uuid, joining.size_bytes)
+        if weight is None:
+            return Refused(
+                Code.TOO_EARLY, "its weight goes by the sizes of the other disks, and not all of their nodes are here yet"
+            )
+        fields = (joining.uuid, joining.name, joining.address, joining.domain, weight, joining.has_losses)
+        return self._live.transact_own(EnterNode(*fields))
 
     def _as_in_map(self, joining: JoinNode) -> int | None:
         """The node's number, if the map says of it all that it would after it has entered."""

@@ -11,6 +11,7 @@ from ringfs.base.limits import DELETE_GRACE_NS, OBJECT_BYTES_MAX
 from ringfs.ring.classes import ServiceClass, form_for, parse_class
 from ringfs.ring.room import room_bytes
 from ringfs.ring.shares import has_share, is_left_short
+from ringfs.ring.weights import Weighed, weight_for
 from ringfs.wire.messages.cluster import (
     NODE_DOWN,
     NODE_UP,
@@ -35,6 +36,8 @@ class _Report:
 
     heard_ns: int
     was_heard: bool = False
+    #: What its disk can hold; 0: it has not said.
+    size_bytes: int = 0
     heartbeat: NodeHeartbeat | None = None
 
 
@@ -77,11 +80,12 @@ class NodeTable:
             del self._late_ns[number]
         return bool(ended)
 
-    def joined(self, node: int, now_ns: int) -> None:
+    def joined(self, node: int, now_ns: int, size_bytes: int = 0) -> None:
         """A node presented itself."""
         report = self._reports.setdefault(node, _Report(now_ns))
         report.heard_ns = now_ns
         report.was_heard = True
+        report.size_bytes = size_bytes
 
     def report(self, heartbeat: NodeHeartbeat, now_ns: int) -> bool:
         """Take a heartbeat; False if there is no such node."""
@@ -91,6 +95,7 @@ class NodeTable:
         report.heard_ns = now_ns
         report.was_heard = True
         report.heartbeat = heartbeat
+        report.size_bytes = heartbeat.size_bytes
         return True
 
     def state_changes(self, now_ns: int) -> list[tuple[int, int]]:
@@ -128,6 +133,15 @@ class NodeTable:
         """This process did not run for so long: silence in that time is nobody's fault."""
         for report in self._reports.values():
             report.heard_ns += duration_ns
+
+    def weight_for(self, uuid: str, size_bytes: int) -> int | None:
+        """What a disk of that size is to weigh: as it does, or as the others say; None while some of these have not been heard."""
+        mine = next((node.weight for node in self.map.nodes if node.uuid == uuid), None)
+        if mine is not None:
+            return mine
+        if not all(self._reports[node.node].was_heard for node in self.map.nodes if node.state == NODE_UP):
+            return None
+        return weight_for(size_bytes, [Weighed(node.weight, self._reports[node.node].size_bytes) for node in self.map.nodes])
 
     def has_told_space(self) -> bool:
         """Whether each node that is up and has a share has said what it has: before, capacity() tells of a part of the cluster."""
@@ -178,11 +192,11 @@ class NodeTable:
         return [self._status(node.node, now_ns) for node in self.map.nodes]
 
     def _status(self, node: int, now_ns: int) -> NodeStatus:
-        silent_ms = self._silence_ns(node, now_ns) // 10**6
+        silent_ms, size_bytes = self._silence_ns(node, now_ns) // 10**6, self._reports[node].size_bytes
         told = self._reports[node].heartbeat
         if told is None:
-            return NodeStatus(node, 0, 0, 0, silent_ms, "has not reported since the metadata server started")
-        return NodeStatus(node, told.used_bytes, told.free_bytes, told.object_count, silent_ms, told.trouble)
+            return NodeStatus(node, 0, 0, 0, silent_ms, "has not reported since the metadata server started", size_bytes)
+        return NodeStatus(node, told.used_bytes, told.free_bytes, told.object_count, silent_ms, told.trouble, size_bytes)
 
     def _silence_ns(self, node: int, now_ns: int) -> int:
         return max(0, now_ns - self._reports[node].heard_ns)

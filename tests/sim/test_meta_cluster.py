@@ -72,6 +72,37 @@ async def test_joining(autojump_clock: object) -> None:
         assert maps(alice)[-1].epoch == 4
 
 
+async def test_a_weight_by_size(autojump_clock: object) -> None:
+    """A disk that says none begins with what its size says beside the others. A leader that has not heard from these waits for
+    them, or until they are down; nobody's weight changes by coming again, be the disk larger."""
+    async with MetaWorld.open() as world:
+        alice = await world.client("alice")
+
+        async def enter(number: int, size_bytes: int, weight: int = 0) -> list[int]:
+            name = f"data{number}"
+            joined = await alice.ask(JoinNode(f"uuid{number}", name, f"host:{number}", name, weight, size_bytes=size_bytes))
+            return [each.weight for each in joined.map.nodes]
+
+        assert await enter(1, 4 * GIB) == [100]
+        assert await enter(2, 8 * GIB) == [100, 200]
+        assert await enter(3, 4 * GIB, 150) == [100, 200, 150]
+        assert await enter(2, 80 * GIB) == [100, 200, 150]
+        assert await enter(2, 8 * GIB) == [100, 200, 150]
+        await world.restart()
+        await alice.resume()
+        with refused(Code.TOO_EARLY):
+            await enter(4, 6 * GIB)
+        assert await enter(1, 4 * GIB) == [100, 200, 150]
+        assert await enter(2, 8 * GIB) == [100, 200, 150]
+        with refused(Code.TOO_EARLY):
+            await enter(4, 6 * GIB)
+        await trio.sleep(4)
+        await enter(1, 4 * GIB)
+        await enter(2, 8 * GIB)
+        await trio.sleep(2)
+        assert await enter(4, 6 * GIB) == [100, 200, 150, 150]
+
+
 async def test_silence_takes_a_node_down_and_a_heartbeat_brings_it_back(autojump_clock: object) -> None:
     """Five seconds of silence: down; the next heartbeat: up, and its answer is the new map. Also over a restart."""
     async with MetaWorld.open() as world:

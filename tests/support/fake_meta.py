@@ -93,7 +93,9 @@ class FakeMeta:
             return
         if all(node.uuid != joining.uuid for node in self.nodes):
             number = len(self.nodes) + 1
-            self.nodes.append(Node(number, joining.uuid, joining.name, joining.address, joining.domain, joining.weight, NODE_UP))
+            self.nodes.append(
+                Node(number, joining.uuid, joining.name, joining.address, joining.domain, joining.weight or 100, NODE_UP)
+            )
             self.epoch += 1
         (number,) = (node.node for node in self.nodes if node.uuid == joining.uuid)
         request.reply(NodeJoined(number, self.map))

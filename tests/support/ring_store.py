@@ -110,7 +110,7 @@ class MemoryStore:
     def figures(self) -> StoreFigures:
         """See ObjectStore."""
         free_bytes = 0 if self.disk.is_full or self.disk.is_failed else CAPACITY_BYTES
-        return StoreFigures(self.disk.used_bytes(), free_bytes, free_bytes, len(self.disk.held), 1)
+        return StoreFigures(self.disk.used_bytes(), free_bytes, free_bytes, len(self.disk.held), 1, CAPACITY_BYTES)
 
     # --- operations --------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from ringfs.wire.messages.cluster import ClusterMap
 @click.option("--advertise", metavar="HOST:PORT", help="Where others reach it, if that is another address.")
 @click.option("--disk", "disks", metavar="DIR", multiple=True, help="Its disk, an empty directory; said again, one more disk.")
 @click.option("--domain", help="Its failure domain. Default: its name.")
-@click.option("--weight", type=click.IntRange(1, WEIGHT_MAX), help="Its share of the ring. Default: 100.")
+@click.option("--weight", type=click.IntRange(1, WEIGHT_MAX), help="Its share of the ring. Default: what its disk's size says.")
 @cluster_option
 @json_option
 def command(

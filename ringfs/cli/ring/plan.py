@@ -19,6 +19,8 @@ from ringfs.cli.reach import ANSWER_TIMEOUT_S, reach_leader
 from ringfs.ring.classes import parse_class
 from ringfs.ring.parts import form_bytes
 from ringfs.ring.plan import Plan, plan_moves
+from ringfs.ring.shares import has_share
+from ringfs.ring.weights import middle_weight
 from ringfs.wire.messages.cluster import NODE_UP, STANDING_DRAINING, ClusterMap, GetStatus, Node, Status
 from ringfs.wire.messages.heal import ListLive, LivePage
 
@@ -42,15 +44,16 @@ def command() -> None:
 @command.command("add")
 @click.argument("names", metavar="NODE...", nargs=-1, required=True)
 @click.option("--domain", help="Their failure domain. Default: each one's name.")
-@click.option("--weight", type=click.IntRange(1, WEIGHT_MAX), default=100, show_default=True, help="The share of each.")
+@click.option("--weight", type=click.IntRange(1, WEIGHT_MAX), help="The share of each. Default: that of the node in the middle.")
 @cluster_option
 @json_option
-def add_command(names: tuple[str, ...], domain: str | None, weight: int, cluster: str | None, as_json: bool) -> int:
+def add_command(names: tuple[str, ...], domain: str | None, weight: int | None, cluster: str | None, as_json: bool) -> int:
     """New nodes. Where exactly their shares lie depends on their disks: what comes is as much as this, but not the same objects."""
 
     def add(before: ClusterMap) -> ClusterMap:
         first = max((node.node for node in before.nodes), default=0) + 1
-        added = [_new_node(number, name, domain or name, weight) for number, name in enumerate(names, first)]
+        share = weight or middle_weight(node.weight for node in before.nodes if has_share(node))
+        added = [_new_node(number, name, domain or name, share) for number, name in enumerate(names, first)]
         return replace(before, nodes=[*before.nodes, *added])
 
     return _show(cluster, add, as_json)

@@ -70,10 +70,11 @@ class MapChanged:
 @message(0x0305)
 class JoinNode:
     """A data node presents itself, at its start and after each lost connection. Answer: NodeJoined. Refused NODE_NAME_TAKEN,
-    NODE_REMOVED.
+    NODE_REMOVED; TOO_EARLY if its weight depends on nodes that have not presented themselves to this leader yet.
 
-    `weight` counts when it comes for the first time; later SetWeight says. has_losses: it found at its start, and has not said yet,
-    that it lost objects: the epoch grows, so that stewards look at once.
+    `weight` counts when it comes for the first time (0: what its size says); later SetWeight says. has_losses: it found at its
+    start, and has not said yet, that it lost objects: the epoch grows, so that stewards look at once. size_bytes: what the disk
+    can hold, whatever is on it (0: not known).
     """
 
     uuid: Text
@@ -82,6 +83,7 @@ class JoinNode:
     domain: Text
     weight: U32
     has_losses: bool = False
+    size_bytes: U64 = 0
 
 
 @message(0x0306)
@@ -109,6 +111,8 @@ class NodeHeartbeat:
     filesystem_free_bytes: U64
     #: Empty, or one line about what is wrong ("disk full", "disk failed: …").
     trouble: Text
+    #: As in JoinNode: a disk may be enlarged.
+    size_bytes: U64 = 0
 
 
 @message(0x0308)
@@ -160,6 +164,7 @@ class NodeStatus:
     object_count: U64
     silent_ms: U64
     trouble: Text
+    size_bytes: U64 = 0
 
 
 @message(0x030F)

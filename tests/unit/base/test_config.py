@@ -94,7 +94,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert config.key_file == tmp_path / "cluster.key"
     assert config.default_class == "replica:2"
     assert config.meta == (MetaConfig("meta1", "127.0.0.1:7000", tmp_path / "meta1/state"),)
-    assert config.data[0] == DataConfig("data1", "127.0.0.1:7001", Path("/disks/one"), "data1", 100, None)
+    assert config.data[0] == DataConfig("data1", "127.0.0.1:7001", Path("/disks/one"), "data1", None, None)
     assert config.mount == MountConfig(64 * MIB, 128 * MIB, 16 * MIB, 1.0, 300.0, 1.0, 1.0)
     assert config.log_level == "info"
     assert config.etcd is None
@@ -125,8 +125,8 @@ def test_several_disks(tmp_path: Path) -> None:
     """Each is a node with a name, a port and a directory of its own; one process serves them."""
     config = load_config(written(tmp_path, SEVERAL))
     one, two, other = config.data
-    assert one == DataConfig("data1.1", "127.0.0.1:7001", Path("/disks/one"), "data1", 100, None, "data1")
-    assert two == DataConfig("data1.2", "127.0.0.1:7002", tmp_path / "two", "data1", 100, None, "data1")
+    assert one == DataConfig("data1.1", "127.0.0.1:7001", Path("/disks/one"), "data1", None, None, "data1")
+    assert two == DataConfig("data1.2", "127.0.0.1:7002", tmp_path / "two", "data1", None, None, "data1")
     assert (one.process, other.process) == ("data1", "data2")
     assert config.disks_of("data1") == (one, two)
     assert config.disks_of("data2") == (other,)

@@ -1,5 +1,6 @@
 """A disk that fails, or is full: refused at once, said in the trouble, nothing acknowledged that is not there; recovery."""
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -159,11 +160,20 @@ async def test_the_configured_capacity_is_a_cap(tmp_path: Path) -> None:
         for thing in things[:2]:
             await put(store, thing)
         assert await refusal_of_put(store, things[2]) is Code.DISK_FULL
-        assert store.figures().free_bytes == MIB - 2 * 4096
+        assert (store.figures().free_bytes, store.figures().size_bytes) == (MIB - 2 * 4096, 3 * MIB)
         assert await put(store, THING)
         assert store.health.trouble == "disk full"
         await store.delete([(things[0].oid, 1 << 61)])
         assert await put(store, things[2])
+
+
+async def test_the_size_of_a_disk(tmp_path: Path) -> None:
+    """Its file system's, with what others have there; also under a capacity that it does not have. Nothing once it failed."""
+    for capacity_bytes in (None, 1 << 60):
+        async with running(tmp_path, SegmentSizes(capacity_bytes=capacity_bytes)) as store:
+            assert store.figures().size_bytes == shutil.disk_usage(tmp_path).total
+    store.health.fail("for the test")
+    assert store.figures().size_bytes == 0
 
 
 async def test_an_index_without_room_refuses_puts_and_keeps_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,14 +30,14 @@ META, OTHER = "meta1:1", "meta2:1"
 class Cluster:
     """A fake metadata server, a network, a store and its membership."""
 
-    def __init__(self, store: ObjectStore, disk: Path) -> None:
+    def __init__(self, store: ObjectStore, disk: Path, weight: int | None = 150) -> None:
         self.meta = FakeMeta()
         #: Listens only if a test has it do so.
         self.other = FakeMeta()
         self.network = Network()
         self.store = store
         self.joined: list[int] = []
-        config = DataConfig("data1", "d:1", disk, "rack1", 150, None)
+        config = DataConfig("data1", "d:1", disk, "rack1", weight, None)
         self.membership = Membership(config, store, "d:17", [OTHER, META], self._connect, self._on_joined)
 
     def _connect(self, address: str, on_push: OnPush) -> AbstractAsyncContextManager[RpcClient]:
@@ -60,11 +60,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def cluster(disk: Path, clock: TickingClock | None = None, faults: Faults | None = None) -> AsyncIterator[Cluster]:
+async def cluster(
+    disk: Path, clock: TickingClock | None = None, faults: Faults | None = None, *, weight: int | None = 150
+) -> AsyncIterator[Cluster]:
     """All of it running."""
     with trio.fail_after(120):
         async with running(disk, clock=clock, faults=faults) as store, trio.open_nursery() as nursery:
-            made_cluster = Cluster(store, disk)
+            made_cluster = Cluster(store, disk, weight)
             await nursery.start(made_cluster.network.serve, made_cluster.meta, KEY, META)
             nursery.start_soon(made_cluster.membership.run)
             yield made_cluster
@@ -85,7 +87,15 @@ async def test_a_node_joins_and_beats(tmp_path: Path) -> None:
         assert beat.used_bytes == store.figures().used_bytes
         assert beat.free_bytes > 0
         assert beat.filesystem == store.disk.file_system() != ""
+        assert meta.joins[-1].size_bytes == beat.size_bytes == store.figures().size_bytes > beat.free_bytes
         assert running_cluster.joined == [1]
+
+
+async def test_a_node_that_has_no_weight_of_its_own_says_none(tmp_path: Path) -> None:
+    """Its size says it."""
+    async with cluster(tmp_path, weight=None) as running_cluster:
+        await until(lambda: running_cluster.meta.joins)
+        assert running_cluster.meta.joins[0].weight == 0
 
 
 async def test_the_map_is_kept(tmp_path: Path) -> None:

@@ -53,6 +53,21 @@ def three(*states: int, classes: list[str] | None = None, **third: Any) -> NodeT
     return NodeTable(ClusterMap(1, "c", nodes, classes or ["replica:2"]), START, OUT_AFTER_NS)
 
 
+def test_a_new_disk_weighs_what_its_size_says() -> None:
+    """Beside those that have said theirs, when they joined or since; not before all that are up were heard. A known one weighs what
+    it does."""
+    table = three(NODE_UP, NODE_UP, NODE_DOWN)
+    assert table.weight_for("uuid2", 10) == 100
+    assert table.weight_for("new", 10) is None
+    table.joined(1, START, 20)
+    assert table.weight_for("new", 10) is None
+    assert table.report(beat(2), START)
+    assert table.weight_for("new", 10) == 50
+    assert table.report(replace(beat(1), size_bytes=40), START)
+    assert table.weight_for("new", 10) == 25
+    assert [each.size_bytes for each in table.statuses(START)] == [40, 0, 0]
+
+
 def test_lost_after_too_long_a_silence() -> None:
     """Only what is down and IN; silence counts from the table's beginning, and not while this process stood still."""
     table = three(NODE_UP, NODE_UP, NODE_DOWN)

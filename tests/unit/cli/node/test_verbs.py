@@ -14,7 +14,7 @@ from ringfs.base.config import load_config
 from ringfs.base.errors import Code, Refused, UserError
 from ringfs.base.files import RealFiles
 from ringfs.cli import exits, healing
-from ringfs.cli.exposure import exposure_text
+from ringfs.cli.heal import advice_of
 from ringfs.cli.main import cli
 from ringfs.cli.node import add, changing, drain, draining, into, maintenance, out, remove, weight
 from ringfs.cli.node import list as listing
@@ -85,7 +85,8 @@ class Leader:
 
     async def advise(self, _config: Any, _verb: str) -> Any:
         """See ask_status_and_advice."""
-        return status(*self.nodes), exposure_text(self.heal[0], self.map)
+        told = status(*self.nodes)
+        return told, advice_of(told, self.heal[0])
 
 
 @pytest.fixture
@@ -156,6 +157,19 @@ def test_list(leader: Leader) -> None:
         ("data1", "up", "in", 1),
         ("data2", "down", "draining", 2),
     ]
+
+
+def test_advice() -> None:
+    """Objects that are not safe, weights that do not fit: a line each, also for scripts."""
+    told = status(node(1), node(2))
+    told.nodes = [replace(row, size_bytes=row.node << 40) for row in told.nodes]
+    heal = replace(HEALED, reports=[replace(HEALED.reports[0], exposed=3)])
+    shown = advice_of(told, heal).splitlines()
+    assert [line.partition(":")[0] for line in shown] == [
+        "3 objects would not survive the next loss",
+        "weights do not fit the disks, so some get full before others",
+    ]
+    assert advice_of(status(node(1), node(2)), HEALED) == ""
 
 
 def test_giving_up_a_node_that_is_up(leader: Leader) -> None:

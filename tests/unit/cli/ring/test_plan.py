@@ -79,6 +79,8 @@ def test_add() -> None:
     assert nodes["data1"]["used_bytes"] == MIB
     _, heavy = planned("add", "data4", "--weight", "200")
     assert heavy["data4"]["in_bytes"] > nodes["data4"]["in_bytes"] * 1.3
+    _, default = planned("add", "data4", "--weight", "100")
+    assert nodes["data4"] == default["data4"], "what those weigh that are there"
     _, both = planned("add", "data4", "data5", "--domain", "rack9")
     assert both["data4"]["in_bytes"] > 0
     assert both["data5"]["in_bytes"] > 0
