@@ -376,15 +376,21 @@ async def test_two_servers_with_one_name(autojump_clock: object) -> None:
         world.check_same()
 
 
+async def on_a_new_disk(world: World) -> Server:
+    """The second server was killed and has just been started on another disk: its old lease still has its name."""
+    await world.leader()
+    await trio.sleep(1)
+    second = world.servers[1]
+    await second.kill()
+    second.identity, second.store = "a new disk", MemoryStore()
+    await second.start()
+    return second
+
+
 async def test_an_outage_of_etcd_is_not_counted_against_a_new_disk(autojump_clock: object) -> None:
     """etcd's new leader gives the lease of the server that was there before its whole time again."""
     async with World.open() as world:
-        await world.leader()
-        await trio.sleep(1)
-        second = world.servers[1]
-        await second.kill()
-        second.identity, second.store = "a new disk", MemoryStore()
-        await second.start()
+        second = await on_a_new_disk(world)
         await trio.sleep(3)
         world.model.has_quorum = False
         await trio.sleep(22)
@@ -397,12 +403,7 @@ async def test_an_outage_of_etcd_is_not_counted_against_a_new_disk(autojump_cloc
 async def test_elections_in_etcd_that_nobody_noticed_are_not_counted_either(autojump_clock: object) -> None:
     """Each of them does the same."""
     async with World.open() as world:
-        await world.leader()
-        await trio.sleep(1)
-        second = world.servers[1]
-        await second.kill()
-        second.identity, second.store = "a new disk", MemoryStore()
-        await second.start()
+        second = await on_a_new_disk(world)
         for seconds in (3, 5):
             await trio.sleep(seconds)
             world.model.regain_quorum()
