@@ -106,8 +106,13 @@ def _row(server: Server, addresses: Mapping[str, str], told: _Told) -> Row:
         state, note = _ending(server)
         return Row(server.name, state, "", None, None, None, where, note)
     with process:
-        note = mount_trouble(server, _ANSWER_TIMEOUT_S) if server.verb == "mount" else told.trouble
+        note = _mount_note(server) if server.verb == "mount" else told.trouble
         return Row(server.name, "running", told.role, process.pid, process.age_s(), process.resident_bytes(), where, note)
+
+
+def _mount_note(server: Server) -> str:
+    """What is wrong with it, if it still is when it is asked once more: it may have been this machine that stood still."""
+    return mount_trouble(server, _ANSWER_TIMEOUT_S) and mount_trouble(server, _ANSWER_TIMEOUT_S)
 
 
 def _ending(server: Server) -> tuple[str, str]:

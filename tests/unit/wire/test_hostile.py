@@ -236,7 +236,7 @@ def test_a_server_gone_mad(position: int, fault: str) -> None:
                     for number in range(10):
                         if fault == "drop" and number == position // 50:
                             link.drop()
-                        assert (await client.call(Heartbeat(number), timeout_s=10)).message == Done()
+                        assert (await client.call(Heartbeat(number), timeout_s=120)).message == Done()
             assert link.client.is_closed
             nursery.cancel_scope.cancel()
 
