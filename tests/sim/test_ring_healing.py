@@ -76,7 +76,7 @@ async def test_a_lost_disk_is_rebuilt_on_the_others(autojump_clock: trio.testing
         world.kill(lost)
         world.lose_disk(lost)
         await world.until_healed(SOON_S)
-        assert too_few(world, 0) == []
+        assert too_few(world) == {}
         await check_all(world)
         healed = sum(report.healed_parts for report in world.heal_status().reports)
         assert healed == held_count > 0
@@ -122,7 +122,7 @@ async def test_a_lost_node_that_comes_back_gives_up_what_is_elsewhere(autojump_c
         node = world.ring[2]
         world.kill(node)
         await world.until_healed(SOON_S)
-        assert too_few(world, 0) == []
+        assert too_few(world) == {}
         await world.start(node)
         await world.until_healed(SOON_S)
         await check_all(world)
@@ -223,7 +223,7 @@ async def test_with_too_few_domains_for_good_fragments_become_copies(autojump_cl
         await world.start(node)
         await world.until_healed(SOON_S)
         assert {row.form for row in world.live_objects()} == {"replica:2"}
-        assert too_few(world, 0) == []
+        assert too_few(world) == {}
         await check_all(world)
 
 
@@ -254,8 +254,8 @@ async def test_what_went_with_an_index_is_made_anew_at_once(autojump_clock: trio
             del node.disk.held[key]
         node.disk.index_built_ns = world.clock.wall_ns()
         await world.start(node)
-        assert too_few(world, 0)
-        await until(lambda: not too_few(world, 0))
+        assert too_few(world)
+        await until(lambda: not too_few(world))
         assert node.audit.events == ["index built anew"]
         await world.until_healed(SOON_S)
         built = {report.node: report.index_built_ns for report in world.heal_status().reports if report.index_built_ns}
@@ -313,7 +313,7 @@ async def test_parts_go_elsewhere_while_a_node_is_full(autojump_clock: trio.test
         world.kill(world.ring[0])
         world.lose_disk(world.ring[0])
         await world.until_healed(SOON_S)
-        assert too_few(world, 0) == []
+        assert too_few(world) == {}
         world.ring[4].disk.is_full = False
         await trio.sleep(2 * world.settings.scan_s + 60)
         await check_all(world)

@@ -48,8 +48,8 @@ async def test_a_lost_disk_is_rebuilt_however_often_the_map_changes(
             world.kill(world.ring[0])
             world.lose_disk(world.ring[0])
             await until_lost(world, world.ring[0])
-            assert len(too_few(world, 0)) > COUNT / 5
-            await until(lambda: not too_few(world, 0), 10 * SOON_S, step_s=1)
+            assert len(too_few(world)) > COUNT / 5
+            await until(lambda: not too_few(world), 10 * SOON_S, step_s=1)
             nursery.cancel_scope.cancel()
         monkeypatch.undo()
         await world.until_healed(SOON_S)
@@ -89,6 +89,6 @@ async def test_compaction_puts_nothing_off(autojump_clock: trio.testing.MockCloc
         oid = next(row.object for row in world.live_objects() if row.size_bytes < MIB // 4 and share.has(row.object))
         node, held = parts_held(world, oid)[oid][0]
         del node.disk.held[oid + held.stored.part.pack()]
-        assert too_few(world, 0, oid)
-        await until(lambda: not too_few(world, 0, oid), 4 * slow.scan_s, step_s=1)
+        assert too_few(world, oid=oid)
+        await until(lambda: not too_few(world, oid=oid), 4 * slow.scan_s, step_s=1)
         assert sparse_in_shares(world)[busiest] > 2

@@ -1,9 +1,10 @@
 """What must hold of a ring, said over what its disks have, not over what anybody reports: a part counts if its bytes are right."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 
+from ringfs.data.stored_part import StoredPart
 from ringfs.ring.classes import form_for, parse_class
 from ringfs.ring.healing import tolerance_of
 from ringfs.ring.parts import COPY, Part, parts_of
@@ -13,6 +14,7 @@ from tests.support.ring_store import Held
 from tests.support.ring_world import RingNode, RingWorld
 
 _KEY_BYTES = 20
+_NOTHING: Mapping[bytes, int] = {}
 
 
 def parts_held(world: RingWorld, oid: bytes = b"") -> dict[bytes, list[tuple[RingNode, Held]]]:
@@ -42,10 +44,11 @@ def _is_readable(parts: set[Part]) -> bool:
     return COPY in parts or any(form and count >= parse_class(form).needed for form, count in forms.items())
 
 
-def too_few(world: RingWorld, lost_count: int, oid: bytes = b"") -> list[str]:
-    """The live objects, or that one, that survive fewer losses than their class promises, less so many that are being made good."""
+def too_few(world: RingWorld, lost: Mapping[bytes, int] = _NOTHING, oid: bytes = b"") -> dict[bytes, str]:
+    """The live objects, or that one, that survive fewer losses than their class promises, and what is there of them. lost: by
+    object, how many losses of its own are being made good."""
     held = parts_held(world, oid)
-    findings = []
+    findings = {}
     one = world.live_object(oid) if oid else None
     for row in ([one] if one else []) if oid else world.live_objects():
         # A class that has just grown is a promise for later.
@@ -53,10 +56,11 @@ def too_few(world: RingWorld, lost_count: int, oid: bytes = b"") -> list[str]:
         parts = held.get(row.object, [])
         at_least = tolerance_of((part.stored.part, node.domain) for node, part in parts if not part.is_rotten)
         left = at_least if at_least >= promised else tolerance(parts)
-        if left < promised - lost_count:
-            where = ", ".join(f"{part.stored.part} on {node.name}" for node, part in held.get(row.object, []))
-            findings.append(
-                f"{row.object.hex()} ({row.stored_class} as {row.form}): {left} left of {promised}; held: {where or 'nowhere'}"
+        if left < promised - lost.get(row.object, 0):
+            where = ", ".join(f"{part.stored.part} on {node.name}{' (rotten)' * part.is_rotten}" for node, part in parts)
+            findings[row.object] = (
+                f"{row.object.hex()} ({row.stored_class} as {row.form}): {left} left of {promised}, with "
+                f"{lost.get(row.object, 0)} losses; held: {where or 'nowhere'}"
             )
     return findings
 
@@ -88,6 +92,6 @@ def _fault(row: LiveObject, ring: Ring, there: list[tuple[int, Part]]) -> str:
     return ""
 
 
-def rotten(world: RingWorld) -> list[str]:
-    """Parts on disks whose bytes are wrong."""
-    return [f"{held.stored} on {node.name}" for parts in parts_held(world).values() for node, held in parts if held.is_rotten]
+def rotten(world: RingWorld) -> list[tuple[str, StoredPart]]:
+    """Parts on disks whose bytes are wrong, each with its node."""
+    return [(node.name, held.stored) for parts in parts_held(world).values() for node, held in parts if held.is_rotten]

@@ -15,7 +15,7 @@ from ringfs.ring.classes import ServiceClass, parse_class
 from ringfs.ring.shares import domains_with_share, width_in_use
 from ringfs.wire.messages.cluster import STANDING_DRAINING, STANDING_IN, STANDING_MAINTENANCE, STANDING_OUT
 from ringfs.wire.messages.heal import RemoveNode, ReplaceDisk, SetStanding, SetWeight
-from tests.support.ring_checks import rotten, too_few
+from tests.support.ring_losses import Losses
 from tests.support.ring_world import RingNode, RingWorld
 
 _PAUSE_S = (2.0, 10.0)
@@ -33,8 +33,8 @@ class RingFaults:
         self.story: list[str] = []
         #: Nodes that cannot be read just now.
         self._away: set[str] = set()
-        #: Disks and parts whose loss is not made good yet.
-        self.loss_count = 0
+        #: What is not made good yet.
+        self._losses = Losses(world)
         #: Nodes that somebody does something with, so that nobody else does.
         self._busy: set[str] = set()
         self._is_over = False
@@ -93,24 +93,26 @@ class RingFaults:
 
     def check(self) -> None:
         """Nothing survives less than it must."""
-        findings = too_few(self._world, self.loss_count)
-        assert not findings, f"with {self.loss_count} losses: " + "\n".join(findings)
-        if self.loss_count and not too_few(self._world, 0) and not rotten(self._world):
-            self._tell(f"{self.loss_count} losses are made good")
-            self.loss_count = 0
+        findings = self._losses.too_few()
+        assert not findings, "\n".join(findings)
+        if self._losses.count:
+            before = self._losses.count
+            self._losses.settle()
+            if not self._losses.count:
+                self._tell(f"{before} losses are made good")
 
     def _check_one(self, oid: bytes) -> None:
         """The same law in the moment in which a part was taken away: what follows a second later may have made it good."""
         if self._world.meta_is_up:
-            findings = too_few(self._world, self.loss_count, oid)
-            assert not findings, f"a part was taken away, with {self.loss_count} losses: " + "\n".join(findings)
+            findings = self._losses.too_few(oid)
+            assert not findings, "a part was taken away: " + "\n".join(findings)
 
     def _may_lose(self, node: RingNode) -> bool:
         """Whether the budget has room, and without the node enough domains are left to take what is written."""
         left = {each.domain for each in self._world.ring if each.is_alive and each.name not in self._away and each is not node}
         classes = self._world.handler.live.nodes.map.classes
         needed = 1 + max((parse_class(each).tolerance for each in classes), default=self._promised.tolerance)
-        return len(self._away) + self.loss_count < self._promised.tolerance and len(left) >= needed
+        return len(self._away) + self._losses.count < self._promised.tolerance and len(left) >= needed
 
     def _may_shrink(self) -> bool:
         """Whether a node can lose its share and the widest form still has room, whatever else is away."""
@@ -140,11 +142,10 @@ class RingFaults:
         """A killed node's disk is gone; another one takes its place, at once or once the node is lost."""
         if not self._may_lose(node):
             return
-        self.loss_count += 1
         self._away.add(node.name)
         self._tell(f"{node.name} is killed, and its disk lost")
         self._world.kill(node)
-        self._world.lose_disk(node)
+        self._losses.lose_disk(node)
         self._away.discard(node.name)
         await self._wait(1, self._draw.choice((10, 70)))
         await self._ask_until_done(ReplaceDisk(node.name))
@@ -184,10 +185,8 @@ class RingFaults:
         if not self._may_lose(node) or not node.disk.held:
             return
         await trio.lowlevel.checkpoint()
-        key = self._draw.choice(sorted(node.disk.held))
-        self.loss_count += 1
-        node.disk.rot(self._draw, key)
-        self._tell(f"{node.disk.held[key].stored} on {node.name} rots")
+        held = self._losses.rot(node, self._draw)
+        self._tell(f"{held.stored} on {node.name} rots")
 
     async def _cut(self, node: RingNode) -> None:
         await trio.lowlevel.checkpoint()

@@ -7,6 +7,7 @@ run(seed) raises AssertionError that says what is wrong, and tells the story up 
 """
 
 import random
+from collections import Counter
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -108,7 +109,7 @@ class _Run:
         await writer.fs.sync()
         healed_s = await world.until_healed(HEALED_S)
         # What rots is found by the scrub, in its time.
-        assert not (findings := too_few(world, len(rotten(world)))), findings
+        assert not (findings := too_few(world, Counter(stored.object for _, stored in rotten(world)))), findings
         clean_s = await self._until_clean(world)
         await work.read_all()
         world.check()
@@ -117,7 +118,7 @@ class _Run:
     async def _until_clean(self, world: RingWorld) -> float:
         """Until nothing is anywhere else than it belongs, and nothing is rotten: how long that took."""
         begun_s = trio.current_time()
-        while findings := misplaced(world) + rotten(world):
+        while findings := [*misplaced(world), *rotten(world)]:
             assert trio.current_time() - begun_s < CLEAN_S, findings
             await trio.sleep(5)
         return trio.current_time() - begun_s

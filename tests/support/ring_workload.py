@@ -53,12 +53,13 @@ class Workload:
         """Until it is over."""
         while not self.is_over:
             weights = (6 if len(self._files) < _FILES_MAX else 0, 2, 1, 0.7)
-            action = self._draw.choices((self._create, self._overwrite, self._delete, self._reclass), weights)[0]
+            action = self._draw.choices((self.create, self._overwrite, self._delete, self._reclass), weights)[0]
             await action(client)
             self.write_count += 1
             await trio.sleep(self._draw.random() * _PAUSE_S)
 
-    async def _create(self, client: Mounted) -> None:
+    async def create(self, client: Mounted) -> None:
+        """One more file, with bytes of its own, or those of another one."""
         self._made += 1
         name = b"f%d" % self._made
         if self._former and self._draw.random() < 0.2:
