@@ -85,8 +85,21 @@ class Client:
         if not is_silent:
             self.mounted.port.cut()
 
+    def fall_silent(self) -> None:
+        """The application ends in this moment, and nobody hears its client, which lives on with all that it has to tell."""
+        self._is_there, self._has_ended = trio.Event(), trio.Event()
+        self.mounted.port.blacken()
+        self._scope.cancel()
+
+    async def be_heard(self, seconds: float, *, is_orderly: bool) -> None:
+        """After fall_silent: for so long the client can tell what it has to; then it ends, too."""
+        self.mounted.port.whiten()
+        await trio.sleep(seconds)
+        await (self.mounted.close() if is_orderly else self.mounted.crash())
+        await self._has_ended.wait()
+
     async def begin_anew(self) -> None:
-        """After a crash."""
+        """After an end."""
         self.mounted = await self._world.mount(self.name)
         self._is_there.set()
 

@@ -21,6 +21,8 @@ everybody goes on:
     vanish      one client is cut off from everybody for less than its leases last
     halt        one client stands still for as long at most
     die         a client crashes, with its machine or alone; another one begins in its place, soon or when its session has ended
+    outlive     an application ends, and its client is cut off until its session has ended; then it is heard again, with all that it
+                had not told, and ends, too; another one begins in its place
 
 The journal is trimmed behind snapshots all the while, so who was away, or has an empty disk, may have to load one.
 
@@ -80,6 +82,7 @@ class Faults:
             "vanish": (2, self._vanish_client),
             "halt": (2, self._halt_client),
             "die": (1, self._kill_client),
+            "outlive": (1, self._outlive_session),
         }
 
     async def run(self, seconds: float) -> None:
@@ -274,6 +277,23 @@ class Faults:
         await trio.sleep(seconds)
         await client.begin_anew()
         self._tell(f"{client.name} is there again")
+        self.busy.discard(client.name)
+
+    async def _outlive_session(self) -> None:
+        client = self._draw.choice(self._clients)
+        if client.name in self.busy or self._deaths >= _DEATHS_MAX:
+            return
+        self._deaths += 1
+        self.busy.add(client.name)
+        session = client.mounted.fs.link.session
+        self._tell(f"{client.name} is heard no more, nor does its application go on")
+        client.fall_silent()
+        while not self._world.has_ended(session):  # noqa: ASYNC110 -- virtual time
+            await trio.sleep(1.0)
+        self._tell(f"{client.name} is heard again after session {session} has ended")
+        await client.be_heard(5.0 * self._draw.random(), is_orderly=self._draw.random() < 0.5)
+        await client.begin_anew()
+        self._tell(f"{client.name} has ended, and begun anew")
         self.busy.discard(client.name)
 
 

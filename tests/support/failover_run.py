@@ -10,12 +10,9 @@ import trio
 
 from ringfs.base.checksums import plain_digest
 from ringfs.meta.namespace import facts
-from ringfs.meta.origin import Origin
-from ringfs.wire.packing import unpack
 from tests.support.failover_checkers import find_broken_laws
 from tests.support.failover_client import Client
 from tests.support.failover_faults import Faults
-from tests.support.failover_record import PREFIX
 from tests.support.failover_server import Server
 from tests.support.failover_workloads import KINDS, Workload, workloads
 from tests.support.failover_world import FailoverWorld, open_failover_world
@@ -82,7 +79,7 @@ class Run:
         position = await self._become_quiet(world)
         findings += _lagging(world, list(world.servers), position)
         findings += await self._begin_from_nothing(world, position)
-        findings += find_broken_laws(world.record, _origin(world))
+        findings += find_broken_laws(world.record, world.origin())
         findings += world.failures()
         assert not findings, "\n".join(findings)
         return Report(
@@ -155,10 +152,3 @@ def _lagging(world: FailoverWorld, names: Sequence[str], position: int, since: i
         if each.server in reached:
             reached[each.server] = max(reached[each.server], each.position)
     return [f"{name} is at {last}, and {position} is long over" for name, last in reached.items() if last < position]
-
-
-def _origin(world: FailoverWorld) -> Origin:
-    """Where the journal begins, as etcd has it."""
-    pair = world.etcd.pair(PREFIX + b"format")
-    assert pair is not None
-    return Origin(*unpack(pair.value)[1:])

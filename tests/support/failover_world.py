@@ -22,6 +22,10 @@ import trio
 
 from ringfs.base.errors import ConnectionLost
 from ringfs.client.coherence import KernelCache
+from ringfs.meta.namespace.system import EndSession
+from ringfs.meta.origin import Origin
+from ringfs.wire.packing import unpack
+from tests.support.failover_checkers import read_history
 from tests.support.failover_record import PREFIX, Record, RecordedEtcd
 from tests.support.failover_server import NAMES, Server, Surroundings
 from tests.support.snapshots import shrink_snapshots
@@ -50,6 +54,17 @@ class FailoverWorld(World):
         if pair is None:
             return None
         return next((server for server in self.servers.values() if server.leads), None)
+
+    def origin(self) -> Origin:
+        """Where the journal begins, as etcd has it."""
+        pair = self.etcd.pair(PREFIX + b"format")
+        assert pair is not None
+        return Origin(*unpack(pair.value)[1:])
+
+    def has_ended(self, session: int) -> bool:
+        """Whether the journal says so, and with it every leader to come."""
+        ends = (entry.operation for entry in read_history(self.record, self.origin()).entries)
+        return any(isinstance(end, EndSession) and end.session == session for end in ends)
 
     async def _dial_leader(self, _address: str) -> trio.abc.Stream:
         """For data nodes in memory, which need not look for the leader."""
