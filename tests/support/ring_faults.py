@@ -1,7 +1,8 @@
 """What goes wrong with a ring, drawn from a seed: never more at one time than the class promises to survive.
 
 A budget counts what cannot be read just now: nodes that are down, stopped or full, and losses (of a disk, of a part's bytes) until
-every live object has all its tolerance again. Slow nodes, cut links, another leader and changes of the map cost nothing.
+every live object has all its tolerance again. Slow nodes, links that are cut or garble, another leader and changes of the map cost
+nothing.
 """
 
 import random
@@ -21,20 +22,26 @@ from tests.support.ring_world import RingNode, RingWorld
 _PAUSE_S = (2.0, 10.0)
 _NODES_MAX = 13
 _CHECK_S = 1.0
+#: A bit flips within so many: in frames' heads and in what they carry.
+_GARBLED_BYTES = 100_000
 
 
 class RingFaults:
     """See the module. `story` says what was done, and when."""
 
-    def __init__(self, world: RingWorld, draw: random.Random, promised: ServiceClass) -> None:
+    def __init__(self, world: RingWorld, draw: random.Random, promised: ServiceClass, widest: int) -> None:
+        """widest: failure domains that any class needs that files may be given."""
         self._world = world
         self._draw = draw
         self._promised = promised
+        self._widest = widest
         self.story: list[str] = []
         #: Nodes that cannot be read just now.
         self._away: set[str] = set()
         #: What is not made good yet.
         self._losses = Losses(world)
+        #: Nodes that never come back.
+        self._dead: set[str] = set()
         #: Nodes that somebody does something with, so that nobody else does.
         self._busy: set[str] = set()
         self._is_over = False
@@ -42,11 +49,13 @@ class RingFaults:
         self._actions: list[tuple[Callable[[RingNode], Awaitable[None]], int]] = [
             (self._crash, 6),
             (self._lose_disk, 4),
+            (self._die, 1),
             (self._rot, 3),
             (self._freeze, 3),
             (self._fill, 2),
             (self._slow, 3),
             (self._cut, 2),
+            (self._garble, 2),
             (self._restart_meta, 1),
             (self._add, 2),
             (self._drain, 2),
@@ -77,7 +86,8 @@ class RingFaults:
             self._busy.discard(node.name)
 
     def _some(self) -> RingNode | None:
-        free = [node for node in self._world.ring if node.name not in self._busy and not node.is_removed]
+        taken = self._busy | self._dead
+        free = [node for node in self._world.ring if node.name not in taken and not node.is_removed]
         return self._draw.choice(free) if free else None
 
     def _tell(self, what: str) -> None:
@@ -116,8 +126,12 @@ class RingFaults:
 
     def _may_shrink(self) -> bool:
         """Whether a node can lose its share and the widest form still has room, whatever else is away."""
-        cluster_map = self._world.handler.live.nodes.map
-        return len(domains_with_share(cluster_map.nodes)) - self._promised.tolerance > width_in_use(cluster_map)
+        return self._spare_domains() > width_in_use(self._world.handler.live.nodes.map)
+
+    def _spare_domains(self) -> int:
+        """How many there are to have parts, if as many are away as may be."""
+        nodes = self._world.handler.live.nodes.map.nodes
+        return len(domains_with_share([node for node in nodes if node.name not in self._dead])) - self._promised.tolerance
 
     async def _wait(self, low_s: float, high_s: float) -> None:
         """Unless it is over."""
@@ -151,6 +165,16 @@ class RingFaults:
         await self._ask_until_done(ReplaceDisk(node.name))
         await self._world.start(node)
         self._tell(f"{node.name} has another disk")
+
+    async def _die(self, node: RingNode) -> None:
+        """It is killed with its disk, and nobody does anything about it."""
+        await trio.lowlevel.checkpoint()
+        if self._dead or not self._may_lose(node) or self._spare_domains() <= self._widest:
+            return
+        self._dead.add(node.name)
+        self._tell(f"{node.name} dies for good")
+        self._world.kill(node)
+        self._losses.lose_disk(node)
 
     async def _freeze(self, node: RingNode) -> None:
         """It takes requests, and does not answer; it still says that it is up."""
@@ -192,6 +216,14 @@ class RingFaults:
         await trio.lowlevel.checkpoint()
         self._tell(f"links to {node.name} are cut")
         self._world.network.cut(node.address)
+
+    async def _garble(self, node: RingNode) -> None:
+        """A bit flips in what is sent next on each link to it, one way or the other."""
+        await trio.lowlevel.checkpoint()
+        self._tell(f"links to {node.name} garble")
+        for link in self._world.network.links_to(node.address):
+            direction = self._draw.choice(link.directions())
+            direction.flip_at = direction.sent_bytes + self._draw.randrange(_GARBLED_BYTES)
 
     async def _restart_meta(self, _node: RingNode) -> None:
         self._tell("the metadata server starts anew")

@@ -98,11 +98,12 @@ class _Run:
         possible = [parse_class(each) for each in _CLASSES]
         classes = [str(each) for each in possible if each.width <= self._domain_count and each.tolerance >= promised.tolerance]
         work = Workload(world, self._draw, classes)
-        faults = RingFaults(world, self._draw, promised)
+        faults = RingFaults(world, self._draw, promised, max(parse_class(each).width for each in classes))
         self._story = faults.story
         writer = await world.mount("writer")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(work.write, writer)
+            nursery.start_soon(work.write_late)
             nursery.start_soon(work.read)
             await faults.run(self._seconds)
             work.is_over = True

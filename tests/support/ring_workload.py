@@ -1,4 +1,7 @@
-"""Files that clients of a ring write, overwrite, copy, delete and read while things go wrong; what they must read is known."""
+"""Files that clients of a ring write, overwrite, copy, delete and read while things go wrong; what they must read is known.
+
+Some clients commit late: what they have put is nobody's for up to two minutes, and files with the same bytes are deleted.
+"""
 
 import random
 from collections.abc import Sequence
@@ -12,13 +15,15 @@ from ringfs.base.limits import KIB
 from ringfs.client.file_system import Caller, Handle
 from ringfs.wire.messages.heal import Reclass
 from tests.support.ring_world import RingWorld
-from tests.support.world import Mounted
+from tests.support.world import META, Mounted
 
 CALLER = Caller()
 _FILES_MAX = 40
 #: Objects of one block and of several; what is smaller travels inline.
 _SIZES_KIB = (20, 40, 90, 150, 300, 700)
 _PAUSE_S = 1.5
+#: How long a client may not be heard by the metadata server between a put and its commit: past every limit that there is for that.
+_LATE_S_MAX = 120.0
 #: A reader forgets all it knows after so many files.
 _READS_OF_ONE_CLIENT = 15
 
@@ -32,7 +37,7 @@ class File:
 
 
 class Workload:
-    """One writer, and one reader after the other."""
+    """One writer, one that commits late after the other, and one reader after the other."""
 
     def __init__(self, world: RingWorld, draw: random.Random, classes: Sequence[str]) -> None:
         """classes: those that files may be given."""
@@ -60,19 +65,25 @@ class Workload:
 
     async def create(self, client: Mounted) -> None:
         """One more file, with bytes of its own, or those of another one."""
-        self._made += 1
-        name = b"f%d" % self._made
-        if self._former and self._draw.random() < 0.2:
-            content = self._draw.choice(self._former)
-        elif self._files and self._draw.random() < 0.1:
-            content = self._draw.choice([file.content for file in self._files.values()])
-        else:
-            content = self._draw.randbytes(self._draw.choice(_SIZES_KIB) * KIB - self._draw.randrange(5000))
+        name, content = self._new_name(), self._content(former=0.2, present=0.08)
         handle = await client.fs.create(ROOT_INODE, name, 0o100644, CALLER, writes=True, exclusive=True)
         await client.fs.write(handle, 0, content)
         await client.fs.fsync(handle)
         await client.fs.release(handle)
         self._files[name] = File(content)
+
+    def _new_name(self) -> bytes:
+        self._made += 1
+        return b"f%d" % self._made
+
+    def _content(self, *, former: float, present: float) -> bytes:
+        """Bytes of a file that is gone, or of one that there is, as often as that; else new ones."""
+        dice = self._draw.random()
+        if self._former and dice < former:
+            return self._draw.choice(self._former)
+        if self._files and dice < former + present:
+            return self._draw.choice([file.content for file in self._files.values()])
+        return self._draw.randbytes(self._draw.choice(_SIZES_KIB) * KIB - self._draw.randrange(5000))
 
     async def _overwrite(self, client: Mounted) -> None:
         name = self._some()
@@ -121,6 +132,39 @@ class Workload:
                 await trio.sleep(1)
             else:
                 chunk, after = done.next_chunk, done.after
+
+    async def write_late(self) -> None:
+        """Until it is over, by one client after the other, each of which has put a file's bytes long before it commits them."""
+        while not self.is_over:
+            client = await self._world.mount("late")
+            await self._create_late(client)
+            await client.close()
+            await trio.sleep(self._draw.random() * _PAUSE_S)
+
+    async def _create_late(self, client: Mounted) -> None:
+        """A file that is there only if that was said."""
+        name, content = self._new_name(), self._content(former=0.3, present=0.5)
+        handle = await client.fs.create(ROOT_INODE, name, 0o100644, CALLER, writes=True, exclusive=True)
+        await client.fs.fsync(handle)
+        await client.fs.write(handle, 0, content)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._be_silent, client, _LATE_S_MAX * self._draw.random())
+            try:
+                await client.fs.fsync(handle)
+            except Refused as refused:
+                if refused.code is not Code.IO:
+                    raise
+            else:
+                self._files[name] = File(content)
+        await client.fs.release(handle)
+
+    async def _be_silent(self, client: Mounted, seconds: float) -> None:
+        """To the metadata server; data nodes hear it."""
+        client.port.blacken(META)
+        with trio.move_on_after(seconds):
+            while not self.is_over:  # noqa: ASYNC110 -- virtual time
+                await trio.sleep(1.0)
+        client.port.whiten()
 
     # --- reading --------------------------------------------------------------------------------------------------------
 

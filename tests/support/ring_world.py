@@ -18,14 +18,15 @@ import trio
 
 from ringfs.base.clock import Clock
 from ringfs.base.config import DataConfig, RingConfig
+from ringfs.base.kv.prefix import scan_prefix
 from ringfs.data.membership import Membership
 from ringfs.data.server import DataServer
-from ringfs.data.steward.share import before, behind
 from ringfs.data.stewarding import Around, run_steward_in
 from ringfs.data.store import ObjectStore
-from ringfs.meta.namespace.live_objects import list_live
+from ringfs.meta.namespace import keys
 from ringfs.wire.messages.cluster import NODE_UP, STANDING_LOST, STANDING_OUT
-from ringfs.wire.messages.heal import HealStatus, ListLive, LiveObject
+from ringfs.wire.messages.heal import HealStatus, LiveObject
+from ringfs.wire.packing import unpack
 from ringfs.wire.rpc import OnPush, RpcClient, open_client
 from tests.support.meta_doubles import CLUSTER, KEY
 from tests.support.ring_store import MemoryDisk, MemoryStore
@@ -191,18 +192,12 @@ class RingWorld(World):
 
     def live_object(self, oid: bytes) -> LiveObject | None:
         """A live object, as the leader has it."""
-        found = list_live(self.leader.view, ListLive(before(oid), behind(oid), 1)).objects
-        return found[0] if found else None
+        found = self.leader.view.get(keys.object_row(oid))
+        return None if found is None else LiveObject(oid, *unpack(found))
 
     def live_objects(self) -> list[LiveObject]:
-        """All live objects, as the leader has them."""
-        found: list[LiveObject] = []
-        more = True
-        while more:
-            page = list_live(self.leader.view, ListLive(found[-1].object if found else b"", b"", 1024))
-            found += page.objects
-            more = page.more
-        return found
+        """All live objects, as the leader has them: from the table itself, not as stewards are told."""
+        return [LiveObject(key[1:], *unpack(value)) for key, value in scan_prefix(self.leader.view, keys.OBJECT)]
 
 
 @asynccontextmanager

@@ -68,19 +68,23 @@ class Port:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._links: list[tuple[str, Link]] = []
-        #: While it is black nothing gets through, and nobody is told.
+        #: While it is black nothing gets through, or nothing to one address, and nobody is told.
         self._is_black = False
+        self._black_address: str | None = None
         self._white = trio.Event()
 
     async def dial(self, address: str) -> trio.abc.Stream:
         """See Network.dial; while the port is black it takes for ever."""
-        if self._is_black:
+        if self._is_black_to(address):
             await self._white.wait()
         stream = await self._network.dial(address)
         self._links.append(next((address, link) for _, link in reversed(self._network.links) if link.client is stream))
-        if self._is_black:
+        if self._is_black_to(address):
             self._links[-1][1].drop()
         return stream
+
+    def _is_black_to(self, address: str) -> bool:
+        return self._is_black and self._black_address in (None, address)
 
     def links(self, address: str | None = None) -> list[Link]:
         """All links, or those to one address."""
@@ -91,18 +95,18 @@ class Port:
         for link in self.links(address):
             link.cut()
 
-    def blacken(self) -> None:
-        """From now on nothing arrives, in either direction."""
-        self._is_black = True
+    def blacken(self, address: str | None = None) -> None:
+        """From now on nothing arrives, in either direction; of one address or all."""
+        self._is_black, self._black_address = True, address
         self._white = trio.Event()
-        for link in self.links():
+        for link in self.links(address):
             link.drop()
 
     def whiten(self) -> None:
         """New links work again; what was sent on the old ones is lost, and they break."""
         self._is_black = False
         self._white.set()
-        self.cut()
+        self.cut(self._black_address)
 
 
 class Mounted:

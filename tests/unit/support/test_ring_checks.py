@@ -157,7 +157,7 @@ async def test_a_part_that_must_not_go_is_missed_at_once(autojump_clock: trio.te
     """When a node drops it, not when somebody looks."""
     async with open_ring(1, node_count=5, stored_class=_CLASS) as world:
         await _filled(world)
-        RingFaults(world, random.Random(1), parse_class(_CLASS))
+        RingFaults(world, random.Random(1), parse_class(_CLASS), 3)
         oid = take(world)
         with pytest.raises(AssertionError, match="a part was taken away"):
             world.on_removed(oid)
