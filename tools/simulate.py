@@ -47,7 +47,9 @@ def main(arguments: Sequence[str]) -> int:
     for seed in options.seeds:
         try:
             told = _WORLDS[options.world](seed, options)
-        except BaseExceptionGroup as error:
+        except (Exception, BaseExceptionGroup) as error:
+            if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt):
+                raise
             failed.append(seed)
             print(f"seed {seed} FAILED")
             traceback.print_exception(error)

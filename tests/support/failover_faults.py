@@ -164,7 +164,7 @@ class Faults:
         def change(server: Server, begins: bool) -> None:
             server.etcd.is_cut = begins
 
-        await self._for("isolate", 8.0, change)
+        await self._for("isolate", 20.0, change)
 
     async def _silence(self) -> None:
         network = self._world.network
