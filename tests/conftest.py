@@ -1,9 +1,16 @@
 """What holds for every test: cheap kinds run first; shared fixtures come from tests/support."""
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 
+from ringfs.cli.dev import ports
+
 pytest_plugins = ["tests.support.mounts"]
+
+#: Ports for clusters, below those of outgoing connections: each of xdist's processes has a part of them.
+PORTS = range(10240, 32768)
 
 #: The order of the kinds: the first red test is the cheapest one that shows the fault. Kinds not named come between.
 FIRST = ("tidy", "unit")
@@ -21,6 +28,12 @@ settings.register_profile(
 settings.load_profile("suite")
 
 
+def ports_of(worker: int, count: int) -> str:
+    """What one of so many processes has, and no other: a server that is killed leaves its port to whoever looks for one."""
+    part = PORTS[worker * len(PORTS) // count : (worker + 1) * len(PORTS) // count]
+    return f"{part[0]}-{part[-1]}"
+
+
 def kind_order(nodeid: str) -> int:
     """Where the test's directory under tests/ stands in the run."""
     kind = nodeid.removeprefix("tests/").partition("/")[0]
@@ -32,3 +45,10 @@ def kind_order(nodeid: str) -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sorts by kind and keeps the order within one."""
     items.sort(key=lambda item: kind_order(item.nodeid))
+
+
+def pytest_configure() -> None:
+    """Side by side with others: its own ports."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if worker:
+        os.environ[ports.VARIABLE] = ports_of(int(worker), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))

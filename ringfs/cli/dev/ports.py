@@ -1,5 +1,6 @@
 """Loopback ports for a dev cluster that stay free while it is down."""
 
+import os
 import random
 import socket
 from pathlib import Path
@@ -8,18 +9,18 @@ from ringfs.base.errors import UserError
 
 _LOWEST = 10240
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+#: "LOWEST-HIGHEST": where several who make clusters side by side must never meet, each has a range of its own.
+VARIABLE = "RINGFS_DEV_PORTS"
 
 
 def free_ports(count: int) -> list[int]:
     """So many different TCP ports of 127.0.0.1 that nobody listens on.
 
     From below the range that the kernel gives to outgoing connections: one of those could else hold a port of ours when
-    its server is started again. Chosen by chance, so that clusters made side by side do not meet.
+    its server is started again. Chosen by chance, so that clusters made side by side hardly meet. Raises UserError.
     """
-    highest = int(_RANGE.read_text().split()[0]) - 1
-    if highest - _LOWEST < 1000:
-        highest = 65535  # a machine that gives nearly everything to outgoing connections: take what is free now
-    candidates = list(range(_LOWEST, highest + 1))
+    lowest, highest = _bounds()
+    candidates = list(range(lowest, highest + 1))
     random.shuffle(candidates)
     found: list[int] = []
     for port in candidates:
@@ -27,7 +28,20 @@ def free_ports(count: int) -> list[int]:
             return found
         if _is_free(port):
             found.append(port)
-    raise UserError(f"no free ports between {_LOWEST} and {highest} on 127.0.0.1: end what uses them")
+    raise UserError(f"no free ports between {lowest} and {highest} on 127.0.0.1: end what uses them")
+
+
+def _bounds() -> tuple[int, int]:
+    """The lowest and the highest port that may be chosen."""
+    asked = os.environ.get(VARIABLE, "")
+    if asked:
+        lowest, _, highest = asked.partition("-")
+        if not (lowest.isdecimal() and highest.isdecimal() and 0 < int(lowest) <= int(highest) < 65536):
+            raise UserError(f"{VARIABLE} is '{asked}': write LOWEST-HIGHEST")
+        return int(lowest), int(highest)
+    highest_free = int(_RANGE.read_text().split()[0]) - 1
+    # A machine may give nearly everything to outgoing connections: then take what is free now.
+    return _LOWEST, highest_free if highest_free - _LOWEST >= 1000 else 65535
 
 
 def _is_free(port: int) -> bool:
