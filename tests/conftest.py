@@ -9,9 +9,6 @@ from ringfs.cli.dev import ports
 
 pytest_plugins = ["tests.support.mounts"]
 
-#: Ports for clusters, below those of outgoing connections: each of xdist's processes has a part of them.
-PORTS = range(10240, 32768)
-
 #: The order of the kinds: the first red test is the cheapest one that shows the fault. Kinds not named come between.
 FIRST = ("tidy", "unit")
 LAST = ("mount", "process")
@@ -30,8 +27,9 @@ settings.load_profile("suite")
 
 def ports_of(worker: int, count: int) -> str:
     """What one of so many processes has, and no other: a server that is killed leaves its port to whoever looks for one."""
-    part = PORTS[worker * len(PORTS) // count : (worker + 1) * len(PORTS) // count]
-    return f"{part[0]}-{part[-1]}"
+    lowest, highest = ports.bounds()
+    size = (highest - lowest + 1) // count
+    return f"{lowest + worker * size}-{lowest + (worker + 1) * size - 1}"
 
 
 def kind_order(nodeid: str) -> int:

@@ -19,7 +19,7 @@ def free_ports(count: int) -> list[int]:
     From below the range that the kernel gives to outgoing connections: one of those could else hold a port of ours when
     its server is started again. Chosen by chance, so that clusters made side by side hardly meet. Raises UserError.
     """
-    lowest, highest = _bounds()
+    lowest, highest = bounds()
     candidates = list(range(lowest, highest + 1))
     random.shuffle(candidates)
     found: list[int] = []
@@ -31,8 +31,8 @@ def free_ports(count: int) -> list[int]:
     raise UserError(f"no free ports between {lowest} and {highest} on 127.0.0.1: end what uses them")
 
 
-def _bounds() -> tuple[int, int]:
-    """The lowest and the highest port that may be chosen."""
+def bounds() -> tuple[int, int]:
+    """The lowest and the highest port that may be chosen. Raises UserError."""
     asked = os.environ.get(VARIABLE, "")
     if asked:
         lowest, _, highest = asked.partition("-")
