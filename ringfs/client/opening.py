@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import NamedTuple
 
 import trio
 
@@ -48,52 +49,65 @@ async def open_file_system(
     """
     clock = clock or SystemClock()
     run_in_thread = run_in_thread or partial(trio.to_thread.run_sync, limiter=trio.CapacityLimiter(_HASHING_THREADS))
-    key = config.load_key()
-    name = f"{socket.gethostname()}:{os.getpid()} {purpose}"
-    coherence = Coherence()
-    tunables = config.mount
-    addresses = [server.address for server in config.meta]
-    link = MetadataLink(addresses, key, name, clock, coherence, dial, leader_wait_s=tunables.leader_wait_s)
-    inodes = InodeTable(link.holds)
+    key, name = config.load_key(), f"{socket.gethostname()}:{os.getpid()} {purpose}"
     async with trio.open_nursery() as nursery:
         objects = Objects(DataNodes(key, name, nursery, dial), run_in_thread, clock)
-        link.on_map = objects.follow
-        blocks = BlockCache(objects.fetch_soon, tunables.cache_bytes_max)
-        objects.peek_by(blocks.peek)
-        reader = Reader(blocks, coherence.load_extents, tunables.readahead_bytes)
-        writer = Writer(
-            link,
-            objects,
-            inodes,
-            coherence.load_extents,
-            Rewriter(link, objects, inodes, blocks),
-            coherence.committed,
-            coherence.lost,
-            dirty_bytes_max=tunables.dirty_bytes_max,
-            commit_interval_s=tunables.commit_interval_s,
-            remember=blocks.remember,
-        )
-        kernel = kernel or KernelCache()
-        delegations = Delegations(link, inodes, clock, enabled=tunables.delegations)
-        coherence.attach(link, inodes, writer, kernel, delegations)
-        locks = Locks(link, inodes, coherence, writer, kernel)
-        link.on_locks_freed = locks.freed
-        appender = Appender(link, objects, inodes, coherence, writer)
-        await nursery.start(locks.run)
-        await nursery.start(writer.run)
-        refused: Refused | None = await nursery.start(link.run)
+        parts = _put_together(config, key, name, objects, kernel or KernelCache(), clock, dial)
+        await nursery.start(parts.locks.run)
+        await nursery.start(parts.writer.run)
+        refused: Refused | None = await nursery.start(parts.link.run)
         if refused is None:
-            nursery.start_soon(coherence.run)
-            access_times = AccessTimes(link, clock, Policy(tunables.atime))
-            file_system = FileSystem(link, inodes, reader, writer, coherence, locks, appender, access_times, clock)
-            nursery.start_soon(access_times.run)
-            nursery.start_soon(file_system.space.watch)
-            nursery.start_soon(file_system.removed.run)
+            file_system = parts.file_system
+            for run in (parts.coherence.run, file_system.access_times.run, file_system.space.watch, file_system.removed.run):
+                nursery.start_soon(run)
             yield file_system
             await file_system.sync()
-            coherence.close_now()
-            await link.close()
+            parts.coherence.close_now()
+            await parts.link.close()
         nursery.cancel_scope.cancel()
     if refused is not None:
         # Out here, so that it is not wrapped in a group.
         raise refused
+
+
+class _Parts(NamedTuple):
+    """Of a client: those that are to run, and the whole."""
+
+    link: MetadataLink
+    coherence: Coherence
+    locks: Locks
+    writer: Writer
+    file_system: FileSystem
+
+
+def _put_together(
+    config: ClusterConfig, key: bytes, name: str, objects: Objects, kernel: KernelCache, clock: Clock, dial: Dial
+) -> _Parts:
+    """All parts, of which none runs yet."""
+    tunables, addresses = config.mount, [server.address for server in config.meta]
+    coherence = Coherence()
+    link = MetadataLink(addresses, key, name, clock, coherence, dial, leader_wait_s=tunables.leader_wait_s)
+    link.on_map = objects.follow
+    inodes = InodeTable(link.holds)
+    blocks = BlockCache(objects.fetch_soon, tunables.cache_bytes_max)
+    objects.peek_by(blocks.peek)
+    writer = Writer(
+        link,
+        objects,
+        inodes,
+        coherence.load_extents,
+        Rewriter(link, objects, inodes, blocks),
+        coherence.committed,
+        coherence.lost,
+        dirty_bytes_max=tunables.dirty_bytes_max,
+        commit_interval_s=tunables.commit_interval_s,
+        remember=blocks.remember,
+    )
+    coherence.attach(link, inodes, writer, kernel, Delegations(link, inodes, clock, enabled=tunables.delegations))
+    locks = Locks(link, inodes, coherence, writer, kernel)
+    link.on_locks_freed = locks.freed
+    reader = Reader(blocks, coherence.load_extents, tunables.readahead_bytes)
+    appender = Appender(link, objects, inodes, coherence, writer)
+    access_times = AccessTimes(link, clock, Policy(tunables.atime))
+    file_system = FileSystem(link, inodes, reader, writer, coherence, locks, appender, access_times, clock)
+    return _Parts(link, coherence, locks, writer, file_system)
