@@ -31,13 +31,22 @@ class SegmentTable:
     @contextmanager
     def pinned(self, number: int) -> Iterator[Segment]:
         """The segment, for as long as the block lasts. Opening it blocks for microseconds. Raises OSError."""
-        segment = self.opened(number)
-        segment.pins += 1
+        segment = self.pin(number)
         try:
             yield segment
         finally:
-            segment.pins -= 1
-            self._close_unused()
+            self.unpin(segment)
+
+    def pin(self, number: int) -> Segment:
+        """The segment, until unpin(). Opening it blocks for microseconds. Raises OSError."""
+        segment = self.opened(number)
+        segment.pins += 1
+        return segment
+
+    def unpin(self, segment: Segment) -> None:
+        """One use of it has ended."""
+        segment.pins -= 1
+        self._close_unused()
 
     async def create(self, number: int, capacity_bytes: int, header: bytes) -> None:
         """Make a new segment file."""

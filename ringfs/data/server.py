@@ -1,10 +1,11 @@
 """The data node's side of messages/data.py: which request is answered at once, which one by the workers, and with what.
 
-What is in memory, be it the page cache, is answered in the call. Other puts and gets wait in two bounded queues, each with
-workers of its own, so that neither starves the other and no request costs a task.
+What is in memory, be it the page cache, is answered in the call, and a put that nothing stands in the way of is begun in it. Other
+puts and gets wait in two bounded queues, each with workers of its own, so that neither starves the other and none costs a task.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import islice
 
 import trio
@@ -69,7 +70,7 @@ class DataServer:
         self._send_put, self._puts = trio.open_memory_channel[Request](PUTS_WAITING_MAX)
         self._send_get, self._gets = trio.open_memory_channel[Request](GETS_WAITING_MAX)
         self._handlers: dict[type, Callable[[Request], None]] = {
-            Put: self._queue_put,
+            Put: self._put_now,
             Delete: self._queue_put,
             Drop: self._queue_put,
             Get: self._get_now,
@@ -171,6 +172,13 @@ class DataServer:
         else:
             _reply_blocks(request, got)
 
+    def _put_now(self, request: Request) -> None:
+        """By a thread without a task, or by a worker."""
+        asked: Put = request.message
+        stored = _checked_part(asked, len(request.payload))
+        if not self._store.put_soon(stored, Tables(asked.table, asked.own_table), request.payload, partial(_answer_put, request)):
+            self._queue_put(request)
+
     # --- answered by workers -----------------------------------------------------------------------------------------
 
     def _queue_put(self, request: Request) -> None:
@@ -199,9 +207,7 @@ class DataServer:
 
     async def _put(self, request: Request) -> None:
         asked: Put = request.message
-        stored = StoredPart(asked.object, asked.size_bytes, _part_of(asked.part))
-        if len(request.payload) != stored.length_bytes:
-            raise Refused(Code.BAD_REQUEST, f"{len(request.payload)} bytes for {stored}, which has {stored.length_bytes}")
+        stored = _checked_part(asked, len(request.payload))
         done = PutDone(await self._store.put(stored, Tables(asked.table, asked.own_table), request.payload))
         request.reply(done, at_once=True)
 
@@ -248,6 +254,20 @@ def _part_of(packed: bytes) -> Part:
     if part is None:
         raise Refused(Code.INVALID, f"{packed.hex()} is no part")
     return part
+
+
+def _checked_part(asked: Put, payload_bytes: int) -> StoredPart:
+    stored = StoredPart(asked.object, asked.size_bytes, _part_of(asked.part))
+    if payload_bytes != stored.length_bytes:
+        raise Refused(Code.BAD_REQUEST, f"{payload_bytes} bytes for {stored}, which has {stored.length_bytes}")
+    return stored
+
+
+def _answer_put(request: Request, refused: Refused | None) -> None:
+    if refused is None:
+        request.reply(PutDone(True), at_once=True)
+    else:
+        request.refuse(refused.code, refused.detail)
 
 
 def _reply_blocks(request: Request, got: Got) -> None:

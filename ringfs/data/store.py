@@ -4,9 +4,10 @@ Here is what an operation means. Where bytes go is segment_log.py's, what is kno
 records is checkpointer.py's business. All methods belong to the event loop's thread; disk I/O is in bounded sets of threads.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import trio
@@ -42,6 +43,8 @@ from ringfs.ring.parts import COPY, Part
 _DROPS_AT_ONCE = 128
 #: How often it is looked how much of the index is mapped. Meanwhile reads map a few tens of MiB at most.
 _LOOK_S = 0.25
+#: Is told how a put ended: well (None), or what is refused.
+OnPut = Callable[[Refused | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +96,15 @@ class ObjectStore:
         self._tables = TableCache()
         self._put_threads = Threads(PUT_THREADS)
         self._get_threads = Threads(GET_THREADS)
+        self._mistakes: list[Exception] = []
+        self._mistaken = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Checkpoint, free space and bound memory, until cancelled. Raises IndexDamaged."""
+        """Checkpoint, free space and bound memory, until cancelled. Raises IndexDamaged, and what put_soon() could not."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._checkpointer.run)
             nursery.start_soon(self._bound_memory)
+            nursery.start_soon(self._raise_mistake)
             task_status.started()
 
     async def _bound_memory(self) -> None:
@@ -107,8 +113,18 @@ class ObjectStore:
             self._kv.bound_memory()
             await trio.sleep(_LOOK_S)
 
+    async def _raise_mistake(self) -> None:
+        """What puts met that have no task of their own."""
+        await self._mistaken.wait()
+        raise self._mistakes[0]
+
     async def close(self) -> None:
-        """Checkpoint (unless the disk failed) and close; after run() has ended and with no call under way."""
+        """Checkpoint (unless the disk failed) and close; after run() has ended and with no call under way but puts that were begun
+        by put_soon()."""
+        await self._put_threads.wait_idle()
+        if self._mistakes:
+            # The segments have all of it; the index should not be made durable.
+            self.health.fail(f"a put: {self._mistakes[0]!r}")
         await self._checkpointer.close()
         self._segments.close()
         self.disk.close()
@@ -153,6 +169,28 @@ class ObjectStore:
                 return False
         await self._append_part(stored, tables, content)
         return True
+
+    def put_soon(self, stored: StoredPart, tables: Tables, content: memoryview, on_put: OnPut) -> bool:
+        """What put() does, begun in a plain call, if it need not wait for anything first; on_put is told None, the part being held
+        now and not before, or what put() refuses. False says to ask put(). Refused as there."""
+        self.health.check_writable()
+        self._checkpointer.check_room()
+        if self._index.get(stored.key) is not None:
+            return False
+        head, write = self._record(stored, tables, content)
+        return self._log.append_soon(head.record_bytes, write, self._put_threads, partial(self._put_ended, head, on_put))
+
+    def _put_ended(self, head: Head, on_put: OnPut, appended: int | Refused) -> None:
+        try:
+            if isinstance(appended, Refused):
+                on_put(appended)
+            else:
+                self._appended(head, appended)
+                on_put(None)
+        except Exception as error:
+            # There is no task here that it could end.
+            self._mistakes.append(error)
+            self._mistaken.set()
 
     async def get(self, oid: bytes, part: Part | None, first_block: int, block_count: int) -> Got:
         """Blocks of a part; with no part, blocks of the object, from a copy or a data fragment that has them all, else no bytes of
@@ -262,15 +300,23 @@ class ObjectStore:
         return now is not None and now.position == entry.position
 
     async def _append_part(self, stored: StoredPart, tables: Tables, content: memoryview) -> None:
-        birth_ns = self._index.next_birth(self._clock.wall_ns())
-        head = Head(KIND_PART, stored, birth_ns, tables)
+        head, write = self._record(stored, tables, content)
+        self._appended(head, await self._log.append(head.record_bytes, write, self._put_threads))
+
+    def _record(self, stored: StoredPart, tables: Tables, content: memoryview) -> tuple[Head, Callable[[Segment, int], None]]:
+        """The head of the record of a part, and what checks and writes it in a thread."""
+        head = Head(KIND_PART, stored, self._index.next_birth(self._clock.wall_ns()), tables)
 
         def write(segment: Segment, offset: int) -> None:
             check_content(stored, tables, content)
             write_record(segment, offset, self.identity.record_key, head, content)
 
-        position = await self._log.append(head.record_bytes, write, self._put_threads)
-        self._index.add(stored.key, position, stored.size_bytes, birth_ns)
+        return head, write
+
+    def _appended(self, head: Head, position: int) -> None:
+        """A part's record is durable: the part is held."""
+        stored, tables = head.stored, head.tables
+        self._index.add(stored.key, position, stored.size_bytes, head.birth_ns)
         self._log.settled(position)
         self.health.mended(stored)
         self._tables.forget(stored.key)

@@ -127,6 +127,8 @@ async def live_and_crash(disk: Path, life: Life, clock: TickingClock) -> None:
         while life.acknowledged_count < end:
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
+    # What threads write goes on in this process, though nobody waits for it.
+    await store._put_threads.wait_idle()
     store._checkpointer._kv.close()
     store._segments.close()
     store.disk.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 
 from ringfs.base.checksums import Buffer, block_table, object_id
+from ringfs.base.errors import Refused
 from ringfs.base.files import RealFiles
 from ringfs.base.limits import HASH_BYTES, KIB, MIB
 from ringfs.data.disk import Disk, Segment
@@ -193,8 +194,20 @@ async def running(
 
 
 async def put(store: ObjectStore, thing: Made) -> bool:
-    """Put it; whether it was fresh."""
-    return await store.put(thing.stored, thing.tables, memoryview(bytearray(thing.content)))
+    """Put it as a server does, in a plain call if that can be; whether it was fresh."""
+    content, ended = memoryview(bytearray(thing.content)), trio.Event()
+    refusals: list[Refused] = []
+
+    def on_put(refused: Refused | None) -> None:
+        refusals.extend([refused] if refused else [])
+        ended.set()
+
+    if not store.put_soon(thing.stored, thing.tables, content, on_put):
+        return await store.put(thing.stored, thing.tables, content)
+    await ended.wait()
+    if refusals:
+        raise refusals[0]
+    return True
 
 
 async def content_of(store: ObjectStore, thing: Made) -> bytes:

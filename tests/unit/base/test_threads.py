@@ -2,6 +2,7 @@
 
 import threading
 
+import outcome
 import pytest
 import trio
 import trio.testing
@@ -68,3 +69,30 @@ async def test_a_cancelled_caller() -> None:
         gate.set()
     assert (begun, got) == ([0], [0])
     assert await threads.run(call, 2) == 2
+
+
+async def test_plain_calls() -> None:
+    """Their results are told in the loop's thread; they share the threads with others; wait_idle() waits for the last one."""
+    threads, gate = Threads(1), threading.Event()
+    told: list[tuple[outcome.Outcome[object], int]] = []
+
+    def tell(result: outcome.Outcome[object]) -> None:
+        told.append((result, threading.get_ident()))
+
+    assert threads.has_free
+    threads.start(lambda: gate.wait(10), tell)
+    threads.start(lambda: 7 // 0, tell)
+    assert (threads.has_free, threads.waiting_count) == (False, 1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(threads.wait_idle)
+        await trio.testing.wait_all_tasks_blocked()
+        assert nursery.child_tasks, "two calls have not ended"
+        gate.set()
+        assert await threads.run(divmod, 7, 2) == (3, 1)
+    assert threads.has_free
+    first, second = told
+    assert first == (outcome.Value(True), threading.get_ident())
+    assert isinstance(second[0], outcome.Error)
+    assert isinstance(second[0].error, ZeroDivisionError)
+    with trio.fail_after(1):
+        await threads.wait_idle()
