@@ -10,6 +10,9 @@ from ringfs.base.limits import KIB, MIB
 
 #: What every buffer's address is a multiple of.
 PAGE_BYTES = 4 * KIB
+#: Buffers of at least one huge page begin at one: where 2 MiB are 1 page and not 512, a direct write is 1 request to the disk and
+#: not 3, and finding its pages costs nothing.
+_HUGE_PAGE_BYTES = 2 * MIB
 #: Buffers are made in powers of two from here, and each is this much larger, so that a record's head fits in front of whole blocks.
 _CLASS_BYTES_MIN = 64 * KIB
 _SLACK_BYTES = 2 * PAGE_BYTES
@@ -37,7 +40,7 @@ class BufferPool:
             memory = unused.pop()
         except IndexError:
             memory = _fresh(class_bytes + _SLACK_BYTES)
-        owner = (ctypes.c_ubyte * size_bytes).from_buffer(memory)
+        owner = (ctypes.c_ubyte * size_bytes).from_buffer(memory, _start_of(memory))
         weakref.finalize(owner, self._take_back, unused, class_bytes, memory).atexit = False
         return memoryview(owner).cast("B")
 
@@ -59,7 +62,17 @@ def is_aligned(view: memoryview, alignment_bytes: int = PAGE_BYTES) -> bool:
 
 
 def _fresh(size_bytes: int) -> mmap.mmap:
-    memory = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if size_bytes >= 2 * MIB:
+    is_huge = size_bytes >= _HUGE_PAGE_BYTES
+    # What is in front of the first huge page is never touched, so that it is no memory.
+    length_bytes = size_bytes + _HUGE_PAGE_BYTES - PAGE_BYTES if is_huge else size_bytes
+    memory = mmap.mmap(-1, length_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if is_huge:
         memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
+
+
+def _start_of(memory: mmap.mmap) -> int:
+    """Where in it a buffer begins."""
+    if len(memory) < _HUGE_PAGE_BYTES:
+        return 0
+    return -ctypes.addressof(ctypes.c_ubyte.from_buffer(memory)) % _HUGE_PAGE_BYTES

@@ -19,6 +19,17 @@ def test_size_and_alignment(size_bytes: int) -> None:
     assert bytes(view[-1:]) == b"x"
 
 
+@pytest.mark.parametrize("size_bytes", [2 * MIB, 2 * MIB + 4096, 8 * MIB + 4096])
+def test_large_ones_begin_at_a_huge_page(size_bytes: int) -> None:
+    """Also when they are used again."""
+    pool = BufferPool()
+    for _ in range(3):
+        views = [pool.take(size_bytes) for _ in range(3)]
+        assert all(address(view) % (2 * MIB) == 0 for view in views)
+        for view in views:
+            view[-1:] = b"x"
+
+
 def address(view: memoryview) -> int:
     """Where its memory is: found by asking for alignments."""
     return ctypes.addressof(ctypes.c_ubyte.from_buffer(view))
