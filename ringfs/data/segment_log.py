@@ -12,7 +12,7 @@ import trio
 from outcome import Outcome
 
 from ringfs.base.clock import Clock
-from ringfs.base.errors import Code, Refused
+from ringfs.base.errors import Code, Refused, kept
 from ringfs.base.limits import DISK_RESERVE_BYTES, OBJECT_BYTES_MAX, SEGMENT_BYTES, SEGMENT_BYTES_MIN
 from ringfs.base.threads import Threads
 from ringfs.data.disk import Disk, Segment
@@ -151,23 +151,26 @@ class SegmentLog:
             with self._judged(position):
                 result.unwrap()
         except Refused as refused:
-            on_appended(refused)
+            on_appended(kept(refused))
         else:
             on_appended(position)
 
     @contextmanager
     def _judged(self, position: int) -> Iterator[None]:
-        """What the end of its writing, which is the block's, makes of a record. Refused: it does not count."""
+        """What the end of its writing, which is the block's, makes of a record. Refused: it does not count.
+
+        The frames of the thread are let go: they have the payload, and the thread's own has the error.
+        """
         try:
             yield
         except _NotSynced as error:
-            self._health.fail(f"fdatasync: {error}")
-        except Refused:
+            self._health.fail(f"fdatasync: {kept(error)}")
+        except Refused as refused:
             self._give_up(position)
-            raise
+            raise kept(refused) from None
         except OSError as error:
             self._give_up(position)
-            raise self._write_failed(error) from error
+            raise self._write_failed(error) from kept(error)
         # Also if another disk call failed meanwhile. The record stays in flight then: the mark stays before it.
         self._health.check_writable()
 

@@ -90,13 +90,14 @@ class Lane:
             self.avoid()
             raise
 
-    def call_soon(self, request: Any, on_answer: OnAnswer, *, timeout_s: float) -> bool:
-        """Ask, if that can be done at once; on_answer is then called from the receiving loop. False: use call."""
+    def call_soon(self, request: Any, on_answer: OnAnswer, payload: Sequence[Buffer] = (), *, timeout_s: float) -> bool:
+        """Ask, if that can be done at once; on_answer is then called from the receiving loop, and calls avoid() for a lost
+        connection. False: use call."""
         client = self._client
         if client is None or not client.has_room or client.lost.is_set():
             return False
         self._begin()
-        client.call_soon(request, on_answer, timeout_s=timeout_s)
+        client.call_soon(request, on_answer, payload, timeout_s=timeout_s)
         return True
 
     # --- whether it is any good -------------------------------------------------------------------------------------

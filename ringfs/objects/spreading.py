@@ -4,15 +4,19 @@ A node that takes much longer than is usual is replaced too, if there is one of 
 which is then a surplus that the stewards drop. Which form and which nodes: putting.py.
 """
 
+import math
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 import trio
 
-from ringfs.base.errors import Code, ConnectionLost, Refused
+from ringfs.base.errors import Code, ConnectionLost, Refused, kept
 from ringfs.objects.coding import Job
 from ringfs.objects.locating import Places
+from ringfs.objects.nodes import Lane
 from ringfs.wire.messages.cluster import Node
+from ringfs.wire.rpc import Answer, OnAnswer
 
 log = structlog.get_logger("ringfs.objects.spreading")
 
@@ -29,7 +33,9 @@ class Spreading:
         self.holders = holders
         #: Who is being asked for a job that is not done, with the time from which on that takes too long.
         self._asked: dict[int, dict[int, tuple[Node, float]]] = {number: {} for number in range(len(jobs))}
+        #: Set by what run() has to look at: an end, a failure, and any answer while a part is late.
         self._news = trio.Event()
+        self._is_any_late = False
         #: Somebody had no room.
         self.met_full = False
 
@@ -50,6 +56,7 @@ class Spreading:
                 return False
             if len(idle) == len(missing):
                 return False
+            self._is_any_late = any(self._late_s(number) <= trio.current_time() for number in missing)
             with trio.CancelScope(deadline=self._next_late_s(missing)):
                 await self._news.wait()
         return True
@@ -63,16 +70,22 @@ class Spreading:
             return False
         self._candidates.remove(node)
         lane = self._places.lane(node, bulk=True)
-        self._asked[number][node.node] = (node, trio.current_time() + lane.put_late_s)
-        self._places.nodes.start_soon(self._put_on, number, node)
+        begun_s = trio.current_time()
+        self._asked[number][node.node] = (node, begun_s + lane.put_late_s)
+        job, on_answer = self._jobs[number], partial(self._answered, number, node, begun_s)
+        if not lane.call_soon(job.request, on_answer, job.payload, timeout_s=PUT_TIMEOUT_S):
+            # There has to be a connection first, or room on it.
+            self._places.nodes.start_soon(self._put_on, lane, job, on_answer)
         return True
 
     def _is_late(self, number: int) -> bool:
         """Whether all who were asked for a part are late, while others were not."""
-        asked = self._asked[number]
-        now_s = trio.current_time()
         has_answers = 2 * len(self.holders) >= len(self._jobs) - 1
-        return bool(asked) and has_answers and all(late_s <= now_s for _, late_s in asked.values())
+        return has_answers and self._late_s(number) <= trio.current_time()
+
+    def _late_s(self, number: int) -> float:
+        """When all who were asked for a part are late; never if nobody was."""
+        return max((late_s for _, late_s in self._asked[number].values()), default=math.inf)
 
     def _next_late_s(self, missing: list[int]) -> float:
         now_s = trio.current_time()
@@ -87,25 +100,33 @@ class Spreading:
                 if late_s <= now_s:
                     self._places.lane(node, bulk=True).was_overtaken()
 
-    async def _put_on(self, number: int, node: Node) -> None:
-        job = self._jobs[number]
-        oid = job.request.object.hex()
-        lane = self._places.lane(node, bulk=True)
-        begun_s = trio.current_time()
+    async def _put_on(self, lane: Lane, job: Job, on_answer: OnAnswer) -> None:
+        answer: Answer | Refused | ConnectionLost
         try:
-            await lane.call(job.request, job.payload, timeout_s=PUT_TIMEOUT_S)
+            answer = await lane.call(job.request, job.payload, timeout_s=PUT_TIMEOUT_S)
+        except (Refused, ConnectionLost) as error:
+            answer = kept(error)
+        on_answer(answer)
+
+    def _answered(self, number: int, node: Node, begun_s: float, answer: Answer | Refused | ConnectionLost) -> None:
+        del self._asked[number][node.node]
+        if isinstance(answer, Answer):
             self._held(number, node, trio.current_time() - begun_s)
-        except Refused as refused:
-            if refused.code is Code.DISK_FULL:
-                self.met_full = True
-                self._places.note_full(node)
-            else:
-                log.warning("put refused", node=node.name, object=oid, part=str(job.part), reason=str(refused))
-        except ConnectionLost as error:
-            log.warning("put failed", node=node.name, object=oid, part=str(job.part), reason=str(error))
-        finally:
-            del self._asked[number][node.node]
+        else:
+            self._failed(number, node, answer)
+        if self._is_any_late or not isinstance(answer, Answer) or not self.missing:
             self._news.set()
+
+    def _failed(self, number: int, node: Node, error: Refused | ConnectionLost) -> None:
+        if isinstance(error, Refused) and error.code is Code.DISK_FULL:
+            self.met_full = True
+            self._places.note_full(node)
+            return
+        if isinstance(error, ConnectionLost):
+            self._places.lane(node, bulk=True).avoid()
+        job = self._jobs[number]
+        what = "put refused" if isinstance(error, Refused) else "put failed"
+        log.warning(what, node=node.name, object=job.request.object.hex(), part=str(job.part), reason=str(error))
 
     def _held(self, number: int, node: Node, took_s: float) -> None:
         if number in self.holders:

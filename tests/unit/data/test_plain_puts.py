@@ -3,7 +3,9 @@
 That they do what other puts do is what the other tests of the store show: their put() asks for them first.
 """
 
+import gc
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from ringfs.base.limits import MIB, PUT_THREADS
 from ringfs.data.index import Index, IndexDamaged
 from ringfs.data.store import ObjectStore
 from tests.support.stores import EIO, Faults, Made, content_of, made, opened, put, running
+from tests.support.waiting import until
 
 THING, OTHER = made(1), made(2)
 
@@ -81,6 +84,35 @@ async def test_a_failing_disk_is_told(tmp_path: Path) -> None:
         assert (refused.code, refused.detail) == (Code.DISK_FAILED, "fdatasync: Input/output error")
         with pytest.raises(Refused):
             begun(store, OTHER, told)
+
+
+class Owner(bytearray):
+    """Memory that can be watched."""
+
+
+@pytest.mark.parametrize("fault", ["", "on_write", "on_sync"])
+async def test_a_refused_put_keeps_no_memory(tmp_path: Path, fault: str) -> None:
+    """Its payload is let go without the collector of cycles, which comes by seldom."""
+    faults = Faults()
+    told: list[Refused | None] = []
+    async with running(tmp_path, faults=faults) as store:
+        assert await put(store, THING)
+        gc.collect()
+        gc.disable()
+        try:
+            owner = Owner(OTHER.content if fault else OTHER.content[::-1])
+            watched = weakref.ref(owner)
+            if fault:
+                setattr(faults, fault, EIO)
+            assert store.put_soon(OTHER.stored, OTHER.tables, memoryview(owner), told.append)
+            del owner
+            with trio.fail_after(10):
+                await until(lambda: watched() is None)
+        finally:
+            gc.enable()
+    (refused,) = told
+    assert refused is not None
+    assert refused.code is (Code.DISK_FAILED if fault else Code.CORRUPT)
 
 
 def damage(monkeypatch: pytest.MonkeyPatch) -> None:

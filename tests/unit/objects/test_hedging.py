@@ -370,3 +370,14 @@ async def test_puts_do_not_wait_for_one_node(size_bytes: int, autojump_clock: tr
             await at.put(content, "ec:4+2")
         assert trio.current_time() - begun_s < 2.5
         assert not silent.held
+
+
+async def test_a_put_that_is_late_everywhere(autojump_clock: trio.testing.MockClock) -> None:
+    """While nobody has answered, a silent node is no later than others; the first answers show that it is, and it is replaced."""
+    async with shelf(8, default_class="ec:4+2") as at:
+        for node in at.nodes.values():
+            node.put_s = 3.0
+        at.order(CONTENT)[1].is_mute = True
+        begun_s = trio.current_time()
+        await at.put(CONTENT, "ec:4+2")
+        assert trio.current_time() - begun_s < 6.5
