@@ -5,8 +5,9 @@
 Starts a cluster of its own in a temporary directory: 3 data nodes and replica:2, or as --nodes and --class say; of several classes
 (--class ec:4+2,replica:3) each has a cluster, their loads run by turns, and in the end the first one is compared with each other.
 Reads are cold: a new client, and nothing of the segments in the page cache. Per operation (a call of client/file_system.py: 1 MiB,
-or 4 KiB) it tells the time and the CPU of the client (this process, whose making of the load counts as its own), of all nodes
-together, and of the metadata server. On a shared machine the CPU is what to compare.
+or 4 KiB) it tells the time and the CPU of the client (this process, whose making of the load counts as its own, so that it is next
+to nothing: what is written are views of 16 MiB, no two alike), of all nodes together, and of the metadata server. On a shared
+machine the CPU is what to compare.
 """
 
 import argparse
@@ -38,6 +39,12 @@ from ringfs.client.opening import open_file_system
 
 _STEP_BYTES = MIB
 _SMALL_BYTES = 4 * KIB
+#: What is written is a step long and begins at one of a prime number of places, each at a cache line of random bytes.
+_BASE_BYTES = 16 * MIB
+_PLACE_BYTES = 64
+_PLACES = 245_759
+#: From one step's place to the next one's: about a step, so that a stream finds nothing in the caches that a real one would not.
+_STRIDE = 16_411
 _STREAMS = 4
 #: CPUCLOCK_SCHED, not of a thread (linux/posix-timers.h).
 _PROCESS_CLOCK = 2
@@ -159,7 +166,8 @@ class Load:
 
     def __init__(self, sizes: Sizes) -> None:
         self._sizes = sizes
-        self._base = random.Random(1).randbytes(_STEP_BYTES)
+        self._base = memoryview(random.Random(1).randbytes(_BASE_BYTES))
+        self._steps = 0
         #: Operations of the last load, and their bytes.
         self.done = 0
         self.bytes = 0
@@ -183,13 +191,18 @@ class Load:
 
     async def _write(self, fs: FileSystem, name: bytes, size_bytes: int) -> None:
         async with _open(fs, name, writes=True) as handle:
-            salt, rest = secrets.token_bytes(16), memoryview(self._base)[32:]
             for offset in range(0, size_bytes, _STEP_BYTES):
-                # Equal objects would be stored once.
-                step = b"".join((b"%s%16d" % (salt, offset), rest))
+                step = self._next_step()
                 await fs.write(handle, offset, step)
                 self._note(len(step))
             await fs.fsync(handle)
+
+    def _next_step(self) -> memoryview:
+        """Bytes that no step before had: equal objects would be stored once."""
+        self._steps += 1
+        assert self._steps < _PLACES, f"no more than {_PLACES} MiB in one run"
+        start = self._steps * _STRIDE % _PLACES * _PLACE_BYTES
+        return self._base[start : start + _STEP_BYTES]
 
     async def _read(self, fs: FileSystem, name: bytes) -> None:
         async with _open(fs, name, writes=False) as handle:
@@ -210,7 +223,7 @@ class Load:
         async with _open(fs, b"seq", writes=True) as handle:
             for number in range(self._sizes.writes):
                 offset = places.randrange(self._sizes.file_bytes // _SMALL_BYTES) * _SMALL_BYTES
-                await fs.write(handle, offset, b"%16d" % number + self._base[16:_SMALL_BYTES])
+                await fs.write(handle, offset, b"%16d" % number + bytes(self._base[16:_SMALL_BYTES]))
                 self._note(_SMALL_BYTES)
                 # A driver gives others their turn too.
                 await trio.lowlevel.checkpoint()
