@@ -85,10 +85,11 @@ class Client:
         if not is_silent:
             self.mounted.port.cut()
 
-    def fall_silent(self) -> None:
-        """The application ends in this moment, and nobody hears its client, which lives on with all that it has to tell."""
-        self._is_there, self._has_ended = trio.Event(), trio.Event()
+    async def fall_silent(self, seconds: float) -> None:
+        """Nobody hears the client any more. Its application ends after so long, and it lives on with all that it has to tell."""
         self.mounted.port.blacken()
+        await trio.sleep(seconds)
+        self._is_there, self._has_ended = trio.Event(), trio.Event()
         self._scope.cancel()
 
     async def be_heard(self, seconds: float, *, is_orderly: bool) -> None:

@@ -21,7 +21,7 @@ everybody goes on:
     vanish      one client is cut off from everybody for less than its leases last
     halt        one client stands still for as long at most
     die         a client crashes, with its machine or alone; another one begins in its place, soon or when its session has ended
-    outlive     an application ends, and its client is cut off until its session has ended; then it is heard again, with all that it
+    outlive     a client is cut off until its session has ended, and its application ends; then it is heard again, with all that it
                 had not told, and ends, too; another one begins in its place
 
 The journal is trimmed behind snapshots all the while, so who was away, or has an empty disk, may have to load one.
@@ -82,7 +82,7 @@ class Faults:
             "vanish": (2, self._vanish_client),
             "halt": (2, self._halt_client),
             "die": (1, self._kill_client),
-            "outlive": (1, self._outlive_session),
+            "outlive": (2, self._outlive_session),
         }
 
     async def run(self, seconds: float) -> None:
@@ -286,8 +286,8 @@ class Faults:
         self._deaths += 1
         self.busy.add(client.name)
         session = client.mounted.fs.link.session
-        self._tell(f"{client.name} is heard no more, nor does its application go on")
-        client.fall_silent()
+        self._tell(f"{client.name} is heard no more, and its application ends")
+        await client.fall_silent(_ALONE_MAX_S * self._draw.random())
         while not self._world.has_ended(session):  # noqa: ASYNC110 -- virtual time
             await trio.sleep(1.0)
         self._tell(f"{client.name} is heard again after session {session} has ended")

@@ -47,7 +47,7 @@ class Log:
         if self._draw.random() < 0.5:
             await fs.fsync(writer.handle)
             writer.durable = writer.appended
-        if self._draw.random() < 0.1:
+        if self._draw.random() < 0.3:
             handle, writer.handle = writer.handle, None
             await fs.release(handle)
 

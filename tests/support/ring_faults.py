@@ -18,6 +18,7 @@ from ringfs.wire.messages.cluster import STANDING_DRAINING, STANDING_IN, STANDIN
 from ringfs.wire.messages.heal import RemoveNode, ReplaceDisk, SetStanding, SetWeight
 from tests.support.ring_losses import Losses
 from tests.support.ring_world import RingNode, RingWorld
+from tests.support.world import META
 
 _PAUSE_S = (2.0, 10.0)
 _NODES_MAX = 13
@@ -52,6 +53,7 @@ class RingFaults:
             (self._die, 1),
             (self._rot, 3),
             (self._freeze, 3),
+            (self._isolate, 3),
             (self._fill, 2),
             (self._slow, 3),
             (self._cut, 2),
@@ -186,6 +188,18 @@ class RingFaults:
         await self._wait(1, 25)
         self._world.network.thaw(node.address)
         self._tell(f"{node.name} answers again")
+        self._away.discard(node.name)
+
+    async def _isolate(self, node: RingNode) -> None:
+        """Between it and the metadata server nothing arrives: it goes by the map that it has, and others by newer ones."""
+        if not self._may_lose(node):
+            return
+        self._away.add(node.name)
+        self._tell(f"{node.name} and the metadata server do not hear each other")
+        node.port.blacken(META)
+        await self._wait(1, self._draw.choice((10, 40)))
+        node.port.whiten()
+        self._tell(f"{node.name} and the metadata server hear each other again")
         self._away.discard(node.name)
 
     async def _fill(self, node: RingNode) -> None:

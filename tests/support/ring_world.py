@@ -31,7 +31,7 @@ from ringfs.wire.rpc import OnPush, RpcClient, open_client
 from tests.support.meta_doubles import CLUSTER, KEY
 from tests.support.ring_store import MemoryDisk, MemoryStore
 from tests.support.steward_doubles import MemoryAudit, MemoryKeeper
-from tests.support.world import META, World, running
+from tests.support.world import META, Port, World, running
 
 #: Times that are minutes in life.
 RING = RingConfig(out_after_s=20.0, heal_bytes_per_s=64 << 20, scan_s=30.0, sweep_after_s=150.0, scrub_period_s=120.0)
@@ -49,6 +49,8 @@ class RingNode:
     disk: MemoryDisk
     keeper: MemoryKeeper
     audit: MemoryAudit
+    #: Its own way to others.
+    port: Port
     #: None while its process does not run.
     scope: trio.CancelScope | None = None
     #: Its last process has ended.
@@ -102,7 +104,9 @@ class RingWorld(World):
         index = len(self.ring)
         name = f"data{index + 1}"
         domain = domain or (self.domains[index % len(self.domains)] if self.domains else name)
-        node = RingNode(name, f"{name}:7100", domain, weight, self._new_disk(name), MemoryKeeper(), MemoryAudit())
+        node = RingNode(
+            name, f"{name}:7100", domain, weight, self._new_disk(name), MemoryKeeper(), MemoryAudit(), Port(self.network)
+        )
         node.gone.set()
         self.ring.append(node)
         await self.start(node)
@@ -130,7 +134,7 @@ class RingWorld(World):
             server.node = node.number = number
 
         config = DataConfig(node.name, node.address, Path("/disk"), node.domain, node.weight, None)
-        membership = Membership(config, store, node.address, [META], partial(self._connect, node.name), on_joined)
+        membership = Membership(config, store, node.address, [META], partial(self._connect, node), on_joined)
         node.gone = trio.Event()
         with trio.CancelScope() as node.scope:
             async with trio.open_nursery() as nursery:
@@ -143,11 +147,11 @@ class RingWorld(World):
         node.gone.set()
 
     async def _steward(self, node: RingNode, store: ObjectStore, server: DataServer, membership: Membership, clock: Clock) -> None:
-        around = Around(node.keeper, node.audit, self._run_in_thread, self.network.dial, clock)
+        around = Around(node.keeper, node.audit, self._run_in_thread, node.port.dial, clock)
         await run_steward_in(around, self._config.ring, node.name, store, server, membership, KEY)
 
-    def _connect(self, name: str, _address: str, on_push: OnPush) -> AbstractAsyncContextManager[RpcClient]:
-        return open_client(self.meta_address, KEY, name=name, on_push=on_push, dial=self.network.dial)
+    def _connect(self, node: RingNode, _address: str, on_push: OnPush) -> AbstractAsyncContextManager[RpcClient]:
+        return open_client(self.meta_address, KEY, name=node.name, on_push=on_push, dial=node.port.dial)
 
     def kill(self, node: RingNode) -> None:
         """The node's process ends; its disk stays."""
