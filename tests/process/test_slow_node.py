@@ -6,6 +6,7 @@ the machine too, and is measured by `tools/frames.py`.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -82,10 +83,11 @@ def test_slow_node(cinema: Cinema) -> None:
 
 def test_slow_node_under_a_large_file(cinema: Cinema) -> None:
     """The same of a file that is read ahead, by larger reads: what is read before the node is known as slow is asked of it."""
-    file = cinema.film(write_file)
+    # 1 MiB to an object, so that chance gives the node about as much of each film.
+    file = cinema.film(partial(write_file, sync_after=2))
     well, well_bytes = cinema.play(file, "off")
     assert well_bytes > 0
 
     delayed, delayed_bytes = cinema.play(file, f"delay {DELAY_S}")
     assert delayed.count_over(WAIT_S) < well.count_over(WAIT_S) + FRAME_COUNT / 10
-    assert delayed_bytes < well_bytes * 0.75
+    assert delayed_bytes < well_bytes / 2

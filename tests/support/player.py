@@ -72,15 +72,17 @@ def write_sequence(folder: Path, first: int, count: int, size_bytes: int = FRAME
     return frames
 
 
-def write_file(path: Path, first: int, count: int, size_bytes: int = FRAME_BYTES) -> list[Frame]:
-    """A film in one file, durable."""
+def write_file(path: Path, first: int, count: int, size_bytes: int = FRAME_BYTES, *, sync_after: int | None = None) -> list[Frame]:
+    """A film in one file, durable: in the end, or after so many frames each time, which makes each of these an object."""
     frames = [Frame(path, index * size_bytes, first + index, size_bytes) for index in range(count)]
-    _write(path, frames)
+    for done in range(0, count, sync_after or count):
+        _write(path, frames[done : done + (sync_after or count)])
     return frames
 
 
 def _write(path: Path, frames: Sequence[Frame]) -> None:
-    with path.open("wb", buffering=0) as file:
+    """To the end of the file, durably."""
+    with path.open("ab", buffering=0) as file:
         for frame in frames:
             assert file.write(frame.content()) == frame.size_bytes
         os.fsync(file.fileno())
