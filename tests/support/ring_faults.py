@@ -8,6 +8,7 @@ nothing.
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 import trio
 
@@ -180,37 +181,28 @@ class RingFaults:
 
     async def _freeze(self, node: RingNode) -> None:
         """It takes requests, and does not answer; it still says that it is up."""
-        if not self._may_lose(node):
-            return
-        self._away.add(node.name)
-        self._tell(f"{node.name} answers nobody")
-        self._world.network.freeze(node.address)
-        await self._wait(1, 25)
-        self._world.network.thaw(node.address)
-        self._tell(f"{node.name} answers again")
-        self._away.discard(node.name)
+        network = self._world.network
+        change = partial(_either, partial(network.freeze, node.address), partial(network.thaw, node.address))
+        await self._unread(node, "answers nobody", "answers again", change, 25)
 
     async def _isolate(self, node: RingNode) -> None:
         """Between it and the metadata server nothing arrives: it goes by the map that it has, and others by newer ones."""
-        if not self._may_lose(node):
-            return
-        self._away.add(node.name)
-        self._tell(f"{node.name} and the metadata server do not hear each other")
-        node.port.blacken(META)
-        await self._wait(1, self._draw.choice((10, 40)))
-        node.port.whiten()
-        self._tell(f"{node.name} and the metadata server hear each other again")
-        self._away.discard(node.name)
+        change = partial(_either, partial(node.port.blacken, META), node.port.whiten)
+        await self._unread(node, "is not heard by the metadata server", "is heard again", change, self._draw.choice((10, 40)))
 
     async def _fill(self, node: RingNode) -> None:
+        await self._unread(node, "is full", "has space", partial(setattr, node.disk, "is_full"), 40)
+
+    async def _unread(self, node: RingNode, begins: str, ends: str, change: Callable[[bool], None], longest_s: float) -> None:
+        """Change something of a node, which cannot be relied upon until it is changed back."""
         if not self._may_lose(node):
             return
         self._away.add(node.name)
-        self._tell(f"{node.name} is full")
-        node.disk.is_full = True
-        await self._wait(5, 40)
-        node.disk.is_full = False
-        self._tell(f"{node.name} has space")
+        self._tell(f"{node.name} {begins}")
+        change(True)
+        await self._wait(1, longest_s)
+        change(False)
+        self._tell(f"{node.name} {ends}")
         self._away.discard(node.name)
 
     async def _slow(self, node: RingNode) -> None:
@@ -304,3 +296,8 @@ class RingFaults:
                 else:
                     return
             await trio.sleep(1)
+
+
+def _either(begin: Callable[[], None], end: Callable[[], None], begins: bool) -> None:
+    """One of the two."""
+    (begin if begins else end)()
