@@ -206,10 +206,16 @@ class RingFaults:
         self._away.discard(node.name)
 
     async def _slow(self, node: RingNode) -> None:
-        node.disk.get_s, node.disk.put_s = self._draw.random(), 2 * self._draw.random()
-        self._tell(f"{node.name} is slow: {node.disk.get_s:.2f} s, {node.disk.put_s:.2f} s")
+        """Its disk, and the links that there are to it."""
+        disk, network = node.disk, self._world.network
+        disk.get_s, disk.put_s, delay_s = self._draw.random(), 2 * self._draw.random(), self._draw.random() ** 2
+        self._tell(f"{node.name} is slow: {disk.get_s:.2f} s, {disk.put_s:.2f} s, messages {delay_s:.2f} s")
+        for link in network.links_to(node.address):
+            link.delay(delay_s)
         await self._wait(5, 30)
-        node.disk.get_s = node.disk.put_s = 0.0
+        disk.get_s = disk.put_s = 0.0
+        for link in network.links_to(node.address):
+            link.delay(network.delay_s)
 
     async def _rot(self, node: RingNode) -> None:
         if not self._may_lose(node) or not node.disk.held:

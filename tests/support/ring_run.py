@@ -27,6 +27,8 @@ HEALED_S = 400.0
 CLEAN_S = 1200.0
 _CLASSES = ("replica:2", "replica:3", "ec:2+1", "ec:3+1", "ec:2+2", "ec:3+2", "ec:4+2")
 _NODES = (5, 12)
+#: Of every message: between what somebody sees and what it does about it others do something, too.
+_DELAYS_S = (0.0, 0.002, 0.05)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class _Run:
             stored_class=stored_class,
             domains=domains,
             skew_s=clocks_off_s,
+            delay_s=self._draw.choice(_DELAYS_S),
             cache_bytes_max=1 << 20,
         )
 

@@ -213,14 +213,15 @@ async def open_ring(
     settings: RingConfig = RING,
     domains: Sequence[str] = (),
     skew_s: float = 0.0,
+    delay_s: float = 0.0,
     limit_s: float = 7200.0,
     **mount: Any,
 ) -> AsyncIterator[RingWorld]:
-    """A running ring; `mount` are tunables of its clients."""
+    """A running ring; delay_s: of every message; `mount` are tunables of its clients."""
 
     def make(nursery: trio.Nursery) -> RingWorld:
         world = RingWorld(seed, nursery, mount, stored_class, settings)
-        world.domains, world.skew_s = domains, skew_s
+        world.domains, world.skew_s, world.network.delay_s = domains, skew_s, delay_s
         return world
 
     async with running(seed, make, node_count, limit_s) as world:
