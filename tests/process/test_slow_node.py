@@ -18,6 +18,10 @@ from tests.support.slow_proxy import SlowProxy, node_behind_proxy
 #: Of a film: played while all nodes are well, and then.
 FIRST_COUNT = 12
 FRAME_COUNT = 96
+#: Objects have a quarter of theirs in each of four fragments on six nodes: about so many frames wait for one of these. Not counted
+#: while the node is a good one: on a machine that stands still all nodes look slow, and more or less is asked of them.
+WAITING = FRAME_COUNT * 4 // 6
+WAITING_BYTES = WAITING * FRAME_BYTES // 4
 #: So long that hardly a frame takes longer for another reason: a machine that is busy, or stands still once or twice.
 DELAY_S = 1.0
 LOSS = 0.05
@@ -68,16 +72,14 @@ def test_slow_node(cinema: Cinema) -> None:
     """All bytes are right; far fewer frames are late than have data on the slow node; it is hardly asked while it is slow."""
     sequence = cinema.film(write_sequence)
     well, well_bytes = cinema.play(sequence, "off")
-    # A frame is an object, with a quarter of it in each of four fragments. So many wait for that node.
-    waiting = well_bytes // (FRAME_BYTES // 4)
-    assert FRAME_COUNT / 3 < waiting <= FRAME_COUNT
+    assert well_bytes > 0
 
     delayed, delayed_bytes = cinema.play(sequence, f"delay {DELAY_S}")
-    assert delayed.count_over(WAIT_S) < well.count_over(WAIT_S) + waiting / 10
-    assert delayed_bytes < well_bytes / 2
+    assert delayed.count_over(WAIT_S) < well.count_over(WAIT_S) + WAITING / 10
+    assert delayed_bytes < WAITING_BYTES / 2
 
     lossy, _ = cinema.play(sequence, f"loss {LOSS} {LOST_S}")
-    lost = waiting * (1 - (1 - LOSS) ** CHUNKS_OF_A_READ)
+    lost = WAITING * (1 - (1 - LOSS) ** CHUNKS_OF_A_READ)
     assert lossy.count_over(LOST_S) < well.count_over(LOST_S) + lost / 2
 
 
@@ -90,4 +92,4 @@ def test_slow_node_under_a_large_file(cinema: Cinema) -> None:
 
     delayed, delayed_bytes = cinema.play(file, f"delay {DELAY_S}")
     assert delayed.count_over(WAIT_S) < well.count_over(WAIT_S) + FRAME_COUNT / 10
-    assert delayed_bytes < well_bytes / 2
+    assert delayed_bytes < WAITING_BYTES / 2
