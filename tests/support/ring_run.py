@@ -27,6 +27,8 @@ HEALED_S = 400.0
 CLEAN_S = 1200.0
 _CLASSES = ("replica:2", "replica:3", "ec:2+1", "ec:3+1", "ec:2+2", "ec:3+2", "ec:4+2")
 _NODES = (5, 12)
+#: Clients that commit late, at one time.
+_LATE = 3
 #: Of every message: between what somebody sees and what it does about it others do something, too.
 _DELAYS_S = (0.0, 0.002, 0.05)
 
@@ -106,7 +108,8 @@ class _Run:
         writer = await world.mount("writer")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(work.write, writer)
-            nursery.start_soon(work.write_late)
+            for _ in range(_LATE):
+                nursery.start_soon(work.write_late)
             nursery.start_soon(work.read)
             await faults.run(self._seconds)
             work.is_over = True

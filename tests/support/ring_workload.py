@@ -37,7 +37,7 @@ class File:
 
 
 class Workload:
-    """One writer, one that commits late after the other, and one reader after the other."""
+    """One writer, some that commit late, and one reader after the other."""
 
     def __init__(self, world: RingWorld, draw: random.Random, classes: Sequence[str]) -> None:
         """classes: those that files may be given."""
@@ -47,6 +47,8 @@ class Workload:
         self._files: dict[bytes, File] = {}
         #: Contents of files that are gone: written once more, they are objects that are being deleted.
         self._former: list[bytes] = []
+        #: Files whose bytes somebody puts once more just now: they are deleted before anything else is done.
+        self._doomed: list[bytes] = []
         self._made = 0
         self.write_count = 0
         self.read_count = 0
@@ -59,13 +61,13 @@ class Workload:
         while not self.is_over:
             weights = (6 if len(self._files) < _FILES_MAX else 0, 2, 1, 0.7)
             action = self._draw.choices((self.create, self._overwrite, self._delete, self._reclass), weights)[0]
-            await action(client)
+            await (self._delete if self._doomed else action)(client)
             self.write_count += 1
             await trio.sleep(self._draw.random() * _PAUSE_S)
 
     async def create(self, client: Mounted) -> None:
         """One more file, with bytes of its own, or those of another one."""
-        name, content = self._new_name(), self._content(former=0.2, present=0.08)
+        name, content = self._new_name(), self._content(former=0.2)
         handle = await client.fs.create(ROOT_INODE, name, 0o100644, CALLER, writes=True, exclusive=True)
         await client.fs.write(handle, 0, content)
         await client.fs.fsync(handle)
@@ -76,12 +78,12 @@ class Workload:
         self._made += 1
         return b"f%d" % self._made
 
-    def _content(self, *, former: float, present: float) -> bytes:
-        """Bytes of a file that is gone, or of one that there is, as often as that; else new ones."""
+    def _content(self, former: float) -> bytes:
+        """Bytes of a file that is gone, as often as that; now and then those of one that there is; else new ones."""
         dice = self._draw.random()
         if self._former and dice < former:
             return self._draw.choice(self._former)
-        if self._files and dice < former + present:
+        if self._files and dice > 0.92:
             return self._draw.choice([file.content for file in self._files.values()])
         return self._draw.randbytes(self._draw.choice(_SIZES_KIB) * KIB - self._draw.randrange(5000))
 
@@ -102,8 +104,8 @@ class Workload:
             file.content = file.content[:start] + piece + file.content[start + len(piece) :]
 
     async def _delete(self, client: Mounted) -> None:
-        name = self._some()
-        if name is None:
+        name = self._doomed.pop() if self._doomed else self._some()
+        if name is None or name not in self._files:
             return
         file = self._files[name]
         async with file.turn:
@@ -143,9 +145,13 @@ class Workload:
 
     async def _create_late(self, client: Mounted) -> None:
         """A file that is there only if that was said."""
-        name, content = self._new_name(), self._content(former=0.3, present=0.5)
+        name, other = self._new_name(), self._some()
         handle = await client.fs.create(ROOT_INODE, name, 0o100644, CALLER, writes=True, exclusive=True)
         await client.fs.fsync(handle)
+        content = self._content(former=0.4)
+        if other in self._files and self._draw.random() < 0.6:
+            content = self._files[other].content
+            self._doomed.append(other)
         await client.fs.write(handle, 0, content)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._be_silent, client, _LATE_S_MAX * self._draw.random())

@@ -214,7 +214,7 @@ class World:
         await self.start_meta()
 
     def check(self) -> None:
-        """The namespace is right, and every object that it points to is held by enough nodes that live, or whose disks do."""
+        """The namespace is right."""
         findings = [str(finding) for finding in check(self.store)]
         assert not findings, findings
 
