@@ -33,9 +33,9 @@ class Spreading:
         self.holders = holders
         #: Who is being asked for a job that is not done, with the time from which on that takes too long.
         self._asked: dict[int, dict[int, tuple[Node, float]]] = {number: {} for number in range(len(jobs))}
-        #: Set by what run() has to look at: an end, a failure, and any answer while a part is late.
+        #: Set by what run() has to look at: an end, a failure, and any answer while a part is late or nobody is asked for it.
         self._news = trio.Event()
-        self._is_any_late = False
+        self._looks_at_all = False
         #: Somebody had no room.
         self.met_full = False
 
@@ -56,7 +56,7 @@ class Spreading:
                 return False
             if len(idle) == len(missing):
                 return False
-            self._is_any_late = any(self._late_s(number) <= trio.current_time() for number in missing)
+            self._looks_at_all = bool(idle) or any(self._late_s(number) <= trio.current_time() for number in missing)
             with trio.CancelScope(deadline=self._next_late_s(missing)):
                 await self._news.wait()
         return True
@@ -114,7 +114,7 @@ class Spreading:
             self._held(number, node, trio.current_time() - begun_s)
         else:
             self._failed(number, node, answer)
-        if self._is_any_late or not isinstance(answer, Answer) or not self.missing:
+        if self._looks_at_all or not isinstance(answer, Answer) or not self.missing:
             self._news.set()
 
     def _failed(self, number: int, node: Node, error: Refused | ConnectionLost) -> None:

@@ -381,3 +381,18 @@ async def test_a_put_that_is_late_everywhere(autojump_clock: trio.testing.MockCl
         begun_s = trio.current_time()
         await at.put(CONTENT, "ec:4+2")
         assert trio.current_time() - begun_s < 6.5
+
+
+async def test_a_put_that_has_too_few_nodes_tries_again_soon(autojump_clock: trio.testing.MockClock) -> None:
+    """When two of three have refused, and the third one has answered, there is nobody to wait for."""
+    async with shelf(3) as at:
+        refusing = at.order(CONTENT)[:2]
+        for node in refusing:
+            node.is_failed = True
+        begun_s = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(at.put, CONTENT, "replica:2")
+            await trio.sleep(0.5)
+            for node in refusing:
+                node.is_failed = False
+        assert 1.0 <= trio.current_time() - begun_s < 1.5
