@@ -188,6 +188,8 @@ class Trial:
             try:
                 await client.mounted.fs.locks.set(handle, file.lock(process, kind, cells), wait=waits)
             except Refused as refused:
+                # As in work().
+                await trio.lowlevel.checkpoint_if_cancelled()
                 self.failed(client, process, file, before, refused.code)
                 if refused.code is Code.LOCKED and is_alone and file.active == {process}:
                     raise AssertionError("refused what nobody has") from refused
