@@ -84,7 +84,7 @@ class MountConfig:
     """Tunables of clients; see docs/formats/cluster-toml.md."""
 
     dirty_bytes_max: int = 64 * MIB
-    cache_bytes_max: int = 128 * MIB
+    cache_bytes_max: int = 96 * MIB
     readahead_bytes: int = 16 * MIB
     commit_interval_s: float = 1.0
     leader_wait_s: float = 300.0

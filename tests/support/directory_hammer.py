@@ -54,7 +54,9 @@ class Hammer:
         try:
             outcome = self._do(kind, self._directory / name, self._directory / other)
         except OSError as error:
-            if error.errno == errno.EIO:
+            # What is to be linked was removed by others meanwhile, and so was what had its name when the kernel looked once more.
+            is_stale_twice = kind == "link" and error.errno == errno.ESTALE
+            if error.errno == errno.EIO or is_stale_twice:
                 return
             if error.errno not in _KNOWN:
                 raise

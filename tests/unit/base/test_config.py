@@ -95,7 +95,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert config.default_class == "replica:2"
     assert config.meta == (MetaConfig("meta1", "127.0.0.1:7000", tmp_path / "meta1/state"),)
     assert config.data[0] == DataConfig("data1", "127.0.0.1:7001", Path("/disks/one"), "data1", None, None)
-    assert config.mount == MountConfig(64 * MIB, 128 * MIB, 16 * MIB, 1.0, 300.0, 1.0, 1.0)
+    assert config.mount == MountConfig(64 * MIB, 96 * MIB, 16 * MIB, 1.0, 300.0, 1.0, 1.0)
     assert config.log_level == "info"
     assert config.etcd is None
     assert config.ring == RingConfig(600.0, 600.0, 64 * MIB, 2_592_000.0, 3600.0)
