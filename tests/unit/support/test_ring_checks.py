@@ -40,55 +40,59 @@ def _some_part(world: RingWorld) -> tuple[bytes, RingNode, Held]:
     return oid, *parts_held(world, oid)[oid][0]
 
 
-def take(world: RingWorld) -> bytes:
+def take(world: RingWorld) -> set[bytes]:
     """A part is gone."""
     oid, node, held = _some_part(world)
     del node.disk.held[held.stored.key]
-    return oid
+    return {oid}
 
 
-def rot(world: RingWorld) -> bytes:
+def rot(world: RingWorld) -> set[bytes]:
     """A part's bytes are wrong."""
     oid, node, held = _some_part(world)
     node.disk.rot(world.draw, held.stored.key)
-    return oid
+    return {oid}
 
 
-def crowd(world: RingWorld) -> bytes:
-    """Two parts are in one failure domain."""
+def crowd(world: RingWorld) -> set[bytes]:
+    """Two nodes are in one failure domain: all that has parts on both of them is in one."""
     oid, node, _ = _some_part(world)
-    parts_held(world, oid)[oid][1][0].domain = node.domain
-    return oid
+    other = parts_held(world, oid)[oid][1][0]
+    other.domain = node.domain
+    return {each for each, parts in parts_held(world).items() if {node, other} <= {holder for holder, _ in parts}}
 
 
-def repeat(world: RingWorld) -> bytes:
+def repeat(world: RingWorld) -> set[bytes]:
     """One part is there twice, and another one not at all: as many as there should be."""
     oid, _, held = _some_part(world)
     other, replaced = parts_held(world, oid)[oid][1]
     other.disk.held[held.stored.key] = held
     del other.disk.held[replaced.stored.key]
-    return oid
+    return {oid}
 
 
 @pytest.mark.parametrize("spoil", [take, rot, crowd, repeat])
-async def test_what_has_too_few_parts_is_found(spoil: Callable[[RingWorld], bytes], autojump_clock: trio.testing.MockClock) -> None:
+async def test_what_has_too_few_parts_is_found(
+    spoil: Callable[[RingWorld], set[bytes]], autojump_clock: trio.testing.MockClock
+) -> None:
     """It, and nothing else, and also while others are being made good."""
     async with open_ring(1, node_count=5, stored_class=_CLASS) as world:
         await _filled(world)
         assert too_few(world) == {}
-        oid = spoil(world)
-        assert too_few(world).keys() == {oid}
-        others = Counter(row.object for row in world.live_objects() if row.object != oid)
-        assert too_few(world, others, oid).keys() == too_few(world, others).keys() == {oid}
-        assert too_few(world, {oid: 1}) == {}
+        spoiled = spoil(world)
+        assert too_few(world).keys() == spoiled
+        others = Counter(row.object for row in world.live_objects() if row.object not in spoiled)
+        assert too_few(world, others).keys() == spoiled
+        assert all(too_few(world, others, oid).keys() == {oid} for oid in spoiled)
+        assert too_few(world, dict.fromkeys(spoiled, 1)) == {}
 
 
 async def test_two_parts_of_an_object_that_lost_one(autojump_clock: trio.testing.MockClock) -> None:
     """It cannot be read any more: no loss excuses what was taken beside it."""
     async with open_ring(1, node_count=5, stored_class=_CLASS) as world:
         await _filled(world)
-        oid = take(world)
-        assert take(world) == oid
+        (oid,) = take(world)
+        assert take(world) == {oid}
         assert too_few(world, {oid: 1}).keys() == {oid}
 
 
@@ -129,7 +133,7 @@ async def test_rotten_parts_are_found(autojump_clock: trio.testing.MockClock) ->
     """Each once."""
     async with open_ring(1, node_count=5, stored_class=_CLASS) as world:
         await _filled(world)
-        oid = rot(world)
+        (oid,) = rot(world)
         assert [stored.object for _, stored in rotten(world)] == [oid]
 
 
@@ -158,7 +162,7 @@ async def test_a_part_that_must_not_go_is_missed_at_once(autojump_clock: trio.te
     async with open_ring(1, node_count=5, stored_class=_CLASS) as world:
         await _filled(world)
         RingFaults(world, random.Random(1), parse_class(_CLASS), 3)
-        oid = take(world)
+        (oid,) = take(world)
         with pytest.raises(AssertionError, match="a part was taken away"):
             world.on_removed(oid)
 
