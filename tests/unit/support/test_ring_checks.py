@@ -59,7 +59,8 @@ def crowd(world: RingWorld) -> set[bytes]:
     oid, node, _ = _some_part(world)
     other = parts_held(world, oid)[oid][1][0]
     other.domain = node.domain
-    return {each for each, parts in parts_held(world).items() if {node, other} <= {holder for holder, _ in parts}}
+    holders = {each: [holder for holder, _ in parts] for each, parts in parts_held(world).items()}
+    return {each for each, nodes in holders.items() if node in nodes and other in nodes}
 
 
 def repeat(world: RingWorld) -> set[bytes]:
