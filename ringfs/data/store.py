@@ -13,7 +13,7 @@ from typing import NamedTuple
 import trio
 
 from ringfs.base.clock import Clock
-from ringfs.base.errors import Code, Refused
+from ringfs.base.errors import Code, Refused, kept
 from ringfs.base.kv.store import Store
 from ringfs.base.limits import GET_THREADS, HASH_BYTES, PUT_THREADS
 from ringfs.base.threads import Threads
@@ -204,11 +204,12 @@ class ObjectStore:
             try:
                 return await self._read_blocks(span, entry)
             except WrongBytes as error:
+                kept(error)
                 if self._is_at(span.stored, entry):
                     raise self.health.corrupt(span.stored, str(error)) from None
                 # It was deleted or put anew meanwhile, and its place punched.
             except OSError as error:
-                raise self.health.read_failed(span.stored, error) from error
+                raise self.health.read_failed(span.stored, error) from kept(error)
 
     def get_now(self, oid: bytes, part: Part | None, first_block: int, block_count: int) -> Got | None:
         """What get() would return, if that takes no waiting; None says to ask get()."""
@@ -238,7 +239,7 @@ class ObjectStore:
             try:
                 findings = await self._findings(stored, entry)
             except OSError as error:
-                raise self.health.read_failed(stored, error) from error
+                raise self.health.read_failed(stored, error) from kept(error)
             if self._is_at(stored, entry):
                 if not findings.is_intact:
                     header = "ok" if findings.header_ok else "bad"
@@ -347,7 +348,7 @@ class ObjectStore:
         try:
             findings = await self._findings(stored, entry)
         except OSError as error:
-            self.health.read_failed(stored, error)
+            self.health.read_failed(stored, kept(error))
             return False
         if findings.is_intact and findings.tables == tables:
             return True

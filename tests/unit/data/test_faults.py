@@ -1,5 +1,6 @@
 """A disk that fails, or is full: refused at once, said in the trouble, nothing acknowledged that is not there; recovery."""
 
+import gc
 import shutil
 import threading
 from pathlib import Path
@@ -9,9 +10,11 @@ import trio
 
 from ringfs.base.errors import Code, Refused
 from ringfs.base.kv.store import StoreFailed, StoreFull
-from ringfs.base.limits import GIB, MIB
+from ringfs.base.limits import GET_THREADS, GIB, MIB
 from ringfs.data import checkpointer
+from ringfs.data.records import WrongBytes
 from ringfs.data.segment_log import SegmentSizes
+from ringfs.data.stored_part import StoredPart
 from tests.support.stores import EIO, ENOSPC, Faults, content_of, made, put, running, tickets_given
 
 THING, OTHER, THIRD = made(1), made(2), made(3)
@@ -92,6 +95,33 @@ async def test_a_sync_that_failed_is_told_to_all_after_it(tmp_path: Path) -> Non
             segment.sync_written()
         assert await refusal_of_put(store) is Code.DISK_FAILED
         assert faults.sync_count == 0
+
+
+@pytest.mark.parametrize("is_rotten", [False, True])
+async def test_failed_reads_keep_no_memory(tmp_path: Path, is_rotten: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither errors nor, in their frames, buffers wait for the collector of cycles: a dying disk fails thousands of reads."""
+    faults = Faults()
+    async with running(tmp_path, faults=faults) as store:
+        await put(store, THING)
+        if is_rotten:
+            monkeypatch.setattr(StoredPart, "first_bad_block", lambda *_: 0)
+        else:
+            faults.on_read = EIO
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(4 * GET_THREADS):
+                with pytest.raises(Refused):
+                    await store.get(THING.oid, None, 0, 1)
+                if not is_rotten:
+                    with pytest.raises(Refused):
+                        await store.verify(THING.oid)
+            # An idle thread may have the last one that it raised.
+            left = [each for each in gc.get_objects() if isinstance(each, WrongBytes | OSError)]
+            assert len(left) <= GET_THREADS
+            assert all(each.__traceback__ is None for each in left)
+        finally:
+            gc.enable()
 
 
 async def test_a_read_error_costs_that_read(tmp_path: Path) -> None:
