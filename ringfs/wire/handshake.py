@@ -17,7 +17,8 @@ from ringfs.base.errors import Code, PeerBrokeProtocol, Refused
 from ringfs.wire.transport import Transport, receive_exactly, send_all
 
 _MAGIC = b"RINGFS"
-VERSION = 1
+#: Of all messages together: who has others is told so before anything is said. 2: data nodes tell the sizes of their disks.
+VERSION = 2
 _PRELUDE = _MAGIC + VERSION.to_bytes(2, "big")
 _NONCE_BYTES = 32
 _PROOF_BYTES = 32

@@ -14,8 +14,8 @@ from ringfs.wire.transport import receive_exactly, send_all, transport_on
 from tests.support.streams import Link
 
 KEY = bytes(range(32))
-HELLO = b"RINGFS\x00\x01" + b"c" * 32 + b"\x02me"
-CHALLENGE = b"RINGFS\x00\x01" + b"s" * 32
+HELLO = b"RINGFS\x00\x02" + b"c" * 32 + b"\x02me"
+CHALLENGE = b"RINGFS\x00\x02" + b"s" * 32
 
 
 def entropy(letter: bytes) -> Callable[[int], bytes]:
@@ -49,8 +49,8 @@ async def test_golden_words() -> None:
     keys = FrameKeys(derived("frames to the server"), derived("frames to the client"))
     assert await server_says(CHALLENGE + derived("proof of the server")) == keys
     assert await client_says(HELLO + derived("proof of the client")) == (keys, "me")
-    assert derived("proof of the server").hex() == "88739210d64fd59d5bbe466e9fde147d752f7330a30aef1d093da5f725611d96"
-    assert derived("frames to the client").hex() == "c0d3914a9d5c767d53dd61b6fe4aafba96ee431db10301900697018c2eed5ecd"
+    assert derived("proof of the server").hex() == "46332a35d076512531ebd71b78f1a7c89855ba751c9d934557e1b658814c378d"
+    assert derived("frames to the client").hex() == "1ccfee46f32ffd10df5e9786dacc06731c2f71b07316318617486b543a0ce618"
 
 
 async def meet() -> tuple[FrameKeys, FrameKeys, str]:
@@ -106,15 +106,15 @@ async def test_other_version() -> None:
     """A server tells a client of another version its own, and nothing more; a client names the version it met."""
     link = Link()
     client, server = transport_on(link.client), transport_on(link.server)
-    await send_all(client, b"RINGFS\x00\x02" + b"whatever")
-    with pytest.raises(PeerBrokeProtocol, match="version 2, not 1"):
+    await send_all(client, b"RINGFS\x00\x03" + b"whatever")
+    with pytest.raises(PeerBrokeProtocol, match="version 3, not 2"):
         await greet_client(server, KEY)
     await server.aclose()
-    assert await receive_exactly(client, 8) == b"RINGFS\x00\x01"
+    assert await receive_exactly(client, 8) == b"RINGFS\x00\x02"
     with pytest.raises(ConnectionLost):
         await receive_exactly(client, 1)
-    with pytest.raises(PeerBrokeProtocol, match="version 2, not 1"):
-        await server_says(b"RINGFS\x00\x02")
+    with pytest.raises(PeerBrokeProtocol, match="version 3, not 2"):
+        await server_says(b"RINGFS\x00\x03")
 
 
 async def test_not_ringfs() -> None:

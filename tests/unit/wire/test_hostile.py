@@ -102,10 +102,10 @@ async def test_wrong_key_wrong_version_and_noise() -> None:
         await link.client.send_all(b"RINGFS\x00\x09" + bytes(100))
 
     async def wrong_proof(link: Link) -> None:
-        await link.client.send_all(b"RINGFS\x00\x01" + bytes(33) + bytes(32))
+        await link.client.send_all(b"RINGFS\x00\x02" + bytes(33) + bytes(32))
 
     await refused(noise, "does not speak ringfs")
-    await refused(version, "version 9, not 1")
+    await refused(version, "version 9, not 2")
     await refused(wrong_proof, "does not have the cluster key")
 
 
@@ -132,7 +132,7 @@ async def test_half_a_handshake(length: int, autojump_clock: trio.testing.MockCl
     start = trio.current_time()
 
     async def attack(link: Link) -> None:
-        await link.client.send_all((b"RINGFS\x00\x01" + bytes(33) + bytes(32))[:length])
+        await link.client.send_all((b"RINGFS\x00\x02" + bytes(33) + bytes(32))[:length])
 
     await refused(attack, "the handshake took over")
     assert trio.current_time() - start == pytest.approx(HANDSHAKE_TIMEOUT_S)
